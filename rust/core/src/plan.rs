@@ -1,0 +1,300 @@
+//! The validated plan: what the operators are, what each needs, and how they are connected.
+//!
+//! Owns the checks that need no cluster. Whether a cluster can ever run the plan is decided by
+//! [`Scheduler::submit`](crate::Scheduler::submit), which sees its nodes.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use thiserror::Error;
+
+use crate::resources::Resources;
+use crate::units::{Bytes, OpId, Rows, Span};
+
+/// One indivisible piece of a source: a file, a row group, a range of numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Unit {
+    /// How many bytes it becomes in memory, if known. Zero: unknown.
+    pub bytes: Bytes,
+}
+
+/// The bounds of an actor pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PoolSpec {
+    /// Actors that the pool starts with and never goes below while it has work.
+    pub actors_min: u32,
+    /// Actors that the pool never exceeds.
+    pub actors_max: u32,
+    /// Tasks that may be queued at or running on one actor.
+    pub tasks_in_flight_max: u32,
+}
+
+/// How an operator executes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum OpKind {
+    /// Tasks that make blocks out of source units.
+    Source {
+        /// The units, in the order of the rows.
+        units: Vec<Unit>,
+    },
+    /// Stateless tasks over bundles of blocks.
+    Tasks,
+    /// Tasks on a pool of actors, each with its loaded state.
+    Actors(PoolSpec),
+}
+
+/// One operator of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OpSpec {
+    /// What people call it in reports and errors.
+    pub name: String,
+    /// The operator whose blocks it consumes; none for a source.
+    pub input: Option<OpId>,
+    /// How it executes.
+    pub kind: OpKind,
+    /// What one task holds while it runs, or one actor while it lives.
+    pub resources: Resources,
+    /// Tasks that may run at a time. Zero: as many as there is room for.
+    pub concurrency_max: u32,
+    /// Rows that a task wants in its bundle; a task with fewer is launched only when no more
+    /// input comes. Zero: any number.
+    pub bundle_rows_min: Rows,
+}
+
+/// Whether operators overlap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Execution {
+    /// All operators at once, within the memory of the nodes.
+    #[default]
+    Streaming,
+    /// Each operator finishes before the next starts, without regard to memory. For comparison.
+    Bulk,
+}
+
+/// Choices that hold for the whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Config {
+    /// Whether operators overlap.
+    pub execution: Execution,
+    /// Whether blocks leave in the order of the source units.
+    pub preserve_order: bool,
+    /// The size at which workers cut their output into blocks.
+    pub block_bytes_target: Bytes,
+    /// The length of a task below which its fixed cost is thought to matter; small units and
+    /// blocks are bundled until a task is expected to take this long.
+    pub task_span_target: Span,
+    /// A task whose worker died this many times fails the run; likewise a pool whose actors died
+    /// this many times in a row while they were loading.
+    pub deaths_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            execution: Execution::Streaming,
+            preserve_order: true,
+            block_bytes_target: Bytes(BLOCK_BYTES_TARGET),
+            task_span_target: Span(TASK_SPAN_TARGET_US),
+            deaths_max: DEATHS_MAX,
+        }
+    }
+}
+
+/// Why operators do not make a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// There is no operator.
+    #[error("the plan has no operators")]
+    Empty,
+    /// An operator that is no source has no input, or a source has one.
+    #[error("operator '{name}' must have {wanted} input")]
+    Input {
+        /// The operator.
+        name: String,
+        /// `"an"` or `"no"`.
+        wanted: &'static str,
+    },
+    /// An operator's input is not an earlier operator.
+    #[error("operator '{name}' reads from {input}, which does not come before it")]
+    InputOrder {
+        /// The operator.
+        name: String,
+        /// What it reads from.
+        input: OpId,
+    },
+    /// The operators are not one chain.
+    #[error("the output of operator '{name}' must have exactly one reader, but has {readers}")]
+    Readers {
+        /// The operator.
+        name: String,
+        /// How many read it.
+        readers: usize,
+    },
+    /// The bounds of a pool make no sense.
+    #[error(
+        "the actor pool of operator '{name}' needs 1 <= min <= max and at least one task in flight, \
+         but has min={min}, max={max}, tasks in flight={in_flight}"
+    )]
+    Pool {
+        /// The operator.
+        name: String,
+        /// Its smallest size.
+        min: u32,
+        /// Its largest size.
+        max: u32,
+        /// Its tasks in flight per actor.
+        in_flight: u32,
+    },
+    /// A limit that must not be zero is zero.
+    #[error("the configuration's {option} must be at least 1")]
+    Config {
+        /// The option.
+        option: &'static str,
+    },
+}
+
+/// A chain of operators that is known to be well formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Plan {
+    ops: Vec<OpSpec>,
+    config: Config,
+}
+
+impl Plan {
+    /// Checks the operators, which come in the order of the flow.
+    ///
+    /// # Errors
+    /// The first [`PlanError`] found.
+    pub fn new(ops: Vec<OpSpec>, config: Config) -> Result<Self, PlanError> {
+        if ops.is_empty() {
+            return Err(PlanError::Empty);
+        }
+        for (option, value) in [
+            ("block_bytes_target", config.block_bytes_target.0),
+            ("deaths_max", u64::from(config.deaths_max)),
+        ] {
+            if value == 0 {
+                return Err(PlanError::Config { option });
+            }
+        }
+        for (position, op) in ops.iter().enumerate() {
+            check_input(position, op)?;
+            check_pool(op)?;
+            check_readers(&ops, position)?;
+        }
+        Ok(Self { ops, config })
+    }
+
+    /// The operators, in the order of the flow; the last one's blocks are the output.
+    #[must_use]
+    pub fn ops(&self) -> &[OpSpec] {
+        &self.ops
+    }
+
+    /// The choices for the run.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
+    let is_source = matches!(op.kind, OpKind::Source { .. });
+    match op.input {
+        Some(_) if is_source => Err(PlanError::Input { name: op.name.clone(), wanted: "no" }),
+        None if !is_source => Err(PlanError::Input { name: op.name.clone(), wanted: "an" }),
+        Some(input) if input.0 as usize >= position => {
+            Err(PlanError::InputOrder { name: op.name.clone(), input })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
+    let readers = ops.iter().filter(|op| op.input.is_some_and(|i| i.0 as usize == position)).count();
+    let wanted = usize::from(position + 1 < ops.len());
+    if readers == wanted {
+        return Ok(());
+    }
+    Err(PlanError::Readers { name: ops[position].name.clone(), readers })
+}
+
+fn check_pool(op: &OpSpec) -> Result<(), PlanError> {
+    let OpKind::Actors(pool) = op.kind else { return Ok(()) };
+    if (1..=pool.actors_max).contains(&pool.actors_min) && pool.tasks_in_flight_max > 0 {
+        return Ok(());
+    }
+    Err(PlanError::Pool {
+        name: op.name.clone(),
+        min: pool.actors_min,
+        max: pool.actors_max,
+        in_flight: pool.tasks_in_flight_max,
+    })
+}
+
+/// The upper end of the block sizes that keep both per-block cost and memory small.
+const BLOCK_BYTES_TARGET: u64 = 128 << 20;
+/// A hundred times the cost of a task on Ray (about 2 ms), so that overhead stays near 1 %.
+const TASK_SPAN_TARGET_US: u64 = 200_000;
+/// The first death and three retries.
+const DEATHS_MAX: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> OpSpec {
+        OpSpec {
+            name: "Read".into(),
+            input: None,
+            kind: OpKind::Source { units: alloc::vec![Unit::default()] },
+            resources: Resources::default(),
+            concurrency_max: 0,
+            bundle_rows_min: Rows::ZERO,
+        }
+    }
+
+    fn map(input: u32) -> OpSpec {
+        OpSpec { name: "Map".into(), input: Some(OpId(input)), kind: OpKind::Tasks, ..source() }
+    }
+
+    #[test]
+    fn a_chain_is_a_plan() {
+        let plan = Plan::new(alloc::vec![source(), map(0), map(1)], Config::default());
+        assert_eq!(plan.map(|p| p.ops().len()), Ok(3));
+    }
+
+    #[test]
+    fn each_malformed_plan_has_its_own_error() {
+        let pool = PoolSpec { actors_min: 3, actors_max: 2, tasks_in_flight_max: 1 };
+        let actors = OpSpec { kind: OpKind::Actors(pool), ..map(0) };
+        let cases = [
+            (alloc::vec![], "the plan has no operators"),
+            (alloc::vec![OpSpec { input: None, ..map(0) }], "operator 'Map' must have an input"),
+            (alloc::vec![OpSpec { input: Some(OpId(0)), ..source() }], "'Read' must have no input"),
+            (alloc::vec![source(), map(1)], "'Map' reads from op1, which does not come before it"),
+            (alloc::vec![source(), source()], "'Read' must have exactly one reader, but has 0"),
+            (alloc::vec![source(), map(0), map(0)], "exactly one reader, but has 2"),
+            (alloc::vec![source(), actors], "has min=3, max=2"),
+        ];
+        for (ops, message) in cases {
+            let error = Plan::new(ops, Config::default()).expect_err(message);
+            let text = alloc::string::ToString::to_string(&error);
+            assert!(text.contains(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn zero_limits_are_refused() {
+        let config = Config { deaths_max: 0, ..Config::default() };
+        let error = Plan::new(alloc::vec![source()], config).expect_err("zero deaths");
+        assert_eq!(error, PlanError::Config { option: "deaths_max" });
+    }
+}

@@ -1,0 +1,328 @@
+//! What goes in and what comes out: events, actions, and the reasons between them.
+//!
+//! Events are facts about the past, actions are orders. Both are plain numbers, so that a trace of
+//! them replays anywhere.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::resources::Resources;
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
+
+/// A fact that the driver reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Event {
+    /// A task handed over its next block, using up one of its credits.
+    BlockProduced {
+        /// The task.
+        task: TaskId,
+        /// The block's new number.
+        block: BlockId,
+        /// Its rows.
+        rows: Rows,
+        /// Its bytes in the object store.
+        bytes: Bytes,
+        /// Where it lies.
+        node: NodeId,
+    },
+    /// A task ended well; all its blocks have been reported before.
+    TaskFinished {
+        /// The task.
+        task: TaskId,
+        /// How long it worked, waiting and pauses left out.
+        busy: Span,
+        /// The largest resident memory of its worker.
+        heap_peak: Bytes,
+    },
+    /// A task ended badly, or was cancelled.
+    TaskFailed {
+        /// The task.
+        task: TaskId,
+        /// What happened to it.
+        failure: TaskFailure,
+    },
+    /// An actor has loaded and takes tasks.
+    ActorReady {
+        /// The actor.
+        actor: ActorId,
+        /// Where it runs.
+        node: NodeId,
+        /// How long it took to start and load.
+        load: Span,
+    },
+    /// An actor is gone. Its tasks are reported by events of their own, or not at all.
+    ActorLost {
+        /// The actor.
+        actor: ActorId,
+        /// Whether its constructor raised, which no new attempt would change.
+        user_code: bool,
+    },
+    /// A node can be used.
+    NodeJoined {
+        /// The node's new number.
+        node: NodeId,
+        /// Its CPUs, GPUs and custom resources.
+        resources: Resources,
+        /// The object-store bytes that this run may hold there.
+        store: Bytes,
+    },
+    /// A node will go; it gets no new work.
+    NodeDraining {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node is gone with all that was on it.
+    NodeLost {
+        /// The node.
+        node: NodeId,
+    },
+    /// A block is gone though its node is not.
+    BlockLost {
+        /// The block.
+        block: BlockId,
+    },
+    /// The consumer is done with a block.
+    OutputTaken {
+        /// The block.
+        block: BlockId,
+    },
+    /// Nothing but time.
+    TimePassed,
+    /// The run must end now: cancelled, failed, or the consumer has enough.
+    StopRequested,
+}
+
+/// What happened to a task that did not end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum TaskFailure {
+    /// The user's code raised, or returned what it must not. Fails the run.
+    UserCode,
+    /// The worker process died under it. Counted against the task if it was running.
+    WorkerDied,
+    /// The node's memory ran out and the task was killed for it. Counted.
+    OutOfMemory,
+    /// It never ran: its actor or node went before its turn. Not counted.
+    NotRun,
+    /// It ended because of a [`Action::CancelTask`]. Not counted.
+    Cancelled,
+}
+
+/// What a task works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Work {
+    /// Consecutive units of a source.
+    Units {
+        /// The first unit.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// A bundle of blocks, in order.
+    Blocks(Vec<BlockId>),
+}
+
+/// An order to the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Action {
+    /// Run a task.
+    LaunchTask {
+        /// The new attempt's number.
+        task: TaskId,
+        /// Its operator.
+        op: OpId,
+        /// Zero at first, then one more for each attempt at the same work.
+        attempt: u32,
+        /// Where.
+        node: NodeId,
+        /// On which actor; none for a stateless task.
+        actor: Option<ActorId>,
+        /// On what.
+        work: Work,
+        /// Rows of its output that an earlier attempt has handed over and this one must leave out.
+        rows_skipped: Rows,
+        /// Blocks that it may hand over before it must wait for [`Action::ResumeTask`].
+        credit: u32,
+    },
+    /// Let a task hand over more blocks.
+    ResumeTask {
+        /// The task.
+        task: TaskId,
+        /// How many more.
+        credit: u32,
+    },
+    /// End a task; answered by [`Event::TaskFailed`] or, if it was quicker, [`Event::TaskFinished`].
+    CancelTask {
+        /// The task.
+        task: TaskId,
+    },
+    /// Start an actor and load its state.
+    StartActor {
+        /// The new actor's number.
+        actor: ActorId,
+        /// Its operator.
+        op: OpId,
+        /// Where.
+        node: NodeId,
+    },
+    /// End an actor. It has no tasks, or tasks that are being cancelled.
+    StopActor {
+        /// The actor.
+        actor: ActorId,
+    },
+    /// Give a block to the consumer; answered by [`Event::OutputTaken`].
+    EmitBlock {
+        /// The block.
+        block: BlockId,
+    },
+    /// Forget a block: nobody will ask for it again.
+    DropBlock {
+        /// The block.
+        block: BlockId,
+    },
+    /// The run cannot go on. The driver raises an error and answers [`Event::StopRequested`].
+    FailRun {
+        /// The operator in which it happened.
+        op: OpId,
+        /// The task, if it was one.
+        task: Option<TaskId>,
+        /// Why.
+        cause: FailCause,
+    },
+}
+
+/// Why a run cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum FailCause {
+    /// The user's code raised in a task.
+    UserCode,
+    /// The user's constructor raised in an actor.
+    ActorUserCode,
+    /// The worker of one task died at each of its attempts.
+    TaskDeaths {
+        /// How many.
+        count: u32,
+    },
+    /// Actors of a pool died one after the other while they were loading.
+    ActorDeaths {
+        /// How many.
+        count: u32,
+    },
+    /// A block was lost and cannot be made again.
+    BlockLost {
+        /// The block.
+        block: BlockId,
+    },
+    /// No node is left on which the operator could run.
+    NodesGone,
+}
+
+/// Whether an operator may launch its next task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Admit,
+    /// It may not, because.
+    Hold(Reason),
+}
+
+/// Why an operator launches nothing at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Reason {
+    /// All its input has been processed and all its output handed on.
+    Done,
+    /// No block waits for it.
+    InputEmpty,
+    /// Blocks wait, but not the next one in order.
+    Order {
+        /// Blocks that wait.
+        blocks: u64,
+    },
+    /// Too few rows wait for a full batch.
+    Bundling {
+        /// Rows that wait.
+        rows: Rows,
+        /// Rows of a full batch.
+        wanted: Rows,
+    },
+    /// No node has what a task needs.
+    NoFreeSlot {
+        /// What it needs.
+        needs: Resources,
+    },
+    /// Its own limit of tasks at a time is reached.
+    ConcurrencyReached {
+        /// The limit.
+        limit: u32,
+    },
+    /// The last free slots are kept for operators further down.
+    SlotReserved {
+        /// The operator that they are kept for.
+        by: OpId,
+    },
+    /// No node has room for the output it may put out before it can be paused.
+    MemoryReserved {
+        /// The room it needs.
+        needs: Bytes,
+        /// The room that is free on the best node, less what is kept for operators further down.
+        free: Bytes,
+    },
+    /// The store is full of blocks that wait for the consumer.
+    OutputFull {
+        /// Bytes that wait.
+        bytes: Bytes,
+    },
+    /// The operator after it has enough to do.
+    DownstreamFed {
+        /// Rows that wait there or are being made.
+        rows: Rows,
+        /// Rows that keep it busy.
+        wanted: Rows,
+    },
+    /// All its actors have as many tasks as they take.
+    ActorsBusy {
+        /// Ready actors.
+        actors: u32,
+    },
+    /// Its actors are loading.
+    ActorStarting {
+        /// How many.
+        actors: u32,
+    },
+    /// The operator before it has not finished (bulk execution).
+    UpstreamRunning,
+    /// The run is ending.
+    Stopping,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => write!(f, "done"),
+            Self::InputEmpty => write!(f, "waits for input"),
+            Self::Order { blocks } => write!(f, "{blocks} blocks wait for the next one in order"),
+            Self::Bundling { rows, wanted } => {
+                write!(f, "waits for a full batch: {} of {} rows", rows.0, wanted.0)
+            }
+            Self::NoFreeSlot { needs } => write!(f, "no node has {needs} free"),
+            Self::ConcurrencyReached { limit } => write!(f, "runs its limit of {limit} tasks"),
+            Self::SlotReserved { by } => write!(f, "the last slots are kept for {by}"),
+            Self::MemoryReserved { needs, free } => {
+                write!(f, "needs {needs} of object store, {free} is free")
+            }
+            Self::OutputFull { bytes } => write!(f, "{bytes} of output wait for the consumer"),
+            Self::DownstreamFed { rows, wanted } => {
+                write!(f, "the next operator has enough: {} of {} rows", rows.0, wanted.0)
+            }
+            Self::ActorsBusy { actors } => write!(f, "all {actors} actors are busy"),
+            Self::ActorStarting { actors } => write!(f, "{actors} actors are loading"),
+            Self::UpstreamRunning => write!(f, "waits for the operator before it to finish"),
+            Self::Stopping => write!(f, "the run is ending"),
+        }
+    }
+}

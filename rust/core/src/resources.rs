@@ -1,0 +1,167 @@
+//! What a task asks for and what a node has: CPU, GPU and custom resources.
+//!
+//! Owns the arithmetic of slots. Bytes are the ledger's.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::units::Slots;
+
+/// Amounts of CPU, GPU and custom resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Resources {
+    /// CPUs.
+    pub cpu: Slots,
+    /// GPUs.
+    pub gpu: Slots,
+    /// Custom resources by name. A name that is absent counts as zero.
+    pub custom: BTreeMap<String, Slots>,
+}
+
+impl Resources {
+    /// Only CPUs.
+    #[must_use]
+    pub const fn cpu(cpu: Slots) -> Self {
+        Self { cpu, gpu: Slots::ZERO, custom: BTreeMap::new() }
+    }
+
+    /// Only GPUs.
+    #[must_use]
+    pub const fn gpu(gpu: Slots) -> Self {
+        Self { cpu: Slots::ZERO, gpu, custom: BTreeMap::new() }
+    }
+
+    /// Whether every amount is zero.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.named().all(|(_, amount)| amount == Slots::ZERO)
+    }
+
+    /// Whether `request` fits into these resources.
+    #[must_use]
+    pub fn fits(&self, request: &Self) -> bool {
+        self.copies(request, 1) == 1
+    }
+
+    /// How many times `request` fits, counted up to `most`.
+    #[must_use]
+    pub fn copies(&self, request: &Self, most: u64) -> u64 {
+        request
+            .named()
+            .filter(|(_, wanted)| *wanted > Slots::ZERO)
+            .map(|(name, wanted)| self.amount(name).0 / wanted.0)
+            .fold(most, u64::min)
+    }
+
+    /// Whether both ask for some of the same resource.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.named().any(|(name, amount)| amount > Slots::ZERO && other.amount(name) > Slots::ZERO)
+    }
+
+    /// Adds `other`.
+    pub fn credit(&mut self, other: &Self) {
+        self.cpu += other.cpu;
+        self.gpu += other.gpu;
+        for (name, amount) in &other.custom {
+            *self.custom.entry(name.clone()).or_default() += *amount;
+        }
+    }
+
+    /// Takes `other` away. The caller has checked that it fits.
+    pub fn debit(&mut self, other: &Self) {
+        self.cpu -= other.cpu;
+        self.gpu -= other.gpu;
+        for (name, amount) in other.custom.iter().filter(|(_, amount)| **amount > Slots::ZERO) {
+            let held = self.custom.get_mut(name).expect("because what fits is held");
+            *held -= *amount;
+        }
+    }
+
+    /// This request `count` times.
+    #[must_use]
+    pub fn times(&self, count: u64) -> Self {
+        Self {
+            cpu: self.cpu.times(count),
+            gpu: self.gpu.times(count),
+            custom: self.custom.iter().map(|(name, a)| (name.clone(), a.times(count))).collect(),
+        }
+    }
+
+    /// The amount of the resource called `name` (`"CPU"`, `"GPU"` or a custom name).
+    #[must_use]
+    pub fn amount(&self, name: &str) -> Slots {
+        match name {
+            "CPU" => self.cpu,
+            "GPU" => self.gpu,
+            custom => self.custom.get(custom).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Each resource with its amount, in a fixed order.
+    pub fn named(&self) -> impl Iterator<Item = (&str, Slots)> {
+        [("CPU", self.cpu), ("GPU", self.gpu)]
+            .into_iter()
+            .chain(self.custom.iter().map(|(name, amount)| (name.as_str(), *amount)))
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self
+            .named()
+            .filter(|(_, amount)| *amount > Slots::ZERO)
+            .map(|(name, amount)| alloc::format!("{amount} {name}"))
+            .collect();
+        if parts.is_empty() {
+            return f.write_str("nothing");
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    fn any_resources() -> impl Strategy<Value = Resources> {
+        (0u64..100_000, 0u64..100_000, proptest::collection::btree_map("[ab]", 0u64..50_000, 0..2))
+            .prop_map(|(cpu, gpu, custom)| Resources {
+                cpu: Slots(cpu),
+                gpu: Slots(gpu),
+                custom: custom.into_iter().map(|(name, a)| (name, Slots(a))).collect(),
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn credit_undoes_debit(held in any_resources(), request in any_resources()) {
+            prop_assume!(held.fits(&request));
+            let mut account = held.clone();
+            account.debit(&request);
+            account.credit(&request);
+            for (name, amount) in held.named() {
+                prop_assert_eq!(account.amount(name), amount);
+            }
+        }
+
+        #[test]
+        fn copies_is_the_largest_multiple_that_fits(held in any_resources(), request in any_resources()) {
+            let count = held.copies(&request, 50);
+            prop_assert!(held.fits(&request.times(count)) || count == 0);
+            prop_assert!(count == 50 || !held.fits(&request.times(count + 1)));
+        }
+    }
+
+    #[test]
+    fn a_request_prints_as_a_sentence_part() {
+        let request = Resources { cpu: Slots(5_000), gpu: Slots::whole(1), ..Resources::default() };
+        assert_eq!(request.to_string(), "0.5 CPU, 1 GPU");
+        assert_eq!(Resources::default().to_string(), "nothing");
+    }
+}
