@@ -1,0 +1,1 @@
+//! The millstream scheduler on a virtual clock.
