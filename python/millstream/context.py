@@ -1,0 +1,163 @@
+"""The settings that hold for all datasets of a process.
+
+Owns names, defaults and checks of the settings. Knows nothing of what they switch.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+from millstream.errors import ArgumentError
+
+
+@dataclass
+class ExecutionResources:
+    """Amounts of what a cluster has; `None`: not limited.
+
+    Args:
+        cpu: CPUs.
+        gpu: GPUs.
+        object_store_memory: Bytes of blocks held in memory at a time.
+    """
+
+    cpu: float | None = None
+    gpu: float | None = None
+    object_store_memory: float | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _check_name(self, name)
+        if value is not None and not (_is_number(value) and value >= 0):
+            raise ArgumentError(f"{name}={value!r} must be a number of at least 0, or None")
+        object.__setattr__(self, name, value)
+
+
+@dataclass
+class ExecutionOptions:
+    """How a run uses the cluster.
+
+    Args:
+        resource_limits: What a run may use at most. On the local backend these are also what
+            the one node has; by default the CPUs of this machine and no GPU.
+        preserve_order: Whether rows leave in the order of the input. On by default.
+        verbose_progress: Whether the progress display has a line per operator. On by default.
+    """
+
+    resource_limits: ExecutionResources = field(default_factory=ExecutionResources)
+    preserve_order: bool = True
+    verbose_progress: bool = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _check_name(self, name)
+        kind = ExecutionResources if name == "resource_limits" else bool
+        if not isinstance(value, kind):
+            raise ArgumentError(f"{name}={value!r} must be of type {kind.__name__}")
+        object.__setattr__(self, name, value)
+
+
+@dataclass
+class DataContext:
+    """The settings of this process. A dataset keeps those of the moment it is created.
+
+    Args:
+        backend: `"ray"`: on the Ray cluster that is initialised, or a new local one; `"local"`:
+            on threads of this process, without Ray. The environment variable
+            `MILLSTREAM_BACKEND` sets the default.
+        execution: `"streaming"`: all operators at once, in bounded memory; `"bulk"`: each
+            operator finishes before the next starts, without regard to memory, for comparison.
+        target_max_block_size: Bytes at which workers cut their output into blocks. `None`: a
+            32nd of the smallest node's object store, between 1 MiB and 128 MiB.
+        execution_options: What a run may use, and whether it keeps the order.
+        max_task_deaths: A task whose worker died this many times fails the run.
+        enable_progress_bars: Whether runs show their progress.
+        trace: A file to which the scheduler's events and actions are written, as JSON lines.
+
+    Raises:
+        ArgumentError: A name is unknown, or a value makes no sense; at the assignment.
+
+    Example:
+        >>> import millstream as ms
+        >>> ms.DataContext.get_current().backend = "local"
+        >>> ms.range(3).take_all()
+        [{'id': 0}, {'id': 1}, {'id': 2}]
+    """
+
+    backend: Literal["ray", "local"] = "ray"
+    execution: Literal["streaming", "bulk"] = "streaming"
+    target_max_block_size: int | None = None
+    execution_options: ExecutionOptions = field(default_factory=ExecutionOptions)
+    max_task_deaths: int = 4
+    enable_progress_bars: bool = True
+    trace: str | None = None
+
+    _current: ClassVar[DataContext | None] = None
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    @staticmethod
+    def get_current() -> DataContext:
+        """The settings of this process; changes to what it returns take effect for new datasets."""
+        with DataContext._lock:
+            if DataContext._current is None:
+                DataContext._current = DataContext(**_from_environment())
+            return DataContext._current
+
+    @property
+    def preserve_order(self) -> bool:
+        """Whether rows leave in the order of the input."""
+        return self.execution_options.preserve_order
+
+    @preserve_order.setter
+    def preserve_order(self, value: bool) -> None:
+        self.execution_options.preserve_order = value
+
+    def copy(self) -> DataContext:
+        """The same settings, independent of these."""
+        return copy.deepcopy(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "preserve_order":
+            _check_name(self, name)
+            _check_setting(name, value)
+        object.__setattr__(self, name, value)
+
+
+_CHOICES = {"backend": ("ray", "local"), "execution": ("streaming", "bulk")}
+
+
+def _check_name(settings: Any, name: str) -> None:
+    known = [each.name for each in fields(settings)]
+    if name not in known:
+        kind = type(settings).__name__
+        raise ArgumentError(f"{kind} has no setting {name!r}; it has {', '.join(known)}")
+
+
+def _check_setting(name: str, value: Any) -> None:
+    if name in _CHOICES:
+        choices = _CHOICES[name]
+        wanted = f"one of {', '.join(map(repr, choices))}"
+        good = value in choices
+    elif name == "enable_progress_bars":
+        wanted, good = "True or False", isinstance(value, bool)
+    elif name == "execution_options":
+        wanted, good = "an ExecutionOptions", isinstance(value, ExecutionOptions)
+    elif name == "trace":
+        wanted, good = "a file name or None", value is None or isinstance(value, str)
+    else:
+        optional = name == "target_max_block_size"
+        wanted = "a whole number of at least 1" + (", or None" if optional else "")
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        good = whole or (optional and value is None)
+    if not good:
+        raise ArgumentError(f"DataContext.{name}={value!r} must be {wanted}")
+
+
+def _from_environment() -> dict[str, Any]:
+    backend = os.environ.get("MILLSTREAM_BACKEND")
+    return {"backend": backend} if backend else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
