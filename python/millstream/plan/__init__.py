@@ -1,0 +1,1 @@
+"""From what the user asked for to what runs: logical operators, rules, physical plan."""

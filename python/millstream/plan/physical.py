@@ -1,0 +1,125 @@
+"""The physical plan: what runs, on what, and how the core is told of it.
+
+Owns the shape of an operator as the backends and the core see it. Knows nothing of datasets, of
+user functions (they are inside the stages), or of how a backend runs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from millstream import _core
+from millstream.context import DataContext
+from millstream.run.worker import ReadUnit, Stage
+
+Kind = Literal["source", "tasks", "actors"]
+
+
+@dataclass(frozen=True)
+class PhysicalOp:
+    """One operator as it runs.
+
+    Args:
+        name: What people call it: `"ReadVideo->MapBatches(preprocess)"`.
+        kind: Tasks over source units, tasks over blocks, or a pool of actors over blocks.
+        stage: What a worker does.
+        units: What a source reads; empty for the others.
+        cpu: CPUs that one task holds while it runs, or one actor while it lives.
+        gpu: GPUs, likewise.
+        custom: Custom resources by name, likewise.
+        concurrency_max: Tasks at a time; 0: as many as there is room for.
+        actors_min: The smallest pool.
+        actors_max: The largest pool.
+        tasks_in_flight_max: Tasks that run or wait at one actor.
+        bundle_rows_min: Rows that a task wants in its input; 0: any number.
+        ray_remote_args: Further options of the Ray task or actor; the local backend ignores them.
+    """
+
+    name: str
+    kind: Kind
+    stage: Stage
+    units: Sequence[ReadUnit] = ()
+    cpu: float = 1
+    gpu: float = 0
+    custom: Mapping[str, float] = field(default_factory=dict)
+    concurrency_max: int = 0
+    actors_min: int = 1
+    actors_max: int = 1
+    tasks_in_flight_max: int = 2
+    bundle_rows_min: int = 0
+    ray_remote_args: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The operator with its kind, as plans show it: `"TaskPoolMap[MapBatches(f)]"`."""
+        return f"{'ActorPoolMap' if self.kind == 'actors' else 'TaskPoolMap'}[{self.name}]"
+
+
+@dataclass(frozen=True)
+class PhysicalPlan:
+    """A chain of operators, the first of which is the source."""
+
+    ops: list[PhysicalOp]
+
+    def with_block_bytes(self, target: int) -> PhysicalPlan:
+        """The same plan, cutting blocks at `target` bytes."""
+        ops = [replace(op, stage=replace(op.stage, block_bytes_target=target)) for op in self.ops]
+        return PhysicalPlan(ops)
+
+    def to_core(self, config: _core.Config) -> _core.Plan:
+        """The plan in numbers, for the scheduler.
+
+        Raises:
+            ValueError: The plan is malformed.
+        """
+        specs = [_spec(op, number) for number, op in enumerate(self.ops)]
+        return _core.Plan(specs, config)
+
+
+def core_config(context: DataContext, block_bytes_target: int) -> _core.Config:
+    """What the scheduler needs of the settings."""
+    return _core.Config(
+        execution=context.execution,
+        preserve_order=context.preserve_order,
+        block_bytes_target=block_bytes_target,
+        deaths_max=context.max_task_deaths,
+    )
+
+
+def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:
+    """The bytes at which workers cut blocks, given each node's object-store bytes.
+
+    A block must be small beside the store, since operators hold several at a time and each
+    has a window of its own.
+    """
+    if context.target_max_block_size is not None:
+        return context.target_max_block_size
+    smallest = min(stores, default=BLOCK_BYTES_MAX * STORE_BLOCKS)
+    return max(BLOCK_BYTES_MIN, min(BLOCK_BYTES_MAX, smallest // STORE_BLOCKS))
+
+
+def _spec(op: PhysicalOp, number: int) -> _core.OpSpec:
+    return _core.OpSpec(
+        name=op.name,
+        kind=op.kind,
+        input=number - 1 if number else None,
+        cpu=op.cpu,
+        gpu=op.gpu,
+        custom=dict(op.custom),
+        concurrency_max=op.concurrency_max,
+        bundle_rows_min=op.bundle_rows_min,
+        unit_bytes=[unit.nbytes for unit in op.units],
+        actors_min=op.actors_min,
+        actors_max=op.actors_max,
+        tasks_in_flight_max=op.tasks_in_flight_max,
+    )
+
+
+#: Below this the fixed cost of a block shows.
+BLOCK_BYTES_MIN = 1 << 20
+#: Above this larger blocks gain nothing.
+BLOCK_BYTES_MAX = 128 << 20
+#: How many blocks the smallest node's store should have room for.
+STORE_BLOCKS = 32
