@@ -1,0 +1,224 @@
+"""Batches: what a user function gets of a block, and a block of what it gives back.
+
+Owns the three formats and the checks of what comes back. Must not know how functions are called,
+files or scheduling. Pandas is imported only where a batch is one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from millstream.blocks import block, columns, tensor
+from millstream.errors import ArgumentError, MillstreamError, UserCodeError
+
+BatchFormat = Literal["default", "numpy", "pandas", "pyarrow"]
+Batch = Any
+"""A dict of name to NumPy array, a `pandas.DataFrame`, or a `pyarrow.Table`."""
+
+
+def require_format(name: str) -> None:
+    """Checks a `batch_format`.
+
+    Raises:
+        ArgumentError: It is none of those that exist.
+    """
+    if name not in _TO_BATCH:
+        known = ", ".join(map(repr, _TO_BATCH))
+        raise ArgumentError(f"batch_format must be one of {known}, not {name!r}")
+
+
+def to_batch(table: pa.Table, format: BatchFormat, *, writable: bool = False) -> Batch:
+    """Makes a batch of a block.
+
+    Args:
+        table: The block.
+        format: `"default"` is `"numpy"`.
+        writable: Copies what would otherwise be a read-only view of the block.
+    """
+    return _TO_BATCH[format](block.unseal(table), writable)
+
+
+def from_batch(batch: Batch, like: pa.Schema | None = None) -> pa.Table:
+    """Makes a block of what a batch function returned.
+
+    Args:
+        batch: A batch in any format, whichever the function was given.
+        like: The schema of what it was given: a column that comes back under its name keeps what
+            the format cannot express, such as a time zone.
+
+    Raises:
+        UserCodeError: It is no batch; says what it is and what is accepted.
+    """
+    if isinstance(batch, pa.RecordBatch):
+        batch = pa.Table.from_batches([batch])
+    if isinstance(batch, pa.Table):
+        return _from_table(batch)
+    if isinstance(batch, Mapping):
+        return _from_mapping(batch, like)
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(batch, pandas.DataFrame):
+        return _from_pandas(batch, like)
+    raise UserCodeError(
+        f"the function returned {_describe(batch)}, which is not a batch; return a dict of column "
+        "name to NumPy array or list, a pandas.DataFrame, or a pyarrow.Table"
+    )
+
+
+def rebatch(blocks: Iterable[pa.Table], rows: int | None) -> Iterator[pa.Table]:
+    """Cuts a stream of blocks into tables of `rows` rows, the last one shorter.
+
+    A table that lies in one block is a view of it. Empty blocks vanish. With `rows` None each
+    block is one table.
+    """
+    held: list[pa.Table] = []
+    held_rows = 0
+    for table in blocks:
+        if table.num_rows == 0:
+            continue
+        if rows is None:
+            yield table
+            continue
+        start = 0
+        while held_rows + table.num_rows - start >= rows:
+            end = start + rows - held_rows
+            held.append(table.slice(start, end - start))
+            yield block.concat(held)
+            held, held_rows, start = [], 0, end
+        if start < table.num_rows:
+            held.append(table.slice(start))
+            held_rows += table.num_rows - start
+    if held:
+        yield block.concat(held)
+
+
+def _to_numpy(table: pa.Table, writable: bool) -> dict[str, np.ndarray[Any, Any]]:
+    return {
+        name: columns.to_numpy(column, writable=writable)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def _to_pandas(table: pa.Table, writable: bool) -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "batch_format='pandas' needs pandas: pip install 'millstream[pandas]'"
+        ) from error
+    tensors = [field.name for field in table.schema if tensor.is_tensor(field.type)]
+    frame = table.drop_columns(tensors).to_pandas(ignore_metadata=True)
+    frame.index = pandas.RangeIndex(table.num_rows)
+    if writable:
+        frame = frame.copy()
+    for name in tensors:
+        array = columns.to_numpy(table.column(name), writable=writable)
+        frame.insert(table.column_names.index(name), name, pandas.Series(list(array), dtype=object))
+    return frame
+
+
+def _to_table(table: pa.Table, writable: bool) -> pa.Table:
+    return table
+
+
+def _from_table(table: pa.Table) -> pa.Table:
+    names = table.column_names
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise UserCodeError(
+            f"the function returned a table in which the column {', '.join(map(repr, twice))} "
+            "occurs more than once; names must be unique"
+        )
+    return block.seal(table)
+
+
+def _from_mapping(batch: Mapping[Any, Any], like: pa.Schema | None) -> pa.Table:
+    made: dict[str, columns.Column] = {}
+    for name, values in batch.items():
+        if not isinstance(name, str):
+            raise UserCodeError(
+                f"the function returned a dict with the key {name!r} of type "
+                f"{type(name).__name__}; the keys are column names and must be strings"
+            )
+        made[name] = _column(name, values, _type_in(like, name))
+    lengths = {name: len(column) for name, column in made.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+        raise UserCodeError(f"the function returned columns of different lengths: {counts}")
+    return pa.table(made)
+
+
+def _column(name: str, values: Any, like: pa.DataType | None) -> columns.Column:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    try:
+        if isinstance(values, (list, tuple)):
+            return columns.from_values(values, like)
+        if not isinstance(values, np.ndarray) and hasattr(values, "__array__"):
+            # Tensors of other libraries, pandas series, NumPy scalars.
+            values = np.asarray(values)
+        if isinstance(values, np.ndarray) and values.ndim > 0:
+            return columns.from_ndarray(values, like)
+    except MillstreamError:
+        raise
+    except Exception as error:
+        raise UserCodeError(f"the returned column {name!r} {error}") from error
+    raise UserCodeError(
+        f"the function returned {_describe(values)} for the column {name!r}; it must be a NumPy "
+        "array or a list with one value for each row"
+    )
+
+
+def _from_pandas(frame: Any, like: pa.Schema | None) -> pa.Table:
+    made: dict[str, columns.Column] = {}
+    for position, name in enumerate(frame.columns):
+        if not isinstance(name, str):
+            raise UserCodeError(
+                f"the function returned a DataFrame with the column name {name!r} of type "
+                f"{type(name).__name__}; names must be strings"
+            )
+        if name in made:
+            raise UserCodeError(
+                f"the function returned a DataFrame in which the column {name!r} occurs twice"
+            )
+        made[name] = _series(name, frame.iloc[:, position], _type_in(like, name))
+    return pa.table(made) if made else block.rows_only(len(frame))
+
+
+def _series(name: str, series: Any, like: pa.DataType | None) -> columns.Column:
+    import pandas
+
+    if series.dtype != object:
+        column = pa.Array.from_pandas(series)
+        return columns.settle(column, like)
+    missing = pandas.isna(series).to_numpy()
+    values = [None if gone else value for value, gone in zip(series, missing, strict=True)]
+    return _column(name, values, like)
+
+
+def _type_in(schema: pa.Schema | None, name: str) -> pa.DataType | None:
+    if schema is None:
+        return None
+    index = schema.get_field_index(name)
+    return schema.field(index).type if index >= 0 else None
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, (list, tuple)):
+        inner = f" of {type(value[0]).__name__}" if value else ""
+        return f"a {type(value).__name__}{inner}"
+    return f"a value of type {type(value).__name__}"
+
+
+_TO_BATCH: dict[str, Callable[[pa.Table, bool], Batch]] = {
+    "default": _to_numpy,
+    "numpy": _to_numpy,
+    "pandas": _to_pandas,
+    "pyarrow": _to_table,
+}

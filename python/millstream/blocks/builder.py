@@ -1,0 +1,70 @@
+"""Cuts a stream of tables of any size into blocks of about one size.
+
+Must not know user code, files or scheduling. Holds at most one block's worth of small tables, and
+views of a large one while it is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from millstream.blocks import block
+
+
+class BlockBuilder:
+    """Joins small tables and splits large ones, in order.
+
+    Args:
+        bytes_target: What a block should hold; a single row may exceed it.
+    """
+
+    def __init__(self, bytes_target: int) -> None:
+        self._bytes_target = bytes_target
+        self._held: list[pa.Table] = []
+        self._held_bytes = 0
+
+    def add(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Takes a table and yields the blocks that are full. The iterator must be used up."""
+        table = block.plain(block.seal(table))
+        if table.num_rows == 0:
+            return
+        size = block.nbytes(table)
+        if self._held and self._held_bytes + size > self._bytes_target * _OVERFULL:
+            yield from self.finish()
+        while size > self._bytes_target * _OVERFULL and table.num_rows > 1:
+            head = _head(table, size, self._bytes_target)
+            table = table.slice(head.num_rows)
+            size = block.nbytes(table)
+            yield block.compact(head)
+        self._held.append(table)
+        self._held_bytes += size
+        if self._held_bytes >= self._bytes_target:
+            yield from self.finish()
+
+    def finish(self) -> Iterator[pa.Table]:
+        """Yields what is left, as one block."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held:
+            yield block.compact(block.concat(held))
+
+
+def _head(table: pa.Table, size: int, bytes_target: int) -> pa.Table:
+    """Returns as many of the first rows as come near the target, at least one."""
+    rows = min(max(1, table.num_rows * bytes_target // size), table.num_rows - 1)
+    head = table.slice(0, rows)
+    head_bytes = block.nbytes(head)
+    while rows > 1 and head_bytes > bytes_target * _OVERFULL:
+        rows = max(1, min(rows - 1, rows * bytes_target // head_bytes))
+        smaller = table.slice(0, rows)
+        if block.nbytes(smaller) > head_bytes * _SHRINKS:
+            # What is left over belongs to all rows alike, such as a dictionary.
+            return smaller
+        head, head_bytes = smaller, block.nbytes(smaller)
+    return head
+
+
+# A block may be a quarter over its target, so that no sliver is left of what hardly exceeds it.
+_OVERFULL = 1.25
+_SHRINKS = 0.95

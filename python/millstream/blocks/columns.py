@@ -1,0 +1,192 @@
+"""One column: Arrow to NumPy, and NumPy or Python values to Arrow.
+
+Owns which Arrow type values become. Must not know batches of several columns, blocks or user code.
+Raises `ValueError` or `TypeError` with a sentence that says what is wrong with the values; who
+knows the column's name adds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from millstream.blocks import tensor
+
+Column = pa.Array | pa.ChunkedArray
+
+
+def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]:
+    """Returns a column as NumPy, without copying where the types allow and a view will do.
+
+    Numbers and booleans keep their dtype; with nulls, numbers become floats with NaN, and booleans
+    objects with None. Dates are datetime64[D], timestamps datetime64 in UTC, durations timedelta64.
+    Strings, binaries, decimals, times, lists (as arrays) and structs (as dicts) are objects.
+    """
+    if tensor.is_tensor(column.type):
+        array = tensor.to_numpy(column)
+    else:
+        array = column.to_numpy(zero_copy_only=False)
+    return _writable(array) if writable else _readonly(array)
+
+
+def from_ndarray(array: np.ndarray[Any, Any], like: pa.DataType | None = None) -> Column:
+    """Makes a column of an array whose first axis is the rows.
+
+    Args:
+        array: One dimension gives a plain column, more give tensors.
+        like: The type that the column of this name had before; it decides what NumPy leaves open,
+            such as a time zone or the precision of decimals, and nothing else.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        return _from_masked(array, like)
+    if array.dtype.kind in "OSUT":
+        return from_values(array.tolist() if array.ndim > 1 else list(array), like)
+    if not tensor.is_tensor_dtype(array.dtype):
+        raise TypeError(f"has dtype {array.dtype}, which Arrow has no type for")
+    if array.ndim > 1:
+        return tensor.from_ndarray(array)
+    column = pa.array(array.astype(tensor.arrow_dtype(array.dtype), copy=False))
+    return settle(column, like)
+
+
+def from_values(values: Sequence[Any], like: pa.DataType | None = None) -> Column:
+    """Makes a column of Python or NumPy values, None where null.
+
+    NumPy arrays become tensors, lists stay lists. Strings and binaries take 64-bit offsets.
+
+    Args:
+        values: One for each row.
+        like: As in `from_ndarray`.
+    """
+    first = next((value for value in values if value is not None), None)
+    if isinstance(first, np.ndarray) and not _is_list(like):
+        return _from_arrays(values)
+    if isinstance(first, (str, bytes)):
+        wide = pa.large_string() if isinstance(first, str) else pa.large_binary()
+        return pa.array(values, wide)
+    if first is None and like is not None and not tensor.is_tensor(like):
+        return pa.nulls(len(values), like)
+    try:
+        column = pa.array(values)
+    except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
+        raise TypeError(_unfit(values, error)) from error
+    return settle(_wide(column), like)
+
+
+def _from_arrays(values: Sequence[Any]) -> Column:
+    rows = [None if value is None else np.asarray(value) for value in values]
+    arrays = [row for row in rows if row is not None]
+    if all(array.ndim == 0 for array in arrays):
+        return from_values([None if row is None else row[()] for row in rows])
+    if any(not tensor.is_tensor_dtype(array.dtype) for array in arrays):
+        return from_values([None if row is None else row.tolist() for row in rows])
+    return tensor.from_ndarrays(rows)
+
+
+def _from_masked(array: np.ma.MaskedArray[Any, Any], like: pa.DataType | None) -> Column:
+    mask = np.ma.getmaskarray(array)
+    if array.ndim > 1:
+        return tensor.from_ndarray(array.filled(0), ~mask.reshape(len(array), -1).any(axis=1))
+    return settle(pa.array(array.data, mask=mask), like)
+
+
+def settle(column: Column, like: pa.DataType | None) -> Column:
+    """Gives a column the type it had before where NumPy or Python cannot tell the two apart."""
+    if like is None or column.type.equals(like) or not _refines(column.type, like):
+        return column
+    if pa.types.is_timestamp(like) and column.type.tz is None:
+        # NumPy holds the instants in UTC.
+        column = column.cast(pa.timestamp(column.type.unit, like.tz))
+    try:
+        return column.cast(like)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return column
+
+
+def _refines(found: pa.DataType, like: pa.DataType) -> bool:
+    """Tells whether `like` may stand for `found` with nothing lost but what the cast checks."""
+    types = pa.types
+    if types.is_null(found):
+        return not tensor.is_tensor(like)
+    if types.is_timestamp(found) and types.is_timestamp(like):
+        return like.tz is not None or found.tz is None
+    if types.is_struct(found) and types.is_struct(like):
+        names = {field.name for field in like}
+        return all(
+            field.name in names and _fits(field.type, like.field(field.name).type)
+            for field in found
+        )
+    if _is_list(found) and _is_list(like):
+        return _fits(found.value_type, like.value_type)
+    return any(test(found) and test(like) for test in _KINDS)
+
+
+def _fits(found: pa.DataType, like: pa.DataType) -> bool:
+    return found.equals(like) or _refines(found, like)
+
+
+def _is_list(type: pa.DataType | None) -> bool:
+    return type is not None and bool(
+        pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type)
+    )
+
+
+def _is_text(type: pa.DataType) -> bool:
+    return bool(pa.types.is_string(type) or pa.types.is_large_string(type))
+
+
+def _is_bytes(type: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(type) or pa.types.is_large_binary(type))
+
+
+def _wide(column: Column) -> Column:
+    wide = _wide_type(column.type)
+    return column if wide.equals(column.type) else column.cast(wide)
+
+
+def _wide_type(type: pa.DataType) -> pa.DataType:
+    """Returns the type with 64-bit offsets in all strings and binaries, however deep."""
+    if pa.types.is_string(type):
+        return pa.large_string()
+    if pa.types.is_binary(type):
+        return pa.large_binary()
+    if pa.types.is_list(type):
+        return pa.list_(type.value_field.with_type(_wide_type(type.value_type)))
+    if pa.types.is_struct(type):
+        return pa.struct([field.with_type(_wide_type(field.type)) for field in type])
+    return type
+
+
+def _unfit(values: Sequence[Any], error: Exception) -> str:
+    kinds = sorted({type(value).__name__ for value in values if value is not None})
+    return f"holds values that are no Arrow column (of {', '.join(kinds[:5])}): {error}"
+
+
+def _writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if array.dtype == object:
+        if not array.flags.writeable:
+            array = array.copy()
+        for index, value in enumerate(array):
+            if isinstance(value, np.ndarray) and not value.flags.writeable:
+                array[index] = _writable(value)
+        return array
+    return array if array.flags.writeable else array.copy()
+
+
+def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    array.flags.writeable = False
+    return array
+
+
+# Pairs of types of the same kind are told apart by width or unit only, which the cast checks.
+_KINDS = (
+    pa.types.is_decimal,
+    pa.types.is_time,
+    pa.types.is_duration,
+    pa.types.is_date,
+    _is_text,
+    _is_bytes,
+)

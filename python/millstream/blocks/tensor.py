@@ -1,0 +1,303 @@
+"""Tensor columns: NumPy arrays of more than one dimension, as Arrow's canonical extension types.
+
+Owns `arrow.fixed_shape_tensor` and `arrow.variable_shape_tensor` columns and their way from and
+to NumPy. Must not know batches, blocks or user code.
+
+Rows of one shape are a fixed-shape column, which is a view of one array of shape (rows, *shape).
+Rows of different shapes, but of as many dimensions, are ragged: each row is a view of the
+flat values. So are rows without elements, as Arrow cannot hold a fixed shape of size zero.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+class VariableShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
+    """Arrow's canonical `arrow.variable_shape_tensor`, which pyarrow does not bring.
+
+    Its storage is struct<data: list<value_type>, shape: fixed_size_list<int32>[ndim]>.
+
+    Args:
+        value_type: The type of the elements.
+        ndim: How many dimensions each tensor has.
+        metadata: The type's optional parameters: `dim_names`, `permutation`, `uniform_shape`.
+    """
+
+    def __init__(
+        self, value_type: pa.DataType, ndim: int, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._value_type = value_type
+        self._ndim = ndim
+        self._metadata = dict(metadata or {})
+        storage = pa.struct(
+            [
+                pa.field("data", pa.list_(value_type)),
+                pa.field("shape", pa.list_(pa.int32(), ndim)),
+            ]
+        )
+        super().__init__(storage, "arrow.variable_shape_tensor")
+
+    @property
+    def value_type(self) -> pa.DataType:
+        """The type of the elements."""
+        return self._value_type
+
+    @property
+    def ndim(self) -> int:
+        """How many dimensions each tensor has."""
+        return self._ndim
+
+    @property
+    def permutation(self) -> list[int] | None:
+        """The order of the dimensions in memory, if it is not row-major."""
+        return self._metadata.get("permutation")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return json.dumps(self._metadata).encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(
+        cls, storage_type: pa.DataType, serialized: bytes
+    ) -> VariableShapeTensorType:
+        value_type = storage_type.field("data").type.value_type
+        ndim = storage_type.field("shape").type.list_size
+        return cls(value_type, ndim, json.loads(serialized or b"{}"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return VariableShapeTensorType, (self._value_type, self._ndim, self._metadata)
+
+
+def is_tensor(type: pa.DataType) -> bool:
+    """Tells whether a column of this type holds tensors."""
+    return isinstance(type, (pa.FixedShapeTensorType, VariableShapeTensorType))
+
+
+def is_tensor_dtype(dtype: np.dtype[Any]) -> bool:
+    """Tells whether Arrow has a type for the elements of such an array."""
+    if dtype.kind in "mM":
+        return np.datetime_data(dtype)[0] != "generic"
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
+def from_ndarray(
+    array: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None = None
+) -> pa.Array:
+    """Makes a tensor column of one array, without copying it if it lies in row-major order.
+
+    Args:
+        array: Of shape (rows, *shape), of a dtype that `is_tensor_dtype` accepts.
+        valid: One boolean for each row, False where it is null.
+    """
+    array = _arrow_order(array)
+    shape = array.shape[1:]
+    size = int(np.prod(shape))
+    if size == 0:
+        rows = [None if valid is not None and not valid[i] else array[i] for i in range(len(array))]
+        return _ragged(rows, array.dtype, len(shape))
+    values = pa.array(array.reshape(-1))
+    mask = None if valid is None else pa.array(~valid)
+    storage = pa.FixedSizeListArray.from_arrays(values, size, mask=mask)
+    return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(values.type, shape), storage)
+
+
+def from_ndarrays(rows: Sequence[np.ndarray[Any, Any] | None]) -> pa.Array | pa.ChunkedArray:
+    """Makes a tensor column of one array a row; None is null.
+
+    Raises:
+        ValueError: The arrays differ in their number of dimensions, or there is no type for them.
+    """
+    arrays = [row for row in rows if row is not None]
+    dimensions = {array.ndim for array in arrays}
+    if len(dimensions) > 1:
+        counts = " and ".join(str(count) for count in sorted(dimensions))
+        raise ValueError(f"its arrays have {counts} dimensions; all rows must have as many")
+    dtype = np.result_type(*{array.dtype for array in arrays})
+    if not is_tensor_dtype(dtype):
+        raise ValueError(f"arrays of dtype {dtype} have no Arrow type")
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1 or 0 in arrays[0].shape:
+        return _ragged(rows, dtype, arrays[0].ndim)
+    if len(arrays) == len(rows):
+        return from_ndarray(np.stack(arrays).astype(dtype, copy=False))
+    stacked = np.zeros((len(rows), *arrays[0].shape), dtype)
+    valid = np.array([row is not None for row in rows])
+    stacked[valid] = arrays
+    return from_ndarray(stacked, valid)
+
+
+def to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Returns a tensor column as NumPy, read-only and without copying if it is one chunk.
+
+    Returns:
+        An array of shape (rows, *shape) for a fixed shape without nulls, else an object array of
+        one array a row, None where it is null.
+    """
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    ragged = isinstance(column.type, VariableShapeTensorType)
+    if ragged or column.null_count:
+        rows = np.empty(len(column), dtype=object)
+        start = 0
+        for chunk in chunks:
+            views = _ragged_rows(chunk) if ragged else _nullable_rows(chunk)
+            for offset, view in enumerate(views):
+                rows[start + offset] = view
+            start += len(chunk)
+        return rows
+    if not chunks:
+        return np.empty((0, *column.type.shape), _element_dtype(column.type.value_type))
+    arrays = [_fixed_rows(chunk) for chunk in chunks]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def common_type(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
+    """Returns the tensor type that holds the tensors of both types, or None if none does."""
+    if _ndim(left) != _ndim(right):
+        return None
+    dtype = np.result_type(_element_dtype(left.value_type), _element_dtype(right.value_type))
+    if not is_tensor_dtype(dtype):
+        return None
+    value_type = pa.from_numpy_dtype(dtype)
+    fixed = isinstance(left, pa.FixedShapeTensorType) and isinstance(right, pa.FixedShapeTensorType)
+    if fixed and list(left.shape) == list(right.shape):
+        return pa.fixed_shape_tensor(value_type, left.shape)
+    return VariableShapeTensorType(value_type, _ndim(left))
+
+
+def cast(column: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
+    """Converts a tensor column to a type that `common_type` gave for it."""
+    dtype = _element_dtype(type.value_type)
+    rows = to_numpy(column)
+    if isinstance(type, VariableShapeTensorType):
+        made = _ragged([None if row is None else row for row in rows], dtype, type.ndim)
+    elif rows.dtype == object:
+        made = from_ndarrays([None if row is None else row.astype(dtype) for row in rows])
+    else:
+        made = from_ndarray(rows.astype(dtype))
+    return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made], type=made.type)
+
+
+def _arrow_order(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Returns the array in the byte order, time unit and layout that Arrow takes."""
+    dtype = arrow_dtype(array.dtype)
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def arrow_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Returns the nearest dtype that Arrow takes: native byte order, and a time unit it knows."""
+    native = dtype.newbyteorder("=")
+    if native.kind in "mM":
+        unit = np.datetime_data(native)[0]
+        known = ("D", "s", "ms", "us", "ns") if native.kind == "M" else ("s", "ms", "us", "ns")
+        if unit not in known:
+            coarse = unit in ("Y", "M", "W", "D", "h", "m")
+            return np.dtype(f"{native.kind}8[{'s' if coarse else 'ns'}]")
+    return native
+
+
+def _ragged(
+    rows: Sequence[np.ndarray[Any, Any] | None], dtype: np.dtype[Any], ndim: int
+) -> pa.Array | pa.ChunkedArray:
+    """Makes a ragged column, of several chunks if the offsets of one would overflow."""
+    chunks = []
+    start, elements = 0, 0
+    for index, row in enumerate(rows):
+        size = 0 if row is None else row.size
+        if size > _ELEMENTS_MAX:
+            raise ValueError(f"a tensor of {size} elements is more than a ragged column holds")
+        if elements + size > _ELEMENTS_MAX:
+            chunks.append(_ragged_chunk(rows[start:index], dtype, ndim))
+            start, elements = index, 0
+        elements += size
+    chunks.append(_ragged_chunk(rows[start:], dtype, ndim))
+    return chunks[0] if len(chunks) == 1 else pa.chunked_array(chunks)
+
+
+def _ragged_chunk(
+    rows: Sequence[np.ndarray[Any, Any] | None], dtype: np.dtype[Any], ndim: int
+) -> pa.Array:
+    dtype = arrow_dtype(dtype)
+    offsets = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum([0 if row is None else row.size for row in rows], out=offsets[1:])
+    flat = np.empty(int(offsets[-1]), dtype)
+    shapes = np.zeros((len(rows), ndim), np.int32)
+    for index, row in enumerate(rows):
+        if row is not None:
+            flat[offsets[index] : offsets[index + 1]] = row.reshape(-1)
+            shapes[index] = row.shape
+    value_type = pa.from_numpy_dtype(dtype)
+    data = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, value_type))
+    shape = pa.FixedSizeListArray.from_arrays(pa.array(shapes.reshape(-1)), ndim)
+    type = VariableShapeTensorType(value_type, ndim)
+    mask = pa.array([row is None for row in rows]) if any(row is None for row in rows) else None
+    storage = pa.StructArray.from_arrays([data, shape], fields=list(type.storage_type), mask=mask)
+    return pa.ExtensionArray.from_storage(type, storage)
+
+
+def _fixed_rows(chunk: pa.Array) -> np.ndarray[Any, Any]:
+    if chunk.type.permutation is None or _is_identity(chunk.type.permutation):
+        values = chunk.storage.flatten()
+        flat = _values_to_numpy(values)
+        return flat.reshape(len(chunk), *chunk.type.shape)
+    rows: np.ndarray[Any, Any] = chunk.to_numpy_ndarray()
+    return rows
+
+
+def _nullable_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
+    size = chunk.type.storage_type.list_size
+    # `flatten` would leave out the null rows.
+    values = chunk.storage.values.slice(chunk.storage.offset * size, len(chunk) * size)
+    rows = _values_to_numpy(values).reshape(len(chunk), *chunk.type.shape)
+    return [
+        row if valid else None
+        for row, valid in zip(rows, chunk.is_valid().to_pylist(), strict=True)
+    ]
+
+
+def _ragged_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
+    data, shape = chunk.storage.field("data"), chunk.storage.field("shape")
+    ndim, permutation = chunk.type.ndim, chunk.type.permutation
+    offsets = data.offsets.to_numpy()
+    flat = _values_to_numpy(data.values)
+    shapes = shape.values.slice(shape.offset * ndim, len(chunk) * ndim)
+    dimensions = shapes.to_numpy(zero_copy_only=False).reshape(len(chunk), ndim)
+    rows: list[np.ndarray[Any, Any] | None] = []
+    for index, valid in enumerate(chunk.is_valid().to_pylist()):
+        if not valid:
+            rows.append(None)
+            continue
+        row = flat[offsets[index] : offsets[index + 1]].reshape(dimensions[index])
+        rows.append(row if permutation is None else row.transpose(permutation))
+    return rows
+
+
+def _values_to_numpy(values: pa.Array) -> np.ndarray[Any, Any]:
+    # Booleans are bits in Arrow, and nulls within a tensor become NaN; the rest are views.
+    numpy: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
+    return numpy
+
+
+def _is_identity(permutation: Sequence[int]) -> bool:
+    return list(permutation) == sorted(permutation)
+
+
+def _ndim(type: pa.DataType) -> int:
+    return type.ndim if isinstance(type, VariableShapeTensorType) else len(type.shape)
+
+
+def _element_dtype(value_type: pa.DataType) -> np.dtype[Any]:
+    return np.dtype(value_type.to_pandas_dtype())
+
+
+# The offsets of a list are 32 bits wide.
+_ELEMENTS_MAX = 2**31 - 1
+
+# Registered before when the module is loaded again; the first one stays.
+with contextlib.suppress(pa.ArrowKeyError):
+    pa.register_extension_type(VariableShapeTensorType(pa.float32(), 1))

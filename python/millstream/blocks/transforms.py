@@ -1,0 +1,247 @@
+"""The steps between blocks: user functions over batches and rows, and choice of columns.
+
+Owns what each step does with a stream of blocks. Must not know files, scheduling or backends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from millstream.blocks import block, rows
+from millstream.blocks.batch import (
+    Batch,
+    BatchFormat,
+    from_batch,
+    rebatch,
+    require_format,
+    to_batch,
+)
+from millstream.blocks.usercode import OpenFunction, Place, Results, UserFunction
+from millstream.errors import ArgumentError, UserCodeError
+
+Blocks = Iterator[pa.Table]
+
+
+class Transform(Protocol):
+    """A step of an operator; pickled, sent to a worker, opened once, applied to many bundles."""
+
+    @property
+    def name(self) -> str:
+        """What plans and reports call it, such as `MapBatches(preprocess)`."""
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Makes it ready: classes are constructed. What it returns takes and gives blocks."""
+
+
+class _Call:
+    """A step that calls a user's function or class.
+
+    Args:
+        fn: A function, generator function, async function, or a class with `__call__`.
+        fn_args: Passed after the data.
+        fn_kwargs: Passed as keywords.
+        fn_constructor_args: Passed to the class.
+        fn_constructor_kwargs: Passed to the class as keywords.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.function = UserFunction(
+            fn,
+            tuple(fn_args or ()),
+            dict(fn_kwargs or {}),
+            tuple(fn_constructor_args or ()),
+            dict(fn_constructor_kwargs or {}),
+        )
+
+    @property
+    def name(self) -> str:
+        """What plans and reports call it."""
+        return f"{type(self).label}({self.function.name})"
+
+    label = "Call"
+
+
+class MapBatches(_Call):
+    """Calls a function with batches; each may give one batch or, from a generator, any number.
+
+    Args:
+        fn: See `_Call`.
+        batch_size: Rows of each batch, the last of a bundle has fewer. None gives whole blocks.
+        batch_format: `"numpy"`, `"pandas"`, `"pyarrow"`, or `"default"`, which is NumPy.
+        zero_copy_batch: Whether batches may be read-only views instead of writable copies.
+        **call: The `fn_…` arguments of `_Call`.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+    """
+
+    label = "MapBatches"
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        batch_size: int | None = 1024,
+        batch_format: BatchFormat = "default",
+        zero_copy_batch: bool = False,
+        **call: Any,
+    ) -> None:
+        super().__init__(fn, **call)
+        if batch_size is not None and batch_size < 1:
+            raise ArgumentError(f"batch_size must be at least 1 or None, not {batch_size}")
+        require_format(batch_format)
+        self.batch_size = batch_size
+        self.batch_format = batch_format
+        self.zero_copy_batch = zero_copy_batch
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Loads the class, if it is one."""
+        function = self.function.open()
+
+        def apply(blocks: Blocks) -> Blocks:
+            for result, place in function.calls(self._batches(blocks), "batches"):
+                yield _told(place, from_batch, result, place.schema)
+
+        return apply
+
+    def _batches(self, blocks: Blocks) -> Iterator[tuple[Batch, _BatchPlace]]:
+        start = 0
+        for index, table in enumerate(rebatch(blocks, self.batch_size)):
+            place = _BatchPlace(index, start, start + table.num_rows - 1, table.schema)
+            start += table.num_rows
+            yield to_batch(table, self.batch_format, writable=not self.zero_copy_batch), place
+
+
+class MapRows(_Call):
+    """Calls a function with each row; it returns one row."""
+
+    label = "Map"
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Loads the class, if it is one."""
+        function = self.function.open()
+        return lambda blocks: _map_rows(blocks, function, "one")
+
+
+class FlatMap(_Call):
+    """Calls a function with each row; it returns or yields any number of rows."""
+
+    label = "FlatMap"
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Loads the class, if it is one."""
+        function = self.function.open()
+        return lambda blocks: _map_rows(blocks, function, "rows")
+
+
+class FilterRows(_Call):
+    """Keeps the rows that a function returns true for."""
+
+    label = "Filter"
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Loads the class, if it is one."""
+        function = self.function.open()
+
+        def apply(blocks: Blocks) -> Blocks:
+            start = 0
+            for table in blocks:
+                calls = function.calls(_placed_rows(table, start), "one")
+                keep = [_truth(result, place) for result, place in calls]
+                start += table.num_rows
+                yield table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
+
+        return apply
+
+
+@dataclass(frozen=True)
+class SelectColumns:
+    """Keeps some columns, in the order given.
+
+    Args:
+        columns: Their names; none at all keeps the rows, without columns.
+    """
+
+    columns: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """What plans and reports call it."""
+        return f"Select({', '.join(self.columns)})"
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Needs nothing to be loaded."""
+
+        def apply(blocks: Blocks) -> Blocks:
+            for table in blocks:
+                block.require_columns(table.schema, self.columns)
+                yield block.seal(table.select(list(self.columns)))
+
+        return apply
+
+
+@dataclass(frozen=True)
+class _BatchPlace:
+    index: int
+    row_first: int
+    row_last: int
+    schema: pa.Schema
+
+    def __str__(self) -> str:
+        return f"batch {self.index} (rows {self.row_first} to {self.row_last} of its task)"
+
+
+class _RowPlace(int):
+    def __str__(self) -> str:
+        return f"row {int(self)} of its task"
+
+
+def _map_rows(blocks: Blocks, function: OpenFunction, results: Results) -> Blocks:
+    """Makes blocks of the rows that a function makes of the rows of blocks."""
+    start = 0
+    for table in blocks:
+        builder = rows.RowBuilder(table.schema)
+        place: Place = _RowPlace(start)
+        for result, place in function.calls(_placed_rows(table, start), results):
+            made = _told(place, builder.add, result)
+            if made is not None:
+                yield made
+        made = _told(place, builder.finish)
+        if made is not None:
+            yield made
+        start += table.num_rows
+
+
+def _placed_rows(table: pa.Table, start: int) -> Iterator[tuple[rows.Row, _RowPlace]]:
+    for index, row in enumerate(rows.iter_rows(table), start):
+        yield row, _RowPlace(index)
+
+
+def _truth(result: Any, place: Place) -> bool:
+    try:
+        return bool(result)
+    except Exception as error:
+        raise UserCodeError(
+            f"the function returned a value of type {type(result).__name__} for {place}, which "
+            "is neither true nor false"
+        ) from error
+
+
+def _told(place: Place, make: Callable[..., Any], *arguments: Any) -> Any:
+    """Adds where it happened to the error of a conversion."""
+    try:
+        return make(*arguments)
+    except UserCodeError as error:
+        raise UserCodeError(f"{place}: {error.message}") from error.__cause__

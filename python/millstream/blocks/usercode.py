@@ -1,0 +1,255 @@
+"""Calls of user functions: what they are, how each kind is called, and how their errors are told.
+
+Owns functions, generators, async functions, async generators and classes, and the traceback that
+a user sees. Must not know what is passed to them, files or scheduling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import threading
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal
+
+from millstream.errors import MillstreamError, UserCodeError
+
+Place = object
+"""What a call was about; its `str` goes into errors, such as "batch 3"."""
+
+Results = Literal["one", "batches", "rows"]
+"""What a call's result stands for: itself; itself, or many batches if it is an iterator; or the
+rows of any iterable."""
+
+
+@dataclass(frozen=True)
+class UserFunction:
+    """A user's function or class, with what it is called with besides its data."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    constructor_args: tuple[Any, ...] = ()
+    constructor_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name that reports show."""
+        return name_of(self.function)
+
+    def open(self) -> OpenFunction:
+        """Makes it callable: a class is constructed, once.
+
+        Raises:
+            UserCodeError: The constructor raised.
+        """
+        function = self.function
+        if isinstance(function, type):
+            try:
+                function = function(*self.constructor_args, **self.constructor_kwargs)
+            except Exception as error:
+                raise user_error(error, f"the constructor of {self.name}") from error
+        return OpenFunction(function, self.args, self.kwargs)
+
+
+class OpenFunction:
+    """A function that is ready to be called, whatever its kind."""
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+        self._loop: _LoopThread | None = None
+
+    def calls(
+        self, inputs: Iterable[tuple[Any, Place]], results: Results
+    ) -> Iterator[tuple[Any, Place]]:
+        """Calls the function with each input, and yields what it returns, in order of the inputs.
+
+        Coroutines run several at a time; all else one after the other.
+
+        Args:
+            inputs: What to pass, and what it is, for errors.
+            results: What one call stands for.
+
+        Raises:
+            UserCodeError: The function raised.
+        """
+        pending: deque[tuple[_Future, Place]] = deque()
+        try:
+            for value, place in inputs:
+                with _blamed(place):
+                    result = self._function(value, *self._args, **self._kwargs)
+                if inspect.isawaitable(result):
+                    pending.append((self._event_loop().submit(result), place))
+                    if len(pending) >= _COROUTINES_MAX:
+                        yield from self._settled(*pending.popleft(), results)
+                    continue
+                while pending:
+                    yield from self._settled(*pending.popleft(), results)
+                yield from self._results(result, place, results)
+            while pending:
+                yield from self._settled(*pending.popleft(), results)
+        finally:
+            for future, _ in pending:
+                future.cancel()
+
+    def _settled(
+        self, future: _Future, place: Place, results: Results
+    ) -> Iterator[tuple[Any, Place]]:
+        with _blamed(place):
+            result = future.result()
+        yield from self._results(result, place, results)
+
+    def _results(self, result: Any, place: Place, results: Results) -> Iterator[tuple[Any, Place]]:
+        source = self._source(result, place, results)
+        if source is None:
+            yield result, place
+            return
+        try:
+            while True:
+                with _blamed(place):
+                    item = next(source, _END)
+                if item is _END:
+                    return
+                yield item, place
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
+    def _source(self, result: Any, place: Place, results: Results) -> Iterator[Any] | None:
+        """Returns what a result is to be iterated with, or None if it is one by itself."""
+        if results == "one":
+            return None
+        if isinstance(result, AsyncIterator):
+            return self._event_loop().iterate(result)
+        if isinstance(result, Iterator):
+            return result
+        if results == "batches":
+            return None
+        if isinstance(result, (Mapping, str, bytes)) or not isinstance(result, Iterable):
+            told = "None" if result is None else f"a value of type {type(result).__name__}"
+            raise UserCodeError(
+                f"the function returned {told} for {place}; return a list of rows, or yield rows"
+            )
+        return iter(result)
+
+    def _event_loop(self) -> _LoopThread:
+        if self._loop is None:
+            self._loop = _LoopThread()
+        return self._loop
+
+
+@contextmanager
+def _blamed(place: Place) -> Iterator[None]:
+    """Turns what user code raises into a `UserCodeError` that tells where."""
+    try:
+        yield
+    except MillstreamError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise user_error(error, str(place)) from error
+
+
+class ForeignError(Exception):
+    """Stands in for a user's exception that cannot be pickled; its text names the real type."""
+
+
+def name_of(function: Any) -> str:
+    """Returns the name of a function, class, method, partial or callable object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return str(name)
+
+
+def user_error(error: BaseException, where: str) -> UserCodeError:
+    """Tells a user's exception, with its traceback as the user would see it without millstream.
+
+    Args:
+        error: What user code raised.
+        where: What it happened in, such as "batch 3".
+    """
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return UserCodeError(f"{where} raised {told}\n\n{user_traceback(error)}")
+
+
+def user_traceback(error: BaseException) -> str:
+    """Formats an exception with its causes, without the frames that are not the user's."""
+    told = traceback.TracebackException.from_exception(error)
+    part: traceback.TracebackException | None = told
+    seen: set[int] = set()
+    queue = [part]
+    while queue:
+        part = queue.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        own = [frame for frame in part.stack if not _is_ours(frame.filename)]
+        if own:
+            part.stack = traceback.StackSummary.from_list(own)
+        queue += [part.__cause__, part.__context__]
+    return "".join(told.format()).rstrip()
+
+
+def without_our_frames(error: BaseException) -> BaseException:
+    """Drops the frames before the user's from an exception's traceback, in place."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return error.with_traceback(trace) if trace is not None else error
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(_OUR_FOLDERS)
+
+
+class _LoopThread:
+    """An event loop on a thread of its own, for as long as the function is open."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        thread = threading.Thread(
+            target=self._loop.run_forever, name="millstream-async", daemon=True
+        )
+        thread.start()
+
+    def submit(self, awaitable: Awaitable[Any]) -> _Future:
+        async def settle() -> Any:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(settle(), self._loop)
+
+    def iterate(self, items: AsyncIterator[Any]) -> Iterator[Any]:
+        try:
+            while True:
+                try:
+                    item = self.submit(items.__anext__()).result()
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                self.submit(close()).result()
+
+
+_Future = Any
+_END = object()
+# So many coroutines of one function run at a time; each holds its input.
+_COROUTINES_MAX = 16
+_OUR_FOLDERS = (
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    os.path.dirname(os.path.abspath(asyncio.__file__)) + os.sep,
+    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(asyncio.__file__))), "concurrent"),
+)

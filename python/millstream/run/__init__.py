@@ -1,0 +1,1 @@
+"""What runs a plan: driver, backends and the worker body."""

@@ -1,0 +1,322 @@
+"""The worker body: runs the fused transforms of one operator over one task's input.
+
+Used by every backend. Owns how input becomes blocks of the target size, how a task is measured,
+and how its errors are told. Must not know Ray, threads, scheduling or where blocks are kept.
+"""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeGuard
+
+import pyarrow as pa
+
+from millstream.blocks import block
+from millstream.blocks.builder import BlockBuilder
+from millstream.blocks.transforms import Transform
+from millstream.blocks.usercode import ForeignError, user_error, without_our_frames
+from millstream.errors import MillstreamError, ReadError
+
+__all__ = [
+    "BlockMeta",
+    "OpenStage",
+    "ReadUnit",
+    "Stage",
+    "TaskEnd",
+    "TaskError",
+    "Transform",
+    "open_stage",
+]
+
+
+class ReadUnit(Protocol):
+    """A part of a source, such as a file or a row group; picklable and tiny.
+
+    Attributes:
+        files: The files it reads, for errors and reports.
+        nbytes: What it is estimated to take in memory; 0 if unknown.
+    """
+
+    @property
+    def files(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+    def read(self) -> Iterator[pa.Table]:
+        """Yields its rows, in tables of any size, as soon as they are read."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the workers of one operator run.
+
+    Attributes:
+        name: The operator's name.
+        transforms: Applied one after the other to each task's input.
+        block_bytes_target: What a block should hold.
+    """
+
+    name: str
+    transforms: tuple[Transform, ...]
+    block_bytes_target: int
+
+
+@dataclass(frozen=True)
+class BlockMeta:
+    """What travels beside a block.
+
+    Attributes:
+        rows: How many it has.
+        nbytes: The bytes of what it shows.
+        schema: With a task's first block, and whenever it changes; else None.
+    """
+
+    rows: int
+    nbytes: int
+    schema: pa.Schema | None
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """The last item of a task that succeeded.
+
+    Attributes:
+        busy_us: Time spent working, without the time that its blocks waited to be taken.
+        input_us: Of that, the time spent reading; 0 if the input are blocks.
+        heap_peak_bytes: The most memory that this process ever held.
+    """
+
+    busy_us: int
+    input_us: int
+    heap_peak_bytes: int
+
+
+@dataclass(frozen=True)
+class TaskError:
+    """The last item of a task that failed in user code or at its input.
+
+    Attributes:
+        error: What happened; its cause is the user's exception or a stand-in for it.
+    """
+
+    error: MillstreamError
+
+
+Output = tuple[BlockMeta, pa.Table] | TaskEnd | TaskError
+Work = Sequence[ReadUnit] | Sequence[pa.Table]
+Dumps = Callable[[object], bytes]
+
+
+def open_stage(stage: Stage, *, dumps: Dumps | None = pickle.dumps) -> OpenStage:
+    """Loads what a stage needs: classes are constructed here.
+
+    Args:
+        stage: What to run.
+        dumps: How the backend pickles what it sends. Exceptions that do not survive it are replaced
+            by a stand-in. None if errors stay in this process.
+
+    Raises:
+        MillstreamError: A constructor raised.
+    """
+    applied = []
+    for transform in stage.transforms:
+        try:
+            applied.append((transform.name, transform.open()))
+        except Exception as error:  # noqa: BLE001 - whatever user code raises is told
+            raise _told(error, transform.name, None, None, dumps) from error.__cause__
+    return OpenStage(stage, applied, dumps)
+
+
+class OpenStage:
+    """A stage that is loaded; runs any number of tasks, one after the other."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        applied: Sequence[tuple[str, Callable[[Iterator[pa.Table]], Iterator[pa.Table]]]],
+        dumps: Dumps | None,
+    ) -> None:
+        self._stage = stage
+        self._applied = applied
+        self._dumps = dumps
+
+    def run(self, work: Work, rows_skipped: int, context: str) -> Generator[Output, None, None]:
+        """Runs one task.
+
+        Args:
+            work: Units to read, or blocks.
+            rows_skipped: How many of the first rows of the output an earlier attempt handed over.
+            context: The task attempt and where it runs, in words, for errors.
+
+        Yields:
+            Each block with what is known of it as soon as it is full, then one `TaskEnd` or
+            `TaskError`. Errors of user code and input are never raised.
+        """
+        task = _Task(self._stage, work, context)
+        started = time.perf_counter_ns()
+        waited = 0
+        try:
+            for meta, table in task.blocks(self._applied, rows_skipped):
+                handed = time.perf_counter_ns()
+                yield meta, table
+                waited += time.perf_counter_ns() - handed
+                del table
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+            yield TaskError(_told(error, self._stage.name, task.file, context, self._dumps))
+            return
+        busy = time.perf_counter_ns() - started - waited
+        yield TaskEnd(busy // 1000, task.input_ns // 1000, heap_peak_bytes())
+
+
+class _Task:
+    """One run of a stage."""
+
+    def __init__(self, stage: Stage, work: Work, context: str) -> None:
+        self._stage = stage
+        self._work = work
+        self._context = context
+        self.file: str | None = None
+        self.input_ns = 0
+
+    def blocks(
+        self,
+        applied: Sequence[tuple[str, Callable[[Iterator[pa.Table]], Iterator[pa.Table]]]],
+        rows_skipped: int,
+    ) -> Iterator[tuple[BlockMeta, pa.Table]]:
+        stream = self._input()
+        for name, apply in applied:
+            stream = _named(name, apply(stream))
+        builder = BlockBuilder(self._stage.block_bytes_target)
+        known: pa.Schema | None = None
+        empty: pa.Schema | None = None
+        for full in _full(builder, stream, rows_skipped):
+            if full.num_rows == 0:
+                empty = full.schema if empty is None or not empty.names else empty
+                continue
+            changed = known is None or not known.equals(full.schema)
+            known = full.schema if changed else known
+            yield BlockMeta(full.num_rows, block.nbytes(full), known if changed else None), full
+        if known is None and empty is not None and rows_skipped == 0:
+            yield BlockMeta(0, 0, empty), empty.empty_table()
+
+    def _input(self) -> Iterator[pa.Table]:
+        if _are_units(self._work):
+            for unit in self._work:
+                yield from self._read(unit)
+        else:
+            yield from self._work  # type: ignore[misc]
+
+    def _read(self, unit: ReadUnit) -> Iterator[pa.Table]:
+        self.file = _files_told(unit.files)
+        tables = None
+        try:
+            while True:
+                started = time.perf_counter_ns()
+                try:
+                    tables = unit.read() if tables is None else tables
+                    table = next(tables, None)
+                except MillstreamError:
+                    raise
+                except Exception as error:
+                    raise _read_error(error, self.file) from error
+                finally:
+                    self.input_ns += time.perf_counter_ns() - started
+                if table is None:
+                    return
+                yield block.seal(table)
+        finally:
+            close = getattr(tables, "close", None)
+            if close is not None:
+                close()
+
+
+def heap_peak_bytes() -> int:
+    """Returns the most memory that this process ever held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _full(
+    builder: BlockBuilder, stream: Iterator[pa.Table], rows_skipped: int
+) -> Iterator[pa.Table]:
+    """Yields blocks of the target size, and empty tables for the sake of their schema."""
+    for table in stream:
+        skipped = min(rows_skipped, table.num_rows)
+        rows_skipped -= skipped
+        if table.num_rows == 0:
+            yield table
+        yield from builder.add(table.slice(skipped) if skipped else table)
+    yield from builder.finish()
+
+
+def _named(name: str, stream: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Says which transform an error comes from, unless one before it has said so."""
+    try:
+        yield from stream
+    except MillstreamError as error:
+        if error.operator is None and not isinstance(error, ReadError):
+            error.operator = name
+        raise
+    except Exception as error:
+        told = user_error(error, name)
+        told.operator = name
+        raise told from error
+
+
+def _are_units(work: Work) -> TypeGuard[Sequence[ReadUnit]]:
+    return len(work) > 0 and not isinstance(work[0], pa.Table)
+
+
+def _files_told(files: Sequence[str]) -> str | None:
+    if not files:
+        return None
+    more = f" and {len(files) - _FILES_TOLD} more" if len(files) > _FILES_TOLD else ""
+    return ", ".join(files[:_FILES_TOLD]) + more
+
+
+def _read_error(error: Exception, file: str | None) -> ReadError:
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ReadError(f"cannot read the input: {told}", file=file)
+
+
+def _told(
+    error: BaseException,
+    operator: str,
+    file: str | None,
+    context: str | None,
+    dumps: Dumps | None,
+) -> MillstreamError:
+    """Completes an error with where it happened, and makes sure that it can be sent."""
+    if isinstance(error, MillstreamError):
+        told = error
+    else:
+        told = user_error(error, operator)
+        told.__cause__ = error
+    told.operator = told.operator or operator
+    told.file = told.file or file
+    told.task = told.task or context
+    cause = told.__cause__
+    if cause is not None:
+        without_our_frames(cause)
+        if dumps is not None and not _survives(cause, dumps):
+            cause = ForeignError(f"{type(cause).__module__}.{type(cause).__qualname__}: {cause}")
+    # Where millstream itself raised it tells a user nothing.
+    bare = told.with_traceback(None)
+    bare.__cause__ = cause
+    return bare
+
+
+def _survives(error: BaseException, dumps: Dumps) -> bool:
+    try:
+        return type(pickle.loads(dumps(error))) is not None  # noqa: S301
+    except Exception:  # noqa: BLE001
+        # A user's exception may fail in any way when it is pickled.
+        return False
+
+
+# An error names no more files than fit in a line or two.
+_FILES_TOLD = 3
