@@ -187,6 +187,8 @@ impl Plan {
         for (position, op) in ops.iter().enumerate() {
             check_input(position, op)?;
             check_pool(op)?;
+        }
+        for position in 0..ops.len() {
             check_readers(&ops, position)?;
         }
         Ok(Self { ops, config })
@@ -218,7 +220,8 @@ fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
 }
 
 fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
-    let readers = ops.iter().filter(|op| op.input.is_some_and(|i| i.0 as usize == position)).count();
+    let readers =
+        ops.iter().filter(|op| op.input.is_some_and(|i| i.0 as usize == position)).count();
     let wanted = usize::from(position + 1 < ops.len());
     if readers == wanted {
         return Ok(());
@@ -227,7 +230,9 @@ fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
 }
 
 fn check_pool(op: &OpSpec) -> Result<(), PlanError> {
-    let OpKind::Actors(pool) = op.kind else { return Ok(()) };
+    let OpKind::Actors(pool) = op.kind else {
+        return Ok(());
+    };
     if (1..=pool.actors_max).contains(&pool.actors_min) && pool.tasks_in_flight_max > 0 {
         return Ok(());
     }

@@ -1,0 +1,152 @@
+//! What an operator's past tells about its next task.
+//!
+//! Owns the only floating-point numbers of the core. They guide choices and never enter an account.
+
+use crate::units::{Bytes, Span};
+
+/// A running mean with its mean deviation, in which the past fades.
+///
+/// The update is that of TCP's round-trip estimator (Jacobson 1988, gains 1/8 and 1/4).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Estimate {
+    samples: u64,
+    mean: f64,
+    deviation: f64,
+    largest: f64,
+}
+
+impl Estimate {
+    #[allow(clippy::cast_precision_loss)] // an estimate needs no more than 52 bits
+    pub(crate) fn add(&mut self, sample: u64) {
+        let sample = sample as f64;
+        if self.samples == 0 {
+            self.mean = sample;
+        } else {
+            let error = sample - self.mean;
+            let distance = if error < 0.0 { -error } else { error };
+            // The first few samples count alike, so that a cold start does not linger.
+            let gain = if self.samples < 8 { 1.0 / (self.samples + 1) as f64 } else { 0.125 };
+            self.mean += gain * error;
+            self.deviation += 0.25 * (distance - self.deviation);
+        }
+        self.samples += 1;
+        self.largest = if sample > self.largest { sample } else { self.largest };
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.samples > 0
+    }
+
+    pub(crate) fn mean(&self) -> Option<f64> {
+        self.is_known().then_some(self.mean)
+    }
+
+    /// A value that few samples exceed: the mean and four deviations, at most the largest seen.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // samples are not negative
+    pub(crate) fn high(&self) -> Option<u64> {
+        let high = self.mean + 4.0 * self.deviation;
+        self.is_known().then_some(if high < self.largest { high } else { self.largest } as u64)
+    }
+}
+
+/// What is known of an operator's tasks. An *item* is a row of input, or a unit of a source.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskEstimates {
+    pub(crate) block_bytes: Estimate,
+    pub(crate) blocks_per_task: Estimate,
+    busy_per_item: Estimate,
+    rows_per_item: Estimate,
+    bytes_per_item: Estimate,
+    pub(crate) busy: Estimate,
+    pub(crate) load: Estimate,
+}
+
+/// What a finished task did.
+pub(crate) struct TaskRecord {
+    pub(crate) items: u64,
+    pub(crate) busy: Span,
+    pub(crate) blocks: u64,
+    pub(crate) rows: u64,
+    pub(crate) bytes: Bytes,
+}
+
+/// Per-item values are kept in thousandths, since a row may take less than a microsecond.
+const PER_ITEM_SCALE: f64 = 1_000.0;
+const PER_ITEM_STEPS: u64 = 1_000;
+
+impl TaskEstimates {
+    pub(crate) fn add(&mut self, record: &TaskRecord) {
+        let per_item = |value: u64| value.saturating_mul(PER_ITEM_STEPS) / record.items.max(1);
+        self.busy_per_item.add(per_item(record.busy.0));
+        self.rows_per_item.add(per_item(record.rows));
+        self.bytes_per_item.add(per_item(record.bytes.0));
+        self.blocks_per_task.add(record.blocks);
+        self.busy.add(record.busy.0);
+    }
+
+    /// Microseconds of work per item.
+    pub(crate) fn busy_per_item(&self) -> Option<f64> {
+        self.busy_per_item.mean().map(|mean| mean / PER_ITEM_SCALE)
+    }
+
+    /// Rows put out per item.
+    pub(crate) fn rows_per_item(&self) -> Option<f64> {
+        self.rows_per_item.mean().map(|mean| mean / PER_ITEM_SCALE)
+    }
+
+    /// Bytes put out per item.
+    pub(crate) fn bytes_per_item(&self) -> Option<f64> {
+        self.bytes_per_item.mean().map(|mean| mean / PER_ITEM_SCALE)
+    }
+
+    /// Whether a task may put out more than one block, and so may have to be paused.
+    pub(crate) fn may_pause(&self) -> bool {
+        self.blocks_per_task.high().is_none_or(|blocks| blocks > 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_samples_are_estimated_exactly() {
+        let mut estimate = Estimate::default();
+        assert_eq!(estimate.high(), None);
+        for _ in 0..50 {
+            estimate.add(700);
+        }
+        assert_eq!((estimate.mean(), estimate.high()), (Some(700.0), Some(700)));
+    }
+
+    #[test]
+    fn the_estimate_follows_a_change() {
+        let mut estimate = Estimate::default();
+        (0..20).for_each(|_| estimate.add(100));
+        (0..60).for_each(|_| estimate.add(1_000));
+        let mean = estimate.mean().expect("has samples");
+        assert!(mean > 990.0 && mean <= 1_000.0, "{mean}");
+    }
+
+    #[test]
+    fn few_samples_exceed_the_high_estimate() {
+        let mut estimate = Estimate::default();
+        (0..1_000u64).for_each(|i| estimate.add(900 + i * 7 % 200));
+        let high = estimate.high().expect("has samples");
+        assert!((1_000..=1_100).contains(&high), "{high}");
+    }
+
+    #[test]
+    fn fast_rows_keep_their_fraction_of_a_microsecond() {
+        let mut estimates = TaskEstimates::default();
+        estimates.add(&TaskRecord {
+            items: 1_000,
+            busy: Span(250),
+            blocks: 1,
+            rows: 1_000,
+            bytes: Bytes(8_000),
+        });
+        assert_eq!(estimates.busy_per_item(), Some(0.25));
+        assert!(!estimates.may_pause());
+    }
+}

@@ -1,0 +1,208 @@
+//! Whether an operator may launch its next task, and whether a paused one may go on.
+//!
+//! The argument for progress: every operator below a launch keeps the window of one task in
+//! reserve, and so does the oldest task of its own operator. So whatever is in the pipeline, the
+//! operator nearest to the output that has work can run one task, whose output the operator after
+//! it can take in turn, until the consumer has it and memory is free again. Slots are kept likewise
+//! while tasks may have to be paused. Where the windows do not fit at all (rows larger than
+//! expected, a store that is too small), the scheduler lets the most downstream work pass when
+//! nothing else moves, and counts an overshoot.
+
+use crate::ledger::Account;
+use crate::policy::granularity::{self, Portion};
+use crate::policy::placement::{self, Need, Site};
+use crate::protocol::Reason;
+use crate::state::State;
+use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
+
+/// What would be launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Candidate {
+    /// The work of this number, once more.
+    Retry(u64),
+    /// New work.
+    New(Portion),
+}
+
+/// A launch that may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Launch {
+    pub(crate) candidate: Candidate,
+    pub(crate) site: Site,
+}
+
+/// The next launch of `op`, or why there is none. `forced` lets the most necessary one pass the
+/// limits of memory, order of slots and batch size.
+pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Reason> {
+    let operator = state.op(op);
+    if state.is_stopping || state.has_failed {
+        return Err(Reason::Stopping);
+    }
+    if operator.is_done {
+        return Err(Reason::Done);
+    }
+    if state.is_bulk() && !operator.input_ended {
+        return Err(Reason::UpstreamRunning);
+    }
+    if let Some((number, task)) = operator.retries.first_key_value() {
+        let candidate = Candidate::Retry(*number);
+        check_concurrency(state, op)?;
+        let held = Some((task.node, task.reserved));
+        let input = placement::input_of(&task.work);
+        let site = placement::site(state, &Need { op, number: *number, input, held, forced })?;
+        return Ok(Launch { candidate, site });
+    }
+    let portion = granularity::portion(state, op, forced)?;
+    check_concurrency(state, op)?;
+    if !forced {
+        check_downstream(state, op)?;
+    }
+    let input: alloc::vec::Vec<BlockId> = match portion {
+        Portion::Units(_) => alloc::vec![],
+        Portion::Blocks(count) => operator.queue.ready().take(count).map(|q| q.block).collect(),
+    };
+    let need = Need { op, number: operator.work_next, input: &input, held: None, forced };
+    let site = placement::site(state, &need)?;
+    Ok(Launch { candidate: Candidate::New(portion), site })
+}
+
+/// The room to promise a paused task so that it may hand over one more block; none while it must
+/// stay paused.
+pub(crate) fn resumption(state: &State, id: TaskId) -> Option<Bytes> {
+    let task = &state.tasks[&id];
+    let account = state.ledger.account(task.node)?;
+    let lacking = (state.window_bytes(task.op) + task.copies).saturating_sub(task.reserved);
+    let kept = kept_for_others(state, task.op, task.number, account);
+    let fits = lacking <= account.room().saturating_sub(kept);
+    (fits || state.is_bulk()).then_some(lacking)
+}
+
+/// The room at a node that work `number` of `op` must leave alone: one window for each operator
+/// below that has no task with a full window, and one for the oldest task of its own operator.
+pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
+    let below: Bytes = state
+        .below(op)
+        .filter(|reader| needs_window(state, *reader, account))
+        .map(|reader| state.window_bytes(reader))
+        .sum();
+    let operator = state.op(op);
+    let oldest_waits = operator.paused.keys().next().is_some_and(|oldest| *oldest < number)
+        && !operator.is_oldest(number);
+    below + if oldest_waits { state.window_bytes(op) } else { Bytes::ZERO }
+}
+
+fn needs_window(state: &State, op: OpId, account: &Account) -> bool {
+    let operator = state.op(op);
+    !operator.is_done && operator.moving() == 0 && account.total.fits(&state.spec(op).resources)
+}
+
+/// The operator for which the last slots at `node` are kept from `op`, if it is so.
+///
+/// A task that may be paused holds its slot meanwhile. If such tasks took all slots, the operators
+/// below, which alone can make room, could not run.
+pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpId> {
+    let operator = state.op(op);
+    if state.is_bulk() || !operator.estimates.may_pause() || output_fits(state, op) {
+        return None;
+    }
+    let request = &state.spec(op).resources;
+    state.below(op).find(|reader| {
+        let wanted = &state.spec(*reader).resources;
+        let waits = state.op(*reader).pool.is_none()
+            && !state.op(*reader).is_done
+            && state.op(*reader).moving() == 0
+            && wanted.overlaps(request);
+        let mut both = request.clone();
+        both.credit(wanted);
+        waits
+            && state
+                .ledger
+                .open_nodes()
+                .any(|(at, a)| a.total.fits(if at == node { &both } else { wanted }))
+            && !state
+                .ledger
+                .open_nodes()
+                .any(|(at, a)| a.free.fits(if at == node { &both } else { wanted }))
+    })
+}
+
+/// Whether all that the live tasks of `op` and one more will put out has room, so that none of
+/// them will have to be paused.
+#[allow(clippy::cast_precision_loss)] // an estimate
+fn output_fits(state: &State, op: OpId) -> bool {
+    let operator = state.op(op);
+    let Some(blocks) = operator.estimates.blocks_per_task.mean() else {
+        return false;
+    };
+    let tasks = (operator.live.len() + 1) as f64;
+    let output = tasks * blocks * state.block_bytes(op).0 as f64;
+    let room: Bytes = state.ledger.open_nodes().map(|(_, account)| account.room()).sum();
+    output <= room.0 as f64
+}
+
+fn check_concurrency(state: &State, op: OpId) -> Result<(), Reason> {
+    match state.concurrency_limit(op) {
+        Some(limit) if state.op(op).pool.is_none() && state.op(op).live.len() >= limit as usize => {
+            Err(Reason::ConcurrencyReached { limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Holds an operator whose reader has enough: what waits there and what is being made keeps it busy
+/// until a task launched later is through (Little's law: work in progress = rate × latency).
+fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
+    let Some(reader) = state.reader(op).filter(|_| !state.is_bulk()) else {
+        return Ok(());
+    };
+    let rows = Rows(state.op(reader).queue.rows().0 + state.op(op).rows_coming);
+    let wanted = rows_wanted(state, op, reader);
+    if rows < wanted {
+        return Ok(());
+    }
+    // Before anything is measured rows say nothing, since a task may make any number of them.
+    let making = state.op(op).live.len() + state.op(reader).queue.blocks();
+    if wanted == Rows::ZERO && (making as u64) < PROBES_PER_SLOT * state.parallelism(reader) {
+        return Ok(());
+    }
+    Err(Reason::DownstreamFed { rows, wanted })
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss // an estimate of a count
+)]
+fn rows_wanted(state: &State, op: OpId, reader: OpId) -> Rows {
+    let below = &state.op(reader).estimates;
+    let (Some(span_each), Some(latency)) =
+        (below.busy_per_item(), state.op(op).estimates.busy.mean())
+    else {
+        return Rows::ZERO;
+    };
+    let slots = state.parallelism(reader) as f64;
+    let ahead = LATENCIES_AHEAD * latency + SPAN_AHEAD_US;
+    let flowing = slots * ahead / if span_each > MIN_SPAN_US { span_each } else { MIN_SPAN_US };
+    let batches = slots * BATCHES_AHEAD * state.spec(reader).bundle_rows_min.0 as f64;
+    Rows((flowing + batches) as u64 + 1)
+}
+
+/// What to call a lack of room.
+pub(crate) fn no_room(state: &State, needs: Bytes, free: Bytes) -> Reason {
+    let waiting = state.output.bytes() + state.emitted_bytes;
+    let used: Bytes = state.ledger.nodes().map(|(_, account)| account.used).sum();
+    if waiting.times(2) > used {
+        return Reason::OutputFull { bytes: waiting };
+    }
+    Reason::MemoryReserved { needs, free }
+}
+
+/// Twice the latency covers its spread; the constant covers what the driver and Ray add.
+const LATENCIES_AHEAD: f64 = 2.0;
+const SPAN_AHEAD_US: f64 = 500_000.0;
+/// The batch that an actor works on, the one queued behind it, and one more.
+const BATCHES_AHEAD: f64 = 3.0;
+/// Rows that take no time at all would make the wanted number infinite.
+const MIN_SPAN_US: f64 = 0.01;
+/// Tasks and blocks ahead of each slot of a reader that has not finished a task yet.
+const PROBES_PER_SLOT: u64 = 4;

@@ -1,0 +1,92 @@
+//! How much work one task takes.
+//!
+//! A task has a fixed cost, so small units and blocks are bundled until it is worth it; but a
+//! bundle must neither starve idle slots nor hold more input than a block's worth of memory.
+
+use crate::protocol::Reason;
+use crate::state::State;
+use crate::units::{Bytes, OpId, Rows};
+
+/// What the next new task of an operator would work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Portion {
+    /// So many of the next units.
+    Units(u64),
+    /// So many of the blocks that are ready.
+    Blocks(usize),
+}
+
+/// The next portion, or why there is none. `anything` takes an unfilled batch too.
+pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
+    let operator = state.op(op);
+    if operator.units_total > 0 {
+        return match units(state, op) {
+            0 => Err(Reason::InputEmpty),
+            count => Ok(Portion::Units(count)),
+        };
+    }
+    if operator.queue.ready_blocks() == 0 {
+        return Err(match operator.queue.early_blocks() {
+            0 => Reason::InputEmpty,
+            early => Reason::Order { blocks: early as u64 },
+        });
+    }
+    let (rows, wanted) = (operator.queue.ready_rows(), state.spec(op).bundle_rows_min);
+    if rows < wanted && !operator.input_ended && !anything {
+        return Err(Reason::Bundling { rows, wanted });
+    }
+    Ok(Portion::Blocks(blocks(state, op)))
+}
+
+/// Units until the task is long enough, its output a block's worth, or the slots have their share.
+fn units(state: &State, op: OpId) -> u64 {
+    let operator = state.op(op);
+    let left = operator.units_total - operator.unit_next;
+    let estimates = &operator.estimates;
+    let Some(span_each) = estimates.busy_per_item() else {
+        return left.min(1);
+    };
+    let by_span = quotient(state.plan.config().task_span_target.0, span_each);
+    let bytes_each = estimates.bytes_per_item().unwrap_or(0.0);
+    let by_bytes = quotient(state.plan.config().block_bytes_target.0, bytes_each);
+    let by_share = left / (SHARES_PER_SLOT * state.parallelism(op));
+    by_span.min(by_bytes).min(by_share).max(1).min(left)
+}
+
+/// Blocks until a batch is full and the task is long enough, or the slots have their share.
+fn blocks(state: &State, op: OpId) -> usize {
+    let operator = state.op(op);
+    let rows_min = state.spec(op).bundle_rows_min;
+    let rows_long = match operator.estimates.busy_per_item() {
+        Some(span_each) => quotient(state.plan.config().task_span_target.0, span_each),
+        None => 1,
+    };
+    let rows_share = operator.queue.ready_rows().0 / state.parallelism(op).max(1);
+    let rows_wanted = Rows(rows_long.min(rows_share).max(rows_min.0));
+    let (mut count, mut rows, mut bytes) = (0, Rows::ZERO, Bytes::ZERO);
+    for queued in operator.queue.ready() {
+        let is_full = rows >= rows_wanted && count > 0;
+        let is_heavy = bytes + queued.bytes > state.plan.config().block_bytes_target;
+        if is_full || (is_heavy && count > 0 && rows >= rows_min) || count >= BUNDLE_BLOCKS_MAX {
+            break;
+        }
+        count += 1;
+        rows += queued.rows;
+        bytes += queued.bytes;
+    }
+    count
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss // both are positive, and the cast saturates
+)]
+fn quotient(total: u64, each: f64) -> u64 {
+    if each <= 0.0 { u64::MAX } else { (total as f64 / each) as u64 }
+}
+
+/// Portions that are left for each slot towards the end, so that all slots end together.
+const SHARES_PER_SLOT: u64 = 2;
+/// A task's arguments are sent with it; more references than this cost more than they save.
+const BUNDLE_BLOCKS_MAX: usize = 256;

@@ -1,0 +1,11 @@
+//! The policies: questions that have a best answer rather than a right one.
+//!
+//! Each reads the state and answers; none acts. What is asked, in the order of a turn:
+//! [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
+//! task takes, [`admission`] whether it may start, [`placement`] where.
+
+pub(crate) mod admission;
+pub(crate) mod granularity;
+pub(crate) mod placement;
+pub(crate) mod ranking;
+pub(crate) mod scaling;

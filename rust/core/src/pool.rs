@@ -1,0 +1,167 @@
+//! The actors of one operator.
+//!
+//! Owns which actor takes how many tasks. How large the pool should be is
+//! [`policy::scaling`](crate::policy::scaling)'s to say.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::operator::Openings;
+use crate::plan::PoolSpec;
+use crate::units::{ActorId, NodeId, TaskId};
+
+/// One actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    pub(crate) node: NodeId,
+    pub(crate) is_ready: bool,
+    /// Its tasks, in the order in which it runs them.
+    pub(crate) tasks: BTreeSet<TaskId>,
+}
+
+/// The actors of one operator.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pub(crate) spec: PoolSpec,
+    actors: BTreeMap<ActorId, Actor>,
+    openings: Openings,
+    starting: u32,
+    /// Actors in a row that died before they were ready.
+    pub(crate) deaths_loading: u32,
+}
+
+impl Pool {
+    pub(crate) fn new(spec: PoolSpec) -> Self {
+        Self {
+            spec,
+            actors: BTreeMap::new(),
+            openings: Openings::new(),
+            starting: 0,
+            deaths_loading: 0,
+        }
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        u32::try_from(self.actors.len()).expect("because a pool's size is bounded by a u32")
+    }
+
+    pub(crate) fn starting(&self) -> u32 {
+        self.starting
+    }
+
+    pub(crate) fn ready(&self) -> u32 {
+        self.size() - self.starting
+    }
+
+    pub(crate) fn actors(&self) -> impl Iterator<Item = (ActorId, &Actor)> {
+        self.actors.iter().map(|(id, actor)| (*id, actor))
+    }
+
+    pub(crate) fn actor(&self, id: ActorId) -> Option<&Actor> {
+        self.actors.get(&id)
+    }
+
+    pub(crate) fn start(&mut self, id: ActorId, node: NodeId) {
+        self.actors.insert(id, Actor { node, is_ready: false, tasks: BTreeSet::new() });
+        self.starting += 1;
+    }
+
+    /// Notes that an actor takes tasks. False: it is unknown or was ready before.
+    pub(crate) fn make_ready(&mut self, id: ActorId) -> bool {
+        let Some(actor) = self.actors.get_mut(&id).filter(|actor| !actor.is_ready) else {
+            return false;
+        };
+        actor.is_ready = true;
+        self.starting -= 1;
+        self.deaths_loading = 0;
+        self.openings.insert((0, id));
+        true
+    }
+
+    pub(crate) fn remove(&mut self, id: ActorId) -> Option<Actor> {
+        let actor = self.actors.remove(&id)?;
+        self.openings.remove(&(load(&actor), id));
+        self.starting -= u32::from(!actor.is_ready);
+        Some(actor)
+    }
+
+    pub(crate) fn assign(&mut self, id: ActorId, task: TaskId) {
+        self.change(id, |actor| actor.tasks.insert(task));
+    }
+
+    pub(crate) fn unassign(&mut self, id: ActorId, task: TaskId) {
+        self.change(id, |actor| actor.tasks.remove(&task));
+    }
+
+    fn change(&mut self, id: ActorId, change: impl FnOnce(&mut Actor) -> bool) {
+        let Some(actor) = self.actors.get_mut(&id) else {
+            return;
+        };
+        self.openings.remove(&(load(actor), id));
+        change(actor);
+        if actor.is_ready && load(actor) < self.spec.tasks_in_flight_max {
+            self.openings.insert((load(actor), id));
+        }
+    }
+
+    /// The ready actors with room, fewest tasks first.
+    pub(crate) fn openings(&self) -> impl Iterator<Item = (u32, ActorId)> {
+        self.openings.iter().copied()
+    }
+
+    /// Tasks that ready actors could take, and that starting ones will.
+    pub(crate) fn room(&self) -> u64 {
+        let open: u64 = self
+            .openings
+            .iter()
+            .map(|(load, _)| u64::from(self.spec.tasks_in_flight_max - load))
+            .sum();
+        open + u64::from(self.starting) * u64::from(self.spec.tasks_in_flight_max)
+    }
+}
+
+fn load(actor: &Actor) -> u32 {
+    u32::try_from(actor.tasks.len()).expect("because tasks in flight are bounded by a u32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Pool {
+        Pool::new(PoolSpec { actors_min: 1, actors_max: 2, tasks_in_flight_max: 2 })
+    }
+
+    #[test]
+    fn the_least_loaded_actor_is_offered_first() {
+        let mut pool = pool();
+        for id in [ActorId(0), ActorId(1)] {
+            pool.start(id, NodeId(0));
+            assert!(pool.make_ready(id));
+        }
+        pool.assign(ActorId(0), TaskId(7));
+        assert_eq!(pool.openings().next(), Some((0, ActorId(1))));
+        pool.assign(ActorId(0), TaskId(8));
+        assert_eq!(pool.openings().count(), 1, "a full actor is not offered");
+        assert_eq!(pool.room(), 2);
+    }
+
+    #[test]
+    fn an_actor_is_ready_once() {
+        let mut pool = pool();
+        pool.start(ActorId(3), NodeId(0));
+        assert_eq!((pool.starting(), pool.ready()), (1, 0));
+        assert!(pool.make_ready(ActorId(3)));
+        assert!(!pool.make_ready(ActorId(3)));
+        assert_eq!((pool.starting(), pool.ready()), (0, 1));
+    }
+
+    #[test]
+    fn a_removed_actor_is_never_offered() {
+        let mut pool = pool();
+        pool.start(ActorId(1), NodeId(0));
+        pool.make_ready(ActorId(1));
+        pool.assign(ActorId(1), TaskId(1));
+        assert!(pool.remove(ActorId(1)).is_some());
+        assert_eq!((pool.openings().count(), pool.size()), (0, 0));
+    }
+}

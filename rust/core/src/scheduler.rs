@@ -1,0 +1,110 @@
+//! The machine: events change the state, then actions are decided until nothing more can be done.
+
+mod decide;
+mod react;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::plan::Plan;
+use crate::protocol::{Action, Event};
+use crate::resources::Resources;
+use crate::snapshot::{self, Snapshot};
+use crate::state::{State, SubmitError};
+use crate::units::{Bytes, NodeId, Time};
+
+/// A run of one plan on one cluster.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    state: State,
+    actions: VecDeque<Action>,
+    now: Time,
+    /// Whether something changed since the last turn.
+    is_due: bool,
+}
+
+impl Scheduler {
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// If the plan can never run on these nodes, with the arithmetic.
+    pub fn submit(plan: Plan, nodes: Vec<(NodeId, Resources, Bytes)>) -> Result<Self, SubmitError> {
+        let state = State::new(plan, nodes)?;
+        Ok(Self { state, actions: VecDeque::new(), now: Time::default(), is_due: true })
+    }
+
+    /// Takes note of a fact. Facts about dead attempts and unknown things are counted, and change
+    /// nothing else.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        self.now = self.now.max(now);
+        self.is_due = true;
+        match event {
+            Event::BlockProduced { task, block, rows, bytes, node } => {
+                self.block_produced(task, block, rows, bytes, node);
+            }
+            Event::TaskFinished { task, busy, heap_peak } => {
+                self.task_finished(task, busy, heap_peak);
+            }
+            Event::TaskFailed { task, failure } => self.task_failed(task, failure),
+            Event::ActorReady { actor, load, .. } => self.actor_ready(actor, load),
+            Event::ActorLost { actor, user_code } => self.actor_lost(actor, user_code),
+            Event::NodeJoined { node, resources, store } => {
+                self.node_joined(node, resources, store);
+            }
+            Event::NodeDraining { node } => self.state.ledger.drain(node),
+            Event::NodeLost { node } => self.node_lost(node),
+            Event::BlockLost { block } => self.block_lost(block),
+            Event::OutputTaken { block } => self.output_taken(block),
+            Event::TimePassed => {}
+            Event::StopRequested => self.stop(),
+        }
+    }
+
+    /// The next order, until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() && self.is_due {
+            self.is_due = false;
+            self.turn();
+        }
+        self.actions.pop_front()
+    }
+
+    /// When the scheduler wants to be called again if no event comes before; none: it need not.
+    ///
+    /// Every decision so far follows from an event, so there is nothing to wake up for.
+    #[must_use]
+    pub const fn next_wakeup(&self) -> Option<Time> {
+        None
+    }
+
+    /// Whether nothing is left to run, to deliver or to cancel.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.actions.is_empty() && self.state.is_done()
+    }
+
+    /// What the outside may know.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot::take(&self.state)
+    }
+
+    /// Asserts the invariants that need no history (I1, and that each lane is backed by blocks and
+    /// tasks). Costs a look at everything that exists; for simulations and tests.
+    ///
+    /// # Panics
+    /// If an invariant does not hold.
+    pub fn assert_invariants(&self) {
+        let state = &self.state;
+        state.ledger.assert_balanced();
+        for op in state.op_ids() {
+            let lane = state.ledger.lane(op);
+            let blocks = state.blocks.values().filter(|block| block.producer == op);
+            let used: Bytes = blocks.map(|block| block.bytes).sum();
+            let live = state.tasks.values().filter(|task| task.op == op);
+            let waiting = state.op(op).retries.values();
+            let reserved: Bytes = live.chain(waiting).map(|task| task.reserved).sum();
+            assert_eq!((lane.used, lane.reserved), (used, reserved), "I1: the books of {op}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! A turn: all that can be decided now, by asking the policies.
+
+use alloc::vec::Vec;
+
+use crate::operator::{Task, pop_blocks};
+use crate::policy::admission::{self, Candidate, Launch};
+use crate::policy::granularity::Portion;
+use crate::policy::{placement, ranking, scaling};
+use crate::protocol::{Action, Reason, Verdict, Work};
+use crate::scheduler::Scheduler;
+use crate::state::Place;
+use crate::units::{ActorId, Bytes, NodeId, OpId, Rows, TaskId};
+
+impl Scheduler {
+    /// Decides all that can be decided now.
+    pub(super) fn turn(&mut self) {
+        if self.state.is_stopping || self.state.has_failed {
+            return;
+        }
+        self.end_operators();
+        self.emit_output();
+        for op in self.state.op_ids() {
+            while scaling::wants_actor(&self.state, op) {
+                let Some(node) = placement::actor_node(&self.state, op) else {
+                    break;
+                };
+                self.start_actor(op, node);
+            }
+        }
+        for op in ranking::order(&self.state) {
+            self.resume_tasks(op);
+            self.launch_tasks(op);
+        }
+        if !self.state.is_moving() && !self.state.is_done() {
+            self.force_progress();
+        }
+    }
+
+    /// Marks operators that are through, from the source down, and stops their actors.
+    fn end_operators(&mut self) {
+        for op in self.state.op_ids() {
+            if self.state.op(op).is_done || !self.state.op(op).has_ended() {
+                continue;
+            }
+            self.state.op_mut(op).is_done = true;
+            self.stop_actors(op);
+            if let Some(reader) = self.state.reader(op) {
+                self.state.op_mut(reader).input_ended = true;
+            }
+        }
+    }
+
+    fn emit_output(&mut self) {
+        while let Some(queued) = self.state.output.pop() {
+            let block =
+                self.state.blocks.get_mut(&queued.block).expect("because queued blocks exist");
+            block.place = Place::Emitted;
+            self.state.emitted_bytes += queued.bytes;
+            self.state.emitted_blocks += 1;
+            self.state.output_blocks += 1;
+            self.state.output_rows += queued.rows.0;
+            self.actions.push_back(Action::EmitBlock { block: queued.block });
+        }
+    }
+
+    fn start_actor(&mut self, op: OpId, node: NodeId) {
+        let actor = ActorId(self.state.actor_next);
+        self.state.actor_next += 1;
+        let request = self.state.spec(op).resources.clone();
+        self.state.ledger.take_slots(node, &request);
+        self.state.actors.insert(actor, op);
+        let operator = self.state.op_mut(op);
+        operator.counters.actors_started += 1;
+        operator.pool.as_mut().expect("because only pools want actors").start(actor, node);
+        self.actions.push_back(Action::StartActor { actor, op, node });
+    }
+
+    pub(super) fn stop_actors(&mut self, op: OpId) {
+        let request = self.state.spec(op).resources.clone();
+        let Some(pool) = self.state.op_mut(op).pool.as_mut() else {
+            return;
+        };
+        let all: Vec<(ActorId, NodeId)> =
+            pool.actors().map(|(id, actor)| (id, actor.node)).collect();
+        for (actor, _) in &all {
+            pool.remove(*actor);
+        }
+        for (actor, node) in all {
+            self.state.actors.remove(&actor);
+            self.state.ledger.give_slots(node, &request);
+            self.actions.push_back(Action::StopActor { actor });
+        }
+    }
+
+    /// Lets paused tasks go on, oldest first, as long as there is room.
+    fn resume_tasks(&mut self, op: OpId) {
+        let paused: Vec<TaskId> = self.state.op(op).paused.values().copied().collect();
+        for task in paused {
+            if self.state.tasks[&task].is_cancelled {
+                continue;
+            }
+            let Some(lacking) = admission::resumption(&self.state, task) else {
+                return;
+            };
+            self.resume(task, lacking);
+        }
+    }
+
+    fn resume(&mut self, id: TaskId, lacking: Bytes) {
+        let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
+        task.is_paused = false;
+        task.reserved += lacking;
+        let (op, number, node) = (task.op, task.number, task.node);
+        self.state.ledger.reserve(node, op, lacking);
+        self.state.op_mut(op).paused.remove(&number);
+        self.actions.push_back(Action::ResumeTask { task: id, credit: CREDIT });
+    }
+
+    fn launch_tasks(&mut self, op: OpId) {
+        let verdict = loop {
+            match admission::launch(&self.state, op, false) {
+                Ok(launch) => self.launch(op, launch),
+                Err(reason) => break Verdict::Hold(reason),
+            }
+        };
+        self.state.op_mut(op).verdict = verdict;
+    }
+
+    fn launch(&mut self, op: OpId, launch: Launch) {
+        let mut task = match launch.candidate {
+            Candidate::Retry(number) => self.take_retry(op, number),
+            Candidate::New(portion) => self.new_work(op, portion),
+        };
+        let site = launch.site;
+        self.state.overshoots += u64::from(site.overshoots);
+        self.state.ledger.release(task.node, op, task.reserved);
+        self.state.ledger.reserve(site.node, op, site.reserve);
+        task.node = site.node;
+        task.actor = site.actor;
+        task.reserved = site.reserve;
+        task.copies = site.copies;
+        let id = TaskId(self.state.task_next);
+        self.state.task_next += 1;
+        let request = self.state.spec(op).resources.clone();
+        let operator = self.state.op_mut(op);
+        operator.live.insert(task.number, id);
+        operator.rows_coming += task.rows_coming;
+        match (site.actor, operator.pool.as_mut()) {
+            (Some(actor), Some(pool)) => pool.assign(actor, id),
+            _ => self.state.ledger.take_slots(site.node, &request),
+        }
+        self.actions.push_back(Action::LaunchTask {
+            task: id,
+            op,
+            attempt: task.attempt,
+            node: site.node,
+            actor: site.actor,
+            work: task.work.clone(),
+            rows_skipped: task.rows_out,
+            credit: CREDIT,
+        });
+        self.state.tasks.insert(id, task);
+    }
+
+    fn take_retry(&mut self, op: OpId, number: u64) -> Task {
+        let operator = self.state.op_mut(op);
+        operator.counters.tasks_retried += 1;
+        operator.retries.remove(&number).expect("because the candidate was found there")
+    }
+
+    /// Takes a portion of the input and makes it a piece of work.
+    fn new_work(&mut self, op: OpId, portion: Portion) -> Task {
+        let operator = self.state.op_mut(op);
+        let number = operator.work_next;
+        operator.work_next += 1;
+        let (work, items) = match portion {
+            Portion::Units(count) => {
+                let first = operator.unit_next;
+                operator.unit_next += count;
+                (Work::Units { first, count }, count)
+            }
+            Portion::Blocks(count) => {
+                let (blocks, rows) = pop_blocks(&mut operator.queue, count);
+                (Work::Blocks(blocks), rows.0)
+            }
+        };
+        let rows_coming = expected_rows(operator.estimates.rows_per_item(), items);
+        for block in placement::input_of(&work) {
+            let block = self.state.blocks.get_mut(block).expect("because queued blocks exist");
+            block.place = Place::Input;
+        }
+        Task {
+            op,
+            number,
+            attempt: 0,
+            deaths: 0,
+            work,
+            items,
+            blocks_out: 0,
+            rows_out: Rows::ZERO,
+            bytes_out: Bytes::ZERO,
+            rows_coming,
+            node: NO_NODE,
+            actor: None,
+            reserved: Bytes::ZERO,
+            copies: Bytes::ZERO,
+            is_paused: false,
+            is_cancelled: false,
+        }
+    }
+
+    /// Nothing moves and nothing may: lets the work nearest to the output pass its limits. If it is
+    /// slots that it lacks, the youngest paused task above it is cancelled, and goes on later from
+    /// the row where it stopped.
+    fn force_progress(&mut self) {
+        for op in ranking::order(&self.state) {
+            let oldest = self.state.op(op).paused.values().next().copied();
+            if let Some(task) = oldest {
+                self.state.overshoots += 1;
+                self.resume(task, Bytes::ZERO);
+                return;
+            }
+            match admission::launch(&self.state, op, true) {
+                Ok(launch) => {
+                    self.launch(op, launch);
+                    return;
+                }
+                Err(Reason::NoFreeSlot { .. }) if self.preempt_above(op) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn preempt_above(&mut self, op: OpId) -> bool {
+        let wanted = &self.state.spec(op).resources;
+        let victim = self
+            .state
+            .op_ids()
+            .take(op.0 as usize)
+            .filter(|above| self.state.spec(*above).resources.overlaps(wanted))
+            .find_map(|above| self.state.op(above).paused.values().next_back().copied());
+        let Some(id) = victim else { return false };
+        let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
+        task.is_cancelled = true;
+        let above = task.op;
+        self.state.op_mut(above).counters.tasks_preempted += 1;
+        self.actions.push_back(Action::CancelTask { task: id });
+        true
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss // an estimate of a count
+)]
+fn expected_rows(rows_per_item: Option<f64>, items: u64) -> u64 {
+    rows_per_item.map_or(0, |rows| (rows * items as f64) as u64)
+}
+
+/// Blocks that a task may hand over before it must wait for room. One: the window of two blocks
+/// then bounds what can be in the store whatever the timing.
+const CREDIT: u32 = 1;
+/// The node of work that was never launched; no account has this number.
+const NO_NODE: NodeId = NodeId(u32::MAX);

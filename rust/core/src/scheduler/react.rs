@@ -1,0 +1,355 @@
+//! What each event changes in the books. Decides nothing but what must follow from a failure.
+
+use alloc::vec::Vec;
+
+use crate::estimate::TaskRecord;
+use crate::operator::{Queued, Task};
+use crate::policy::placement;
+use crate::protocol::{Action, FailCause, TaskFailure, Work};
+use crate::resources::Resources;
+use crate::scheduler::Scheduler;
+use crate::state::{Block, Place};
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
+
+impl Scheduler {
+    pub(super) fn block_produced(
+        &mut self,
+        id: TaskId,
+        block: BlockId,
+        rows: Rows,
+        bytes: Bytes,
+        node: NodeId,
+    ) {
+        if self.state.blocks.contains_key(&block) {
+            self.state.stale_events += 1;
+            return;
+        }
+        let is_live = self.state.tasks.get(&id).is_some_and(|task| !task.is_cancelled);
+        if !is_live || self.state.is_stopping {
+            self.state.stale_events += 1;
+            self.actions.push_back(Action::DropBlock { block });
+            return;
+        }
+        if !self.state.ledger.knows(node) {
+            self.give_up_attempt(id, block);
+            return;
+        }
+        let (op, position) = self.account_block(id, rows, bytes, node);
+        let place = Place::Queued;
+        self.state.blocks.insert(block, Block { producer: op, bytes, node, place });
+        self.state.queue_after(op).push(position, Queued { block, rows, bytes });
+        self.pause(id);
+    }
+
+    /// A block on a node that is gone is gone with it, and so is the attempt that made it.
+    fn give_up_attempt(&mut self, id: TaskId, block: BlockId) {
+        self.actions.push_back(Action::DropBlock { block });
+        self.actions.push_back(Action::CancelTask { task: id });
+        self.task_failed(id, TaskFailure::NotRun);
+    }
+
+    /// Books a block of a task and returns its place in the flow.
+    fn account_block(
+        &mut self,
+        id: TaskId,
+        rows: Rows,
+        bytes: Bytes,
+        node: NodeId,
+    ) -> (OpId, (u64, u32)) {
+        let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
+        let (op, position) = (task.op, (task.number, task.blocks_out));
+        let settled = bytes.min(task.reserved.saturating_sub(task.copies));
+        let arrived = rows.0.min(task.rows_coming);
+        task.blocks_out += 1;
+        task.rows_out += rows;
+        task.bytes_out += bytes;
+        task.reserved -= settled;
+        task.rows_coming -= arrived;
+        let at = task.node;
+        self.state.ledger.release(at, op, settled);
+        self.state.ledger.charge(node, op, bytes);
+        let operator = self.state.op_mut(op);
+        operator.rows_coming -= arrived;
+        operator.counters.blocks_out += 1;
+        operator.counters.rows_out += rows.0;
+        operator.counters.bytes_out += bytes.0;
+        operator.estimates.block_bytes.add(bytes.0);
+        (op, position)
+    }
+
+    /// A task that used up its credit is paused until the turn finds room for its next block.
+    fn pause(&mut self, id: TaskId) {
+        let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
+        task.is_paused = true;
+        let (op, number) = (task.op, task.number);
+        self.state.op_mut(op).paused.insert(number, id);
+    }
+
+    pub(super) fn task_finished(&mut self, id: TaskId, busy: Span, heap_peak: Bytes) {
+        let Some(task) = self.take_task(id) else {
+            return;
+        };
+        self.release_room(&task);
+        if self.state.is_stopping {
+            return;
+        }
+        let items = task.items;
+        let operator = self.state.op_mut(task.op);
+        operator.counters.tasks_finished += 1;
+        operator.counters.busy += busy;
+        operator.counters.heap_peak = operator.counters.heap_peak.max(heap_peak);
+        match task.work {
+            Work::Units { count, .. } => operator.counters.units_done += count,
+            Work::Blocks(_) => operator.counters.rows_in += items,
+        }
+        if task.attempt == 0 {
+            let (blocks, rows) = (u64::from(task.blocks_out), task.rows_out.0);
+            operator.estimates.add(&TaskRecord {
+                items,
+                busy,
+                blocks,
+                rows,
+                bytes: task.bytes_out,
+            });
+        }
+        for block in placement::input_of(&task.work).to_vec() {
+            self.drop_block(block);
+        }
+        self.state.queue_after(task.op).end_work(task.number, task.blocks_out);
+    }
+
+    pub(super) fn task_failed(&mut self, id: TaskId, failure: TaskFailure) {
+        let Some(task) = self.take_task(id) else {
+            return;
+        };
+        self.end_attempt(id, task, failure);
+    }
+
+    /// Takes an attempt off the books of live tasks, but for the room that it holds.
+    fn take_task(&mut self, id: TaskId) -> Option<Task> {
+        let Some(task) = self.state.tasks.remove(&id) else {
+            self.state.stale_events += 1;
+            return None;
+        };
+        let request = self.state.spec(task.op).resources.clone();
+        let operator = self.state.op_mut(task.op);
+        operator.live.remove(&task.number);
+        operator.paused.remove(&task.number);
+        operator.rows_coming -= task.rows_coming;
+        match (task.actor, operator.pool.as_mut()) {
+            (Some(actor), Some(pool)) => pool.unassign(actor, id),
+            _ => self.state.ledger.give_slots(task.node, &request),
+        }
+        Some(task)
+    }
+
+    fn release_room(&mut self, task: &Task) {
+        self.state.ledger.release(task.node, task.op, task.reserved);
+    }
+
+    /// Decides what follows from an attempt that did not end well.
+    fn end_attempt(&mut self, id: TaskId, mut task: Task, failure: TaskFailure) {
+        let op = task.op;
+        if self.state.is_stopping {
+            self.release_room(&task);
+            return;
+        }
+        if failure != TaskFailure::Cancelled {
+            self.state.op_mut(op).counters.tasks_failed += 1;
+        }
+        if matches!(failure, TaskFailure::WorkerDied | TaskFailure::OutOfMemory) {
+            task.deaths += 1;
+        }
+        let count = task.deaths;
+        if failure == TaskFailure::UserCode {
+            self.fail(op, Some(id), FailCause::UserCode);
+        } else if count >= self.state.plan.config().deaths_max {
+            self.fail(op, Some(id), FailCause::TaskDeaths { count });
+        }
+        // The copies of its input go with the attempt; the room for its output stays promised.
+        self.state.ledger.release(task.node, op, task.copies);
+        task.reserved -= task.copies;
+        task.copies = Bytes::ZERO;
+        task.attempt += 1;
+        task.rows_coming = 0;
+        task.is_paused = false;
+        task.is_cancelled = false;
+        self.state.op_mut(op).retries.insert(task.number, task);
+    }
+
+    pub(super) fn actor_ready(&mut self, actor: ActorId, load: Span) {
+        let op = self.state.actors.get(&actor).copied();
+        let Some(operator) = op.map(|op| self.state.op_mut(op)) else {
+            self.state.stale_events += 1;
+            return;
+        };
+        operator.estimates.load.add(load.0);
+        let pool = operator.pool.as_mut().expect("because only pools start actors");
+        if !pool.make_ready(actor) {
+            self.state.stale_events += 1;
+        }
+    }
+
+    pub(super) fn actor_lost(&mut self, actor: ActorId, user_code: bool) {
+        let Some((op, was_ready)) = self.remove_actor(actor, TaskFailure::WorkerDied) else {
+            self.state.stale_events += 1;
+            return;
+        };
+        if was_ready || self.state.is_stopping {
+            return;
+        }
+        let deaths_max = self.state.plan.config().deaths_max;
+        let pool = self.state.op_mut(op).pool.as_mut().expect("because only pools start actors");
+        pool.deaths_loading += 1;
+        let count = pool.deaths_loading;
+        if user_code {
+            self.fail(op, None, FailCause::ActorUserCode);
+        } else if count >= deaths_max {
+            self.fail(op, None, FailCause::ActorDeaths { count });
+        }
+    }
+
+    /// Takes an actor off the books. The task that it ran ends with `failure`; those queued behind
+    /// it never ran.
+    fn remove_actor(&mut self, id: ActorId, failure: TaskFailure) -> Option<(OpId, bool)> {
+        let op = self.state.actors.remove(&id)?;
+        let request = self.state.spec(op).resources.clone();
+        let operator = self.state.op_mut(op);
+        operator.counters.actors_lost += 1;
+        let pool = operator.pool.as_mut().expect("because only pools start actors");
+        let actor = pool.remove(id).expect("because both books list the same actors");
+        self.state.ledger.give_slots(actor.node, &request);
+        for (position, task) in actor.tasks.into_iter().enumerate() {
+            let failure = if position == 0 { failure } else { TaskFailure::NotRun };
+            self.task_failed(task, failure);
+        }
+        Some((op, actor.is_ready))
+    }
+
+    pub(super) fn node_joined(&mut self, node: NodeId, resources: Resources, store: Bytes) {
+        if self.state.ledger.knows(node) {
+            self.state.stale_events += 1;
+            return;
+        }
+        self.state.ledger.join(node, resources, store);
+    }
+
+    /// The loss of a node is nobody's fault: it uses up no retries.
+    pub(super) fn node_lost(&mut self, node: NodeId) {
+        if !self.state.ledger.knows(node) {
+            self.state.stale_events += 1;
+            return;
+        }
+        let lost: Vec<BlockId> =
+            self.state.blocks.iter().filter(|(_, b)| b.node == node).map(|(id, _)| *id).collect();
+        let actors: Vec<ActorId> = self
+            .state
+            .ops
+            .iter()
+            .filter_map(|op| op.pool.as_ref())
+            .flat_map(|pool| pool.actors().filter(|(_, a)| a.node == node).map(|(id, _)| id))
+            .collect();
+        for actor in actors {
+            self.remove_actor(actor, TaskFailure::NotRun);
+        }
+        let tasks: Vec<TaskId> =
+            self.state.tasks.iter().filter(|(_, t)| t.node == node).map(|(id, _)| *id).collect();
+        for task in tasks {
+            self.task_failed(task, TaskFailure::NotRun);
+        }
+        self.forget_room(node);
+        for block in lost {
+            self.block_lost(block);
+        }
+        self.state.ledger.lose(node);
+        if let Some(op) = self.homeless_op() {
+            self.fail(op, None, FailCause::NodesGone);
+        }
+    }
+
+    /// Work that waits for its next attempt holds no room at a node that is gone.
+    fn forget_room(&mut self, node: NodeId) {
+        for op in self.state.op_ids() {
+            let held: Bytes = self
+                .state
+                .op_mut(op)
+                .retries
+                .values_mut()
+                .filter(|task| task.node == node)
+                .map(|task| core::mem::take(&mut task.reserved))
+                .sum();
+            self.state.ledger.release(node, op, held);
+        }
+    }
+
+    /// An operator with work that no node could hold any more.
+    fn homeless_op(&self) -> Option<OpId> {
+        self.state.op_ids().find(|op| {
+            let request = &self.state.spec(*op).resources;
+            !self.state.op(*op).is_done
+                && !self.state.ledger.nodes().any(|(_, account)| account.total.fits(request))
+        })
+    }
+
+    pub(super) fn block_lost(&mut self, block: BlockId) {
+        let Some(producer) = self.state.blocks.get(&block).map(|b| b.producer) else {
+            self.state.stale_events += 1;
+            return;
+        };
+        self.fail(producer, None, FailCause::BlockLost { block });
+    }
+
+    pub(super) fn output_taken(&mut self, block: BlockId) {
+        let is_emitted = self.state.blocks.get(&block).is_some_and(|b| b.place == Place::Emitted);
+        if !is_emitted {
+            self.state.stale_events += 1;
+            return;
+        }
+        let bytes = self.state.blocks[&block].bytes;
+        self.state.emitted_bytes -= bytes;
+        self.state.emitted_blocks -= 1;
+        self.drop_block(block);
+    }
+
+    fn drop_block(&mut self, id: BlockId) {
+        let block = self.state.blocks.remove(&id).expect("because what is dropped exists");
+        self.state.ledger.discharge(block.node, block.producer, block.bytes);
+        self.actions.push_back(Action::DropBlock { block: id });
+    }
+
+    /// Ends the run: from here on only tasks are cancelled, actors stopped, and blocks dropped.
+    pub(super) fn stop(&mut self) {
+        if self.state.is_stopping {
+            return;
+        }
+        self.state.is_stopping = true;
+        self.actions.retain(|action| matches!(action, Action::DropBlock { .. }));
+        for (task, state) in &mut self.state.tasks {
+            if !state.is_cancelled {
+                state.is_cancelled = true;
+                self.actions.push_back(Action::CancelTask { task: *task });
+            }
+        }
+        for op in self.state.op_ids() {
+            self.stop_actors(op);
+            for (_, task) in core::mem::take(&mut self.state.op_mut(op).retries) {
+                self.release_room(&task);
+            }
+            self.state.op_mut(op).queue.clear();
+        }
+        self.state.output.clear();
+        self.state.emitted_bytes = Bytes::ZERO;
+        self.state.emitted_blocks = 0;
+        for block in self.state.blocks.keys().copied().collect::<Vec<_>>() {
+            self.drop_block(block);
+        }
+    }
+
+    /// Reports a failure once; the driver answers with a request to stop.
+    fn fail(&mut self, op: OpId, task: Option<TaskId>, cause: FailCause) {
+        if !self.state.has_failed && !self.state.is_stopping {
+            self.state.has_failed = true;
+            self.actions.push_back(Action::FailRun { op, task, cause });
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the outside may know of a run: counters, bytes and the present verdict of each operator.
+//!
+//! Progress, statistics, metrics and reports read this and nothing else.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::protocol::Verdict;
+use crate::state::State;
+use crate::units::{Bytes, NodeId, OpId, Slots, Span};
+
+/// The phase an operator is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpState {
+    /// Something runs.
+    Running,
+    /// Nothing runs; the verdict says why.
+    Waiting,
+    /// Final.
+    Done,
+}
+
+/// One operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpSnapshot {
+    /// Its name in the plan.
+    pub name: String,
+    /// Its phase.
+    pub state: OpState,
+    /// Why it launches nothing at present; empty if it just could.
+    pub verdict: String,
+    /// Tasks that run.
+    pub tasks_running: u64,
+    /// Tasks that wait for room to hand over a block.
+    pub tasks_paused: u64,
+    /// Tasks that ended well.
+    pub tasks_finished: u64,
+    /// Attempts that ended badly.
+    pub tasks_failed: u64,
+    /// Attempts after the first.
+    pub tasks_retried: u64,
+    /// Paused tasks that were cancelled to free their slots, and run again later.
+    pub tasks_preempted: u64,
+    /// Actors that are loading.
+    pub actors_starting: u64,
+    /// Actors that take tasks.
+    pub actors_ready: u64,
+    /// Actors started since the beginning.
+    pub actors_started: u64,
+    /// Actors that died.
+    pub actors_lost: u64,
+    /// Blocks that wait for it.
+    pub queued_blocks: u64,
+    /// Rows that wait for it.
+    pub queued_rows: u64,
+    /// Bytes that wait for it.
+    pub queued_bytes: Bytes,
+    /// Rows that its finished tasks consumed.
+    pub rows_in: u64,
+    /// Rows that it put out.
+    pub rows_out: u64,
+    /// Blocks that it put out.
+    pub blocks_out: u64,
+    /// Bytes that it put out.
+    pub bytes_out: Bytes,
+    /// Units of a source, all of them.
+    pub units_total: u64,
+    /// Units of a source that are done.
+    pub units_done: u64,
+    /// Time its finished tasks worked.
+    pub busy: Span,
+    /// The largest resident memory of one of its workers.
+    pub heap_peak: Bytes,
+    /// Bytes of its output that exist now.
+    pub store_used: Bytes,
+    /// Bytes promised to its tasks now.
+    pub store_reserved: Bytes,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSnapshot {
+    /// Which.
+    pub node: NodeId,
+    /// Its CPUs.
+    pub cpu_total: Slots,
+    /// CPUs that tasks and actors of the run hold.
+    pub cpu_used: Slots,
+    /// Its GPUs.
+    pub gpu_total: Slots,
+    /// GPUs that tasks and actors of the run hold.
+    pub gpu_used: Slots,
+    /// Bytes that the run may hold there.
+    pub store_total: Bytes,
+    /// Bytes of blocks that lie there.
+    pub store_used: Bytes,
+    /// Bytes promised there.
+    pub store_reserved: Bytes,
+    /// The most that ever lay there.
+    pub store_used_peak: Bytes,
+}
+
+/// A run at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The operators, in the order of the flow.
+    pub ops: Vec<OpSnapshot>,
+    /// The nodes.
+    pub nodes: Vec<NodeSnapshot>,
+    /// Events of dead attempts and unknown things, which changed nothing.
+    pub stale_events: u64,
+    /// Launches and resumptions that were let pass the memory limit, since nothing else could run.
+    pub overshoots: u64,
+    /// Rows given to the consumer.
+    pub output_rows: u64,
+    /// Blocks given to the consumer.
+    pub output_blocks: u64,
+    /// Bytes that wait for or are with the consumer.
+    pub output_bytes: Bytes,
+    /// Blocks that exist.
+    pub blocks: u64,
+}
+
+pub(crate) fn take(state: &State) -> Snapshot {
+    Snapshot {
+        ops: state.op_ids().map(|op| op_snapshot(state, op)).collect(),
+        nodes: node_snapshots(state),
+        stale_events: state.stale_events,
+        overshoots: state.overshoots,
+        output_rows: state.output_rows,
+        output_blocks: state.output_blocks,
+        output_bytes: state.output.bytes() + state.emitted_bytes,
+        blocks: state.blocks.len() as u64,
+    }
+}
+
+fn op_snapshot(state: &State, id: OpId) -> OpSnapshot {
+    let (spec, op, lane) = (state.spec(id), state.op(id), state.ledger.lane(id));
+    let (starting, ready) = op
+        .pool
+        .as_ref()
+        .map_or((0, 0), |pool| (u64::from(pool.starting()), u64::from(pool.ready())));
+    OpSnapshot {
+        name: spec.name.clone(),
+        state: match (op.is_done, op.moving()) {
+            (true, _) => OpState::Done,
+            (false, 0) => OpState::Waiting,
+            (false, _) => OpState::Running,
+        },
+        verdict: match &op.verdict {
+            Verdict::Admit => String::new(),
+            Verdict::Hold(reason) => reason.to_string(),
+        },
+        tasks_running: op.moving() as u64,
+        tasks_paused: op.paused.len() as u64,
+        tasks_finished: op.counters.tasks_finished,
+        tasks_failed: op.counters.tasks_failed,
+        tasks_retried: op.counters.tasks_retried,
+        tasks_preempted: op.counters.tasks_preempted,
+        actors_starting: starting,
+        actors_ready: ready,
+        actors_started: op.counters.actors_started,
+        actors_lost: op.counters.actors_lost,
+        queued_blocks: op.queue.blocks() as u64,
+        queued_rows: op.queue.rows().0,
+        queued_bytes: op.queue.bytes(),
+        rows_in: op.counters.rows_in,
+        rows_out: op.counters.rows_out,
+        blocks_out: op.counters.blocks_out,
+        bytes_out: Bytes(op.counters.bytes_out),
+        units_total: op.units_total,
+        units_done: op.counters.units_done,
+        busy: op.counters.busy,
+        heap_peak: op.counters.heap_peak,
+        store_used: lane.used,
+        store_reserved: lane.reserved,
+    }
+}
+
+fn node_snapshots(state: &State) -> Vec<NodeSnapshot> {
+    let node_snapshot = |(node, account): (NodeId, &crate::ledger::Account)| NodeSnapshot {
+        node,
+        cpu_total: account.total.cpu,
+        cpu_used: account.total.cpu - account.free.cpu,
+        gpu_total: account.total.gpu,
+        gpu_used: account.total.gpu - account.free.gpu,
+        store_total: account.store,
+        store_used: account.used,
+        store_reserved: account.reserved,
+        store_used_peak: account.used_peak,
+    };
+    state.ledger.nodes().map(node_snapshot).collect()
+}

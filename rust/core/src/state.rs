@@ -1,0 +1,361 @@
+//! All that a run knows at a moment, and the check that it can run at all.
+//!
+//! Owns the data; the policies read it, the scheduler changes it.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use thiserror::Error;
+
+use crate::ledger::{Account, Ledger};
+use crate::operator::{InputQueue, Operator, Task};
+use crate::plan::{Execution, OpKind, OpSpec, Plan};
+use crate::pool::Pool;
+use crate::resources::Resources;
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Slots, TaskId};
+
+/// Where a block is. It is in exactly one place (I2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the queue before an operator, or before the consumer.
+    Queued,
+    /// Input of a task that has not finished.
+    Input,
+    /// With the consumer.
+    Emitted,
+}
+
+/// A block by its metadata.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block {
+    pub(crate) producer: OpId,
+    pub(crate) bytes: Bytes,
+    pub(crate) node: NodeId,
+    pub(crate) place: Place,
+}
+
+/// Why a plan can never run on a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SubmitError {
+    /// There is nothing to run on.
+    #[error("the cluster has no nodes")]
+    NoNodes,
+    /// One task or actor is larger than every node.
+    #[error(
+        "operator '{name}' needs {needs} for each {what}, but no node has that; the largest amounts on one node are {largest}"
+    )]
+    TooLarge {
+        /// The operator.
+        name: String,
+        /// `"task"` or `"actor"`.
+        what: &'static str,
+        /// What it needs.
+        needs: Resources,
+        /// The most that a node has of each resource.
+        largest: Resources,
+    },
+    /// The smallest pools do not fit at the same time.
+    #[error(
+        "the actor pools do not fit at the same time: {pools} need {needs}, the cluster has {has}; '{name}' found room for {placed} of {wanted} actors"
+    )]
+    Pools {
+        /// Each pool with its smallest size.
+        pools: String,
+        /// What all need together.
+        needs: Resources,
+        /// What the cluster has.
+        has: Resources,
+        /// The pool that does not fit.
+        name: String,
+        /// Its actors that do.
+        placed: u32,
+        /// Its smallest size.
+        wanted: u32,
+    },
+    /// The pools leave no room for a stateless operator.
+    #[error(
+        "operator '{name}' needs {needs} for each task, but the actor pools ({pools}) leave no node with that much; the cluster has {has}"
+    )]
+    NoRoomBesidePools {
+        /// The operator.
+        name: String,
+        /// What it needs.
+        needs: Resources,
+        /// Each pool with its smallest size.
+        pools: String,
+        /// What the cluster has.
+        has: Resources,
+    },
+}
+
+/// All that a run knows at a moment.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) plan: Plan,
+    pub(crate) ledger: Ledger,
+    pub(crate) ops: Vec<Operator>,
+    pub(crate) output: InputQueue,
+    pub(crate) emitted_bytes: Bytes,
+    pub(crate) emitted_blocks: u64,
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) blocks: BTreeMap<BlockId, Block>,
+    pub(crate) actors: BTreeMap<ActorId, OpId>,
+    pub(crate) task_next: u64,
+    pub(crate) actor_next: u64,
+    pub(crate) is_stopping: bool,
+    pub(crate) has_failed: bool,
+    pub(crate) stale_events: u64,
+    pub(crate) overshoots: u64,
+    pub(crate) output_rows: u64,
+    pub(crate) output_blocks: u64,
+}
+
+impl State {
+    pub(crate) fn new(
+        plan: Plan,
+        nodes: Vec<(NodeId, Resources, Bytes)>,
+    ) -> Result<Self, SubmitError> {
+        check_fits(&plan, &nodes)?;
+        let mut ledger = Ledger::new(plan.ops().len());
+        for (node, resources, store) in nodes {
+            ledger.join(node, resources, store);
+        }
+        let in_order = plan.config().preserve_order;
+        let ops = plan.ops().iter().map(|spec| new_operator(spec, in_order)).collect();
+        Ok(Self {
+            plan,
+            ledger,
+            ops,
+            output: InputQueue::new(in_order),
+            emitted_bytes: Bytes::ZERO,
+            emitted_blocks: 0,
+            tasks: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            task_next: 0,
+            actor_next: 0,
+            is_stopping: false,
+            has_failed: false,
+            stale_events: 0,
+            overshoots: 0,
+            output_rows: 0,
+            output_blocks: 0,
+        })
+    }
+
+    pub(crate) fn spec(&self, op: OpId) -> &OpSpec {
+        &self.plan.ops()[op.0 as usize]
+    }
+
+    pub(crate) fn op(&self, op: OpId) -> &Operator {
+        &self.ops[op.0 as usize]
+    }
+
+    pub(crate) fn op_mut(&mut self, op: OpId) -> &mut Operator {
+        &mut self.ops[op.0 as usize]
+    }
+
+    /// The operators in the order of the flow.
+    pub(crate) fn op_ids(&self) -> impl DoubleEndedIterator<Item = OpId> + use<> {
+        let count = u32::try_from(self.ops.len()).expect("because a plan has few operators");
+        (0..count).map(OpId)
+    }
+
+    /// The operator that reads `op`; none for the last one.
+    pub(crate) fn reader(&self, op: OpId) -> Option<OpId> {
+        let next = op.0 + 1;
+        ((next as usize) < self.ops.len()).then_some(OpId(next))
+    }
+
+    /// The operators below `op`, nearest first.
+    pub(crate) fn below(&self, op: OpId) -> impl Iterator<Item = OpId> + use<> {
+        self.op_ids().skip(op.0 as usize + 1)
+    }
+
+    /// Where blocks of `op` queue.
+    pub(crate) fn queue_after(&mut self, op: OpId) -> &mut InputQueue {
+        match self.reader(op) {
+            Some(reader) => &mut self.op_mut(reader).queue,
+            None => &mut self.output,
+        }
+    }
+
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.plan.config().execution == Execution::Bulk
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        if self.is_stopping {
+            return self.tasks.is_empty();
+        }
+        self.blocks.is_empty() && self.ops.iter().all(|op| op.is_done)
+    }
+
+    /// The size that the next block of `op` will hardly exceed.
+    pub(crate) fn block_bytes(&self, op: OpId) -> Bytes {
+        if let Some(high) = self.op(op).estimates.block_bytes.high() {
+            return Bytes(high);
+        }
+        // A cautious probe: the target, or less where the store is too small for that.
+        let store = self.ledger.nodes().map(|(_, account)| account.store.0).min().unwrap_or(0);
+        let windows = 2 * WINDOW_BLOCKS * self.ops.len() as u64;
+        Bytes(self.plan.config().block_bytes_target.0.min(store / windows))
+    }
+
+    /// The room that a task of `op` needs before it can be paused: the block that it hands over and
+    /// the one that its worker may hold finished meanwhile.
+    pub(crate) fn window_bytes(&self, op: OpId) -> Bytes {
+        let blocks = if self.op(op).estimates.may_pause() { WINDOW_BLOCKS } else { 1 };
+        self.block_bytes(op).times(blocks)
+    }
+
+    /// How many tasks of `op` could run at a time if nothing else did.
+    pub(crate) fn parallelism(&self, op: OpId) -> u64 {
+        if let Some(pool) = &self.op(op).pool {
+            return u64::from(pool.size().max(pool.spec.actors_min));
+        }
+        let spec = self.spec(op);
+        let most = match spec.concurrency_max {
+            0 => u64::from(u32::MAX),
+            limit => u64::from(limit),
+        };
+        let fit: u64 = self.ledger.nodes().map(|(_, a)| tasks_that_fit(a, spec)).sum();
+        fit.clamp(1, most)
+    }
+
+    /// The limit of tasks of `op` at a time, given or, where a task asks for nothing, by default.
+    pub(crate) fn concurrency_limit(&self, op: OpId) -> Option<u32> {
+        let spec = self.spec(op);
+        match spec.concurrency_max {
+            0 if spec.resources.is_zero() => Some(CONCURRENCY_OF_FREE_TASKS),
+            0 => None,
+            limit => Some(limit),
+        }
+    }
+
+    /// Whether something goes on that will lead to an event by itself.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.emitted_blocks > 0
+            || self.ops.iter().any(|op| {
+                op.moving() > 0 || op.pool.as_ref().is_some_and(|pool| pool.starting() > 0)
+            })
+            || self.tasks.values().any(|task| task.is_cancelled)
+    }
+}
+
+fn tasks_that_fit(account: &Account, spec: &OpSpec) -> u64 {
+    account.total.copies(&spec.resources, u64::from(CONCURRENCY_OF_FREE_TASKS.max(1 << 16)))
+}
+
+fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
+    let units = match &spec.kind {
+        OpKind::Source { units } => units.len() as u64,
+        _ => 0,
+    };
+    let pool = match spec.kind {
+        OpKind::Actors(pool) => Some(Pool::new(pool)),
+        _ => None,
+    };
+    let mut operator = Operator::new(in_order, units, pool);
+    operator.input_ended = matches!(spec.kind, OpKind::Source { .. });
+    operator
+}
+
+/// Refuses a plan that could never run: an operator that no node can hold, or pools that cannot
+/// all hold their smallest size while each stateless operator runs one task.
+fn check_fits(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(), SubmitError> {
+    if nodes.is_empty() {
+        return Err(SubmitError::NoNodes);
+    }
+    for op in plan.ops() {
+        if !nodes.iter().any(|(_, has, _)| has.fits(&op.resources)) {
+            let what = if matches!(op.kind, OpKind::Actors(_)) { "actor" } else { "task" };
+            let (name, needs) = (op.name.clone(), op.resources.clone());
+            return Err(SubmitError::TooLarge { name, what, needs, largest: largest(nodes) });
+        }
+    }
+    if plan.config().execution == Execution::Bulk {
+        return Ok(());
+    }
+    let free = place_pools(plan, nodes)?;
+    for op in plan.ops().iter().filter(|op| !matches!(op.kind, OpKind::Actors(_))) {
+        if !free.iter().any(|has| has.fits(&op.resources)) {
+            return Err(SubmitError::NoRoomBesidePools {
+                name: op.name.clone(),
+                needs: op.resources.clone(),
+                pools: pools_in_words(plan),
+                has: total(nodes),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What the nodes have left when each pool has its smallest size, the hungriest pool placed first.
+fn place_pools(
+    plan: &Plan,
+    nodes: &[(NodeId, Resources, Bytes)],
+) -> Result<Vec<Resources>, SubmitError> {
+    let mut free: Vec<Resources> = nodes.iter().map(|(_, has, _)| has.clone()).collect();
+    let mut pools = pools_of(plan);
+    pools.sort_by_key(|(op, _)| core::cmp::Reverse((op.resources.gpu, op.resources.cpu)));
+    for (op, wanted) in pools {
+        for placed in 0..wanted {
+            let Some(node) = free.iter_mut().find(|has| has.fits(&op.resources)) else {
+                let mut needs = Resources::default();
+                for (op, count) in pools_of(plan) {
+                    needs.credit(&op.resources.times(u64::from(count)));
+                }
+                let (pools, has, name) = (pools_in_words(plan), total(nodes), op.name.clone());
+                return Err(SubmitError::Pools { pools, needs, has, name, placed, wanted });
+            };
+            node.debit(&op.resources);
+        }
+    }
+    Ok(free)
+}
+
+fn pools_of(plan: &Plan) -> Vec<(&OpSpec, u32)> {
+    plan.ops()
+        .iter()
+        .filter_map(|op| match op.kind {
+            OpKind::Actors(pool) => Some((op, pool.actors_min)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn pools_in_words(plan: &Plan) -> String {
+    let words: Vec<String> = pools_of(plan)
+        .iter()
+        .map(|(op, count)| alloc::format!("'{}' {count} x ({})", op.name, op.resources))
+        .collect();
+    words.join(", ")
+}
+
+fn total(nodes: &[(NodeId, Resources, Bytes)]) -> Resources {
+    let mut sum = Resources::default();
+    for (_, has, _) in nodes {
+        sum.credit(has);
+    }
+    sum
+}
+
+fn largest(nodes: &[(NodeId, Resources, Bytes)]) -> Resources {
+    let mut most = Resources::default();
+    for (_, has, _) in nodes {
+        most.cpu = most.cpu.max(has.cpu);
+        most.gpu = most.gpu.max(has.gpu);
+        for (name, amount) in &has.custom {
+            let held = most.custom.entry(name.clone()).or_insert(Slots::ZERO);
+            *held = (*held).max(*amount);
+        }
+    }
+    most
+}
+
+/// One block that is handed over and one that the worker may hold finished meanwhile.
+const WINDOW_BLOCKS: u64 = 2;
+/// Tasks that ask for no resources run this many at a time, since nothing else bounds them.
+const CONCURRENCY_OF_FREE_TASKS: u32 = 64;
