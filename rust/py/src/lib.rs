@@ -1,1 +1,45 @@
 //! The extension module `millstream._core`.
+//!
+//! Owns the conversion between Python's objects and the types of the core and the simulator. It
+//! decides nothing, and everything that it exports is documented in `_core.pyi`.
+
+mod numbers;
+mod plan;
+mod protocol;
+mod scheduler;
+mod simulation;
+mod snapshot;
+
+use pyo3::exceptions::PyRuntimeWarning;
+use pyo3::prelude::*;
+
+/// How this extension was compiled.
+const BUILD_PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("build_profile", BUILD_PROFILE)?;
+    module.add_class::<plan::OpSpec>()?;
+    module.add_class::<plan::Config>()?;
+    module.add_class::<plan::Node>()?;
+    module.add_class::<plan::Plan>()?;
+    module.add_class::<protocol::Event>()?;
+    module.add_class::<protocol::Action>()?;
+    module.add_class::<scheduler::Scheduler>()?;
+    module.add_class::<snapshot::OpSnapshot>()?;
+    module.add_class::<snapshot::NodeSnapshot>()?;
+    module.add_class::<snapshot::Snapshot>()?;
+    module.add("SubmitError", module.py().get_type::<scheduler::SubmitError>())?;
+    simulation::add_to(module)?;
+    if cfg!(debug_assertions) {
+        warn_of_debug_build(module.py())?;
+    }
+    Ok(())
+}
+
+fn warn_of_debug_build(py: Python<'_>) -> PyResult<()> {
+    let message = c"millstream._core is a debug build, which is many times slower; \
+                    build it with `maturin develop --release`";
+    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), message, 1)
+}

@@ -1,1 +1,11 @@
-//! The millstream scheduler on a virtual clock.
+//! The millstream scheduler on a virtual clock: seeded faults, oracles, record and replay.
+//!
+//! The simulator is a driver like any other: it feeds events to a [`Scheduler`] and performs its
+//! actions, on workers, stores and a consumer that exist as numbers only. One seed decides
+//! everything.
+//!
+//! [`Scheduler`]: millstream_core::Scheduler
+
+pub mod random;
+pub mod rows;
+pub mod trace;

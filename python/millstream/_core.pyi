@@ -1,0 +1,754 @@
+"""The scheduler, written in Rust: plan in, events in, actions out.
+
+The core decides what runs where and when. It knows no clock, no thread, no Ray and no data: time
+is an argument, and blocks, tasks, actors and nodes are numbers. A driver by hand is four lines::
+
+    scheduler = Scheduler(Plan([OpSpec(name="Read", kind="source", input=None, cpu=1,
+                                       unit_bytes=[0, 0])], Config()),
+                          [Node(node=0, cpu=2, store_bytes=1 << 30)])
+    for action in scheduler.step(0, []):
+        print(action)  # Action.LaunchTask(task=0, op=0, attempt=0, node=0, actor=None, ...)
+
+and then: do what the actions say, report what happened as events, `step` again, until `is_done`.
+
+Back-pressure is by credit. A task may hand over (report by `Event.BlockProduced`) at most `credit`
+blocks in total; `Action.ResumeTask` raises that number. Its worker may hold one finished block
+beyond that. The ledger counts on exactly this.
+
+Numbers: tasks and actors are numbered by the core, blocks and nodes by the driver; none is ever
+used again. Rows and bytes are counts, times are microseconds since a start that the driver chose.
+CPUs, GPUs and custom resources are floats here and multiples of 1/10000 inside, rounded to the
+nearest, as in Ray.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Final, Literal, TypeAlias, final
+
+__all__ = [
+    "Action",
+    "Config",
+    "Event",
+    "Node",
+    "NodeSnapshot",
+    "OpSnapshot",
+    "OpSpec",
+    "Plan",
+    "ReplayError",
+    "Scheduler",
+    "Snapshot",
+    "SubmitError",
+    "build_profile",
+    "replay_trace",
+]
+
+__version__: Final[str]
+
+build_profile: Final[Literal["debug", "release"]]
+"""How the extension was compiled. A debug build warns on import."""
+
+_Failure: TypeAlias = Literal["user_code", "worker_died", "out_of_memory", "not_run", "cancelled"]
+_Cause: TypeAlias = Literal[
+    "user_code", "actor_user_code", "task_deaths", "actor_deaths", "block_lost", "nodes_gone"
+]
+
+class SubmitError(ValueError):
+    """The plan can never run on the nodes; the message has the arithmetic."""
+
+class ReplayError(ValueError):
+    """A trace does not replay; the message has the first difference."""
+
+@final
+class OpSpec:
+    """One operator of a plan.
+
+    Args:
+        name: What people call it in reports and errors.
+        kind: A `"source"` makes blocks out of units, `"tasks"` are stateless, `"actors"` are a
+            pool of workers with loaded state.
+        input: The position in the plan of the operator whose blocks it consumes; None for a source.
+        cpu: CPUs that one task holds while it runs, or one actor while it lives.
+        gpu: GPUs, likewise.
+        custom: Custom resources by name, likewise.
+        concurrency_max: Tasks that may run at a time; 0: as many as there is room for.
+        bundle_rows_min: Rows that a task wants as input. One with fewer is launched only when no
+            more input comes. 0: any number.
+        unit_bytes: For a source, each unit's bytes in memory, in the order of the rows; 0: unknown.
+        actors_min: Actors that a pool starts with.
+        actors_max: Actors that a pool never exceeds.
+        tasks_in_flight_max: Tasks that may be queued at or running on one actor.
+
+    Raises:
+        ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0; an
+            unknown kind; `unit_bytes` for what is no source.
+    """
+
+    def __new__(
+        cls,
+        *,
+        name: str,
+        kind: Literal["source", "tasks", "actors"],
+        input: int | None,
+        cpu: float = 0.0,
+        gpu: float = 0.0,
+        custom: Mapping[str, float] = ...,
+        concurrency_max: int = 0,
+        bundle_rows_min: int = 0,
+        unit_bytes: Sequence[int] = ...,
+        actors_min: int = 1,
+        actors_max: int = 1,
+        tasks_in_flight_max: int = 2,
+    ) -> OpSpec: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Literal["source", "tasks", "actors"]: ...
+    @property
+    def input(self) -> int | None: ...
+    @property
+    def cpu(self) -> float: ...
+    @property
+    def gpu(self) -> float: ...
+    @property
+    def custom(self) -> dict[str, float]: ...
+    @property
+    def concurrency_max(self) -> int: ...
+    @property
+    def bundle_rows_min(self) -> int: ...
+    @property
+    def unit_bytes(self) -> list[int]: ...
+    @property
+    def actors_min(self) -> int | None:
+        """None for what is no pool of actors."""
+    @property
+    def actors_max(self) -> int | None:
+        """None for what is no pool of actors."""
+    @property
+    def tasks_in_flight_max(self) -> int | None:
+        """None for what is no pool of actors."""
+
+@final
+class Config:
+    """The choices that hold for a whole run.
+
+    Args:
+        execution: `"streaming"` runs all operators at once within the memory of the nodes; `"bulk"`
+            finishes each before the next starts, without regard to memory, for comparison.
+        preserve_order: Whether blocks leave in the order of the source units.
+        block_bytes_target: The size at which workers cut their output into blocks.
+        task_span_target_us: Small units and blocks are bundled until a task is expected to take
+            this long.
+        deaths_max: A task whose worker died this many times fails the run; likewise a pool whose
+            actors died this many times in a row while they were loading.
+
+    Raises:
+        ValueError: An unknown `execution`.
+    """
+
+    def __new__(
+        cls,
+        *,
+        execution: Literal["streaming", "bulk"] = "streaming",
+        preserve_order: bool = True,
+        block_bytes_target: int = ...,
+        task_span_target_us: int = ...,
+        deaths_max: int = ...,
+    ) -> Config: ...
+    @property
+    def execution(self) -> Literal["streaming", "bulk"]: ...
+    @property
+    def preserve_order(self) -> bool: ...
+    @property
+    def block_bytes_target(self) -> int: ...
+    @property
+    def task_span_target_us(self) -> int: ...
+    @property
+    def deaths_max(self) -> int: ...
+
+@final
+class Node:
+    """A machine and what a run may use of it.
+
+    Args:
+        node: Its number, chosen by the driver and never used for another one.
+        cpu: Its CPUs.
+        store_bytes: The object-store bytes that the run may hold there.
+        gpu: Its GPUs.
+        custom: Its custom resources by name.
+
+    Raises:
+        ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0.
+    """
+
+    def __new__(
+        cls,
+        *,
+        node: int,
+        cpu: float,
+        store_bytes: int,
+        gpu: float = 0.0,
+        custom: Mapping[str, float] = ...,
+    ) -> Node: ...
+    @property
+    def node(self) -> int: ...
+    @property
+    def cpu(self) -> float: ...
+    @property
+    def gpu(self) -> float: ...
+    @property
+    def custom(self) -> dict[str, float]: ...
+    @property
+    def store_bytes(self) -> int: ...
+
+@final
+class Plan:
+    """A chain of operators that is known to be well formed.
+
+    Args:
+        ops: The operators, in the order of the flow; the last one's blocks are the output.
+        config: The choices for the run.
+
+    Raises:
+        ValueError: The operators are not one chain from a source on, or a bound makes no sense.
+    """
+
+    def __new__(cls, ops: Sequence[OpSpec], config: Config) -> Plan: ...
+    @property
+    def ops(self) -> list[OpSpec]: ...
+    @property
+    def config(self) -> Config: ...
+
+class Event:
+    """A fact that a driver reports; each kind is a class of its own, for `isinstance` and `match`.
+
+    Every task that was launched ends in exactly one `TaskFinished` or `TaskFailed`. Events of tasks
+    that have ended, or of things that never were, change nothing but `Snapshot.stale_events`.
+    """
+
+    @final
+    class BlockProduced(Event):
+        """A task handed over its next block, using up one of its credits.
+
+        Args:
+            task: The task.
+            block: The block's new number.
+            rows: Its rows.
+            bytes: Its bytes in the object store.
+            node: Where it lies.
+        """
+
+        __match_args__ = ("task", "block", "rows", "bytes", "node")
+        def __new__(
+            cls, task: int, block: int, rows: int, bytes: int, node: int
+        ) -> Event.BlockProduced: ...
+        @property
+        def task(self) -> int: ...
+        @property
+        def block(self) -> int: ...
+        @property
+        def rows(self) -> int: ...
+        @property
+        def bytes(self) -> int: ...
+        @property
+        def node(self) -> int: ...
+
+    @final
+    class TaskFinished(Event):
+        """A task ended well; all its blocks have been reported before.
+
+        Args:
+            task: The task.
+            busy_us: How long it worked, waiting and pauses left out.
+            heap_peak_bytes: The largest resident memory of its worker.
+        """
+
+        __match_args__ = ("task", "busy_us", "heap_peak_bytes")
+        def __new__(
+            cls, task: int, busy_us: int, heap_peak_bytes: int = 0
+        ) -> Event.TaskFinished: ...
+        @property
+        def task(self) -> int: ...
+        @property
+        def busy_us(self) -> int: ...
+        @property
+        def heap_peak_bytes(self) -> int: ...
+
+    @final
+    class TaskFailed(Event):
+        """A task ended badly, or was cancelled.
+
+        Args:
+            task: The task.
+            failure: `"user_code"`: the user's code raised, which fails the run. `"worker_died"` and
+                `"out_of_memory"`: its process is gone, which counts against the task. `"not_run"`:
+                its actor or node went before its turn, which does not count. `"cancelled"`: the
+                answer to `Action.CancelTask`.
+
+        Raises:
+            ValueError: An unknown failure.
+        """
+
+        __match_args__ = ("task", "failure")
+        def __new__(cls, task: int, failure: _Failure) -> Event.TaskFailed: ...
+        @property
+        def task(self) -> int: ...
+        @property
+        def failure(self) -> _Failure: ...
+
+    @final
+    class ActorReady(Event):
+        """An actor has loaded and takes tasks.
+
+        Args:
+            actor: The actor.
+            node: Where it runs.
+            load_us: How long it took to start and load.
+        """
+
+        __match_args__ = ("actor", "node", "load_us")
+        def __new__(cls, actor: int, node: int, load_us: int) -> Event.ActorReady: ...
+        @property
+        def actor(self) -> int: ...
+        @property
+        def node(self) -> int: ...
+        @property
+        def load_us(self) -> int: ...
+
+    @final
+    class ActorLost(Event):
+        """An actor is gone. Report it before the failures of its tasks.
+
+        Args:
+            actor: The actor.
+            user_code: Whether its constructor raised, which fails the run.
+        """
+
+        __match_args__ = ("actor", "user_code")
+        def __new__(cls, actor: int, user_code: bool = False) -> Event.ActorLost: ...
+        @property
+        def actor(self) -> int: ...
+        @property
+        def user_code(self) -> bool: ...
+
+    @final
+    class NodeJoined(Event):
+        """A node can be used.
+
+        Args:
+            node: The node.
+        """
+
+        __match_args__ = ("node",)
+        def __new__(cls, node: Node) -> Event.NodeJoined: ...
+        @property
+        def node(self) -> Node: ...
+
+    @final
+    class NodeDraining(Event):
+        """A node will go; it gets no new work.
+
+        Args:
+            node: Its number.
+        """
+
+        __match_args__ = ("node",)
+        def __new__(cls, node: int) -> Event.NodeDraining: ...
+        @property
+        def node(self) -> int: ...
+
+    @final
+    class NodeLost(Event):
+        """A node is gone with all that was on it.
+
+        Args:
+            node: Its number.
+        """
+
+        __match_args__ = ("node",)
+        def __new__(cls, node: int) -> Event.NodeLost: ...
+        @property
+        def node(self) -> int: ...
+
+    @final
+    class BlockLost(Event):
+        """A block is gone though its node is not.
+
+        Args:
+            block: The block.
+        """
+
+        __match_args__ = ("block",)
+        def __new__(cls, block: int) -> Event.BlockLost: ...
+        @property
+        def block(self) -> int: ...
+
+    @final
+    class OutputTaken(Event):
+        """The consumer is done with a block that it got by `Action.EmitBlock`.
+
+        Args:
+            block: The block.
+        """
+
+        __match_args__ = ("block",)
+        def __new__(cls, block: int) -> Event.OutputTaken: ...
+        @property
+        def block(self) -> int: ...
+
+    @final
+    class TimePassed(Event):
+        """Nothing but time."""
+
+        __match_args__ = ()
+        def __new__(cls) -> Event.TimePassed: ...
+
+    @final
+    class StopRequested(Event):
+        """The run must end now: cancelled, failed, or the consumer has enough."""
+
+        __match_args__ = ()
+        def __new__(cls) -> Event.StopRequested: ...
+
+class Action:
+    """An order to the driver; each kind is a class of its own, for `isinstance` and `match`."""
+
+    @final
+    class LaunchTask(Action):
+        """Run a task.
+
+        Attributes:
+            task: The number of this attempt.
+            op: The position of its operator in the plan.
+            attempt: 0 at first, then one more for each attempt at the same work.
+            node: Where.
+            actor: On which actor; None for a stateless task.
+            first_unit: For a source, the first of the units to read; else None.
+            unit_count: For a source, how many units; else 0.
+            blocks: For any other operator, the blocks to consume, in order; else empty.
+            rows_skipped: Rows of its output that an earlier attempt has handed over and this one
+                must leave out.
+            credit: Blocks that it may hand over before it must wait for `ResumeTask`.
+        """
+
+        __match_args__ = (
+            "task",
+            "op",
+            "attempt",
+            "node",
+            "actor",
+            "first_unit",
+            "unit_count",
+            "blocks",
+            "rows_skipped",
+            "credit",
+        )
+        def __new__(
+            cls,
+            task: int,
+            op: int,
+            attempt: int,
+            node: int,
+            actor: int | None,
+            first_unit: int | None,
+            unit_count: int,
+            blocks: Sequence[int],
+            rows_skipped: int,
+            credit: int,
+        ) -> Action.LaunchTask: ...
+        @property
+        def task(self) -> int: ...
+        @property
+        def op(self) -> int: ...
+        @property
+        def attempt(self) -> int: ...
+        @property
+        def node(self) -> int: ...
+        @property
+        def actor(self) -> int | None: ...
+        @property
+        def first_unit(self) -> int | None: ...
+        @property
+        def unit_count(self) -> int: ...
+        @property
+        def blocks(self) -> list[int]: ...
+        @property
+        def rows_skipped(self) -> int: ...
+        @property
+        def credit(self) -> int: ...
+
+    @final
+    class ResumeTask(Action):
+        """Let a task hand over `credit` more blocks."""
+
+        __match_args__ = ("task", "credit")
+        def __new__(cls, task: int, credit: int) -> Action.ResumeTask: ...
+        @property
+        def task(self) -> int: ...
+        @property
+        def credit(self) -> int: ...
+
+    @final
+    class CancelTask(Action):
+        """End a task; answered by `TaskFailed("cancelled")`, or by its end if it was quicker."""
+
+        __match_args__ = ("task",)
+        def __new__(cls, task: int) -> Action.CancelTask: ...
+        @property
+        def task(self) -> int: ...
+
+    @final
+    class StartActor(Action):
+        """Start an actor of the operator `op` on `node` and load its state."""
+
+        __match_args__ = ("actor", "op", "node")
+        def __new__(cls, actor: int, op: int, node: int) -> Action.StartActor: ...
+        @property
+        def actor(self) -> int: ...
+        @property
+        def op(self) -> int: ...
+        @property
+        def node(self) -> int: ...
+
+    @final
+    class StopActor(Action):
+        """End an actor. It has no tasks, or tasks that are being cancelled. Needs no answer."""
+
+        __match_args__ = ("actor",)
+        def __new__(cls, actor: int) -> Action.StopActor: ...
+        @property
+        def actor(self) -> int: ...
+
+    @final
+    class EmitBlock(Action):
+        """Give a block to the consumer; answered by `Event.OutputTaken`."""
+
+        __match_args__ = ("block",)
+        def __new__(cls, block: int) -> Action.EmitBlock: ...
+        @property
+        def block(self) -> int: ...
+
+    @final
+    class DropBlock(Action):
+        """Forget a block: nobody will ask for it again."""
+
+        __match_args__ = ("block",)
+        def __new__(cls, block: int) -> Action.DropBlock: ...
+        @property
+        def block(self) -> int: ...
+
+    @final
+    class FailRun(Action):
+        """The run cannot go on. The driver raises an error and answers `Event.StopRequested`.
+
+        Attributes:
+            op: The operator in which it happened.
+            task: The task, if it was one.
+            cause: Why, for programs.
+            message: Why, for people.
+        """
+
+        __match_args__ = ("op", "task", "cause", "message")
+        def __new__(cls, op: int, task: int | None, cause: str, message: str) -> Action.FailRun: ...
+        @property
+        def op(self) -> int: ...
+        @property
+        def task(self) -> int | None: ...
+        @property
+        def cause(self) -> _Cause: ...
+        @property
+        def message(self) -> str: ...
+
+@final
+class Scheduler:
+    """Decides, event by event, what runs where.
+
+    It may be shared by threads: a snapshot asked for during a step waits for its end, and no call
+    holds the GIL while Rust works.
+
+    Args:
+        plan: What to run.
+        nodes: The machines to run on.
+        trace: A file to which every step is written as a JSON line, for `millstream.sim`.
+
+    Raises:
+        SubmitError: The plan can never run on these nodes.
+        OSError: The trace cannot be written.
+    """
+
+    def __new__(
+        cls, plan: Plan, nodes: Sequence[Node], *, trace: str | PathLike[str] | None = None
+    ) -> Scheduler: ...
+    def step(self, now_us: int, events: Sequence[Event]) -> list[Action]:
+        """Takes what has happened and answers what to do now, in order.
+
+        Args:
+            now_us: The time, never less than at the last call.
+            events: What has happened since; empty if nothing but time has passed.
+
+        Returns:
+            The orders. The same plan, nodes and steps give the same orders.
+
+        Raises:
+            OSError: The trace cannot be written.
+        """
+    def next_wakeup(self) -> int | None:
+        """The time at which to step even if nothing happens, if any."""
+    def is_done(self) -> bool:
+        """Whether nothing is left to run, to deliver or to cancel."""
+    def snapshot(self) -> Snapshot:
+        """The state of the run. Costs time in proportion to operators and nodes, not to blocks."""
+
+@final
+class Snapshot:
+    """A run at a moment: all that progress, statistics and reports read."""
+
+    @property
+    def ops(self) -> list[OpSnapshot]:
+        """The operators, in the order of the flow."""
+    @property
+    def nodes(self) -> list[NodeSnapshot]:
+        """The nodes, by number."""
+    @property
+    def stale_events(self) -> int:
+        """Events of dead attempts and unknown things, which changed nothing."""
+    @property
+    def overshoots(self) -> int:
+        """Launches and resumptions let past the memory limit, since nothing else could run."""
+    @property
+    def output_rows(self) -> int:
+        """Rows given to the consumer."""
+    @property
+    def output_blocks(self) -> int:
+        """Blocks given to the consumer."""
+    @property
+    def output_bytes(self) -> int:
+        """Bytes that wait for or are with the consumer."""
+    @property
+    def blocks(self) -> int:
+        """Blocks that exist."""
+
+@final
+class OpSnapshot:
+    """One operator at a moment."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the plan."""
+    @property
+    def state(self) -> Literal["running", "waiting", "done"]:
+        """Whether something runs, or nothing at present, or nothing ever again."""
+    @property
+    def verdict(self) -> str:
+        """Why it launches nothing at present; empty if it just could."""
+    @property
+    def tasks_running(self) -> int:
+        """Tasks that run."""
+    @property
+    def tasks_paused(self) -> int:
+        """Tasks that wait for room to hand over a block."""
+    @property
+    def tasks_finished(self) -> int:
+        """Tasks that ended well."""
+    @property
+    def tasks_failed(self) -> int:
+        """Attempts that ended badly."""
+    @property
+    def tasks_retried(self) -> int:
+        """Attempts after the first."""
+    @property
+    def tasks_preempted(self) -> int:
+        """Paused tasks that were cancelled to free their slots, and run again later."""
+    @property
+    def actors_starting(self) -> int:
+        """Actors that are loading."""
+    @property
+    def actors_ready(self) -> int:
+        """Actors that take tasks."""
+    @property
+    def actors_started(self) -> int:
+        """Actors started since the beginning."""
+    @property
+    def actors_lost(self) -> int:
+        """Actors that died."""
+    @property
+    def queued_blocks(self) -> int:
+        """Blocks that wait for it."""
+    @property
+    def queued_rows(self) -> int:
+        """Rows that wait for it."""
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait for it."""
+    @property
+    def rows_in(self) -> int:
+        """Rows that its finished tasks consumed."""
+    @property
+    def rows_out(self) -> int:
+        """Rows that it put out."""
+    @property
+    def blocks_out(self) -> int:
+        """Blocks that it put out."""
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that it put out."""
+    @property
+    def units_total(self) -> int:
+        """Units of a source, all of them."""
+    @property
+    def units_done(self) -> int:
+        """Units of a source that are done."""
+    @property
+    def busy_us(self) -> int:
+        """Time that its finished tasks worked."""
+    @property
+    def heap_peak_bytes(self) -> int:
+        """The largest resident memory of one of its workers."""
+    @property
+    def store_used(self) -> int:
+        """Bytes of its output that exist now."""
+    @property
+    def store_reserved(self) -> int:
+        """Bytes promised to its tasks now."""
+
+@final
+class NodeSnapshot:
+    """One node at a moment."""
+
+    @property
+    def node(self) -> int:
+        """Its number."""
+    @property
+    def cpu_total(self) -> float:
+        """Its CPUs."""
+    @property
+    def cpu_used(self) -> float:
+        """CPUs that tasks and actors of the run hold."""
+    @property
+    def gpu_total(self) -> float:
+        """Its GPUs."""
+    @property
+    def gpu_used(self) -> float:
+        """GPUs that tasks and actors of the run hold."""
+    @property
+    def store_total(self) -> int:
+        """Bytes that the run may hold there."""
+    @property
+    def store_used(self) -> int:
+        """Bytes of blocks that lie there."""
+    @property
+    def store_reserved(self) -> int:
+        """Bytes promised there."""
+    @property
+    def store_peak(self) -> int:
+        """The most bytes of blocks that ever lay there."""
+
+def replay_trace(path: str | PathLike[str]) -> str:
+    """Replays a trace in a new scheduler and compares its actions byte by byte.
+
+    Returns:
+        JSON: `turns`, `events`, `actions`, `is_done` and `is_cut` (the last line is incomplete).
+
+    Raises:
+        ReplayError: The first difference, or what is wrong with the trace.
+        OSError: The trace cannot be read.
+    """

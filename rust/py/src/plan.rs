@@ -1,0 +1,318 @@
+//! The plan as Python describes it: operators, configuration, nodes.
+//!
+//! Owns the conversion of these to the core's types. What a plan may look like is the core's.
+
+use std::collections::BTreeMap;
+
+use millstream_core as core;
+use millstream_core::{Bytes, OpId, Rows, Span};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::numbers;
+
+/// One operator of a plan.
+#[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct OpSpec(core::OpSpec);
+
+#[pymethods]
+impl OpSpec {
+    #[new]
+    #[pyo3(signature = (
+        *, name, kind, input, cpu=0.0, gpu=0.0, custom=BTreeMap::new(), concurrency_max=0,
+        bundle_rows_min=0, unit_bytes=Vec::new(), actors_min=1, actors_max=1,
+        tasks_in_flight_max=2,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
+    fn new(
+        name: String,
+        kind: &str,
+        input: Option<u32>,
+        cpu: f64,
+        gpu: f64,
+        custom: BTreeMap<String, f64>,
+        concurrency_max: u32,
+        bundle_rows_min: u64,
+        unit_bytes: Vec<u64>,
+        actors_min: u32,
+        actors_max: u32,
+        tasks_in_flight_max: u32,
+    ) -> PyResult<Self> {
+        if kind != "source" && !unit_bytes.is_empty() {
+            let message = format!("operator '{name}' has unit_bytes, which only a source has");
+            return Err(PyValueError::new_err(message));
+        }
+        let kind = match kind {
+            "source" => core::OpKind::Source { units: units(unit_bytes) },
+            "tasks" => core::OpKind::Tasks,
+            "actors" => {
+                core::OpKind::Actors(core::PoolSpec { actors_min, actors_max, tasks_in_flight_max })
+            }
+            _ => {
+                let message = format!("kind must be 'source', 'tasks' or 'actors', not {kind:?}");
+                return Err(PyValueError::new_err(message));
+            }
+        };
+        Ok(Self(core::OpSpec {
+            name,
+            input: input.map(OpId),
+            kind,
+            resources: numbers::resources(cpu, gpu, custom)?,
+            concurrency_max,
+            bundle_rows_min: Rows(bundle_rows_min),
+        }))
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        match self.0.kind {
+            core::OpKind::Source { .. } => "source",
+            core::OpKind::Tasks => "tasks",
+            core::OpKind::Actors(_) => "actors",
+        }
+    }
+
+    #[getter]
+    fn input(&self) -> Option<u32> {
+        self.0.input.map(|op| op.0)
+    }
+
+    #[getter]
+    fn cpu(&self) -> f64 {
+        numbers::float(self.0.resources.cpu)
+    }
+
+    #[getter]
+    fn gpu(&self) -> f64 {
+        numbers::float(self.0.resources.gpu)
+    }
+
+    #[getter]
+    fn custom(&self) -> BTreeMap<String, f64> {
+        numbers::custom(&self.0.resources)
+    }
+
+    #[getter]
+    fn concurrency_max(&self) -> u32 {
+        self.0.concurrency_max
+    }
+
+    #[getter]
+    fn bundle_rows_min(&self) -> u64 {
+        self.0.bundle_rows_min.0
+    }
+
+    #[getter]
+    fn unit_bytes(&self) -> Vec<u64> {
+        match &self.0.kind {
+            core::OpKind::Source { units } => units.iter().map(|unit| unit.bytes.0).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[getter]
+    fn actors_min(&self) -> Option<u32> {
+        self.pool().map(|pool| pool.actors_min)
+    }
+
+    #[getter]
+    fn actors_max(&self) -> Option<u32> {
+        self.pool().map(|pool| pool.actors_max)
+    }
+
+    #[getter]
+    fn tasks_in_flight_max(&self) -> Option<u32> {
+        self.pool().map(|pool| pool.tasks_in_flight_max)
+    }
+
+    fn __repr__(&self) -> String {
+        let (name, kind, needs) = (&self.0.name, self.kind(), &self.0.resources);
+        format!("<OpSpec {name:?}: {kind}, each needs {needs}>")
+    }
+}
+
+impl OpSpec {
+    fn pool(&self) -> Option<&core::PoolSpec> {
+        match &self.0.kind {
+            core::OpKind::Actors(pool) => Some(pool),
+            _ => None,
+        }
+    }
+}
+
+/// The choices that hold for a whole run.
+#[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Config(core::Config);
+
+#[pymethods]
+impl Config {
+    #[new]
+    #[pyo3(signature = (
+        *, execution="streaming", preserve_order=true,
+        block_bytes_target=core::Config::default().block_bytes_target.0,
+        task_span_target_us=core::Config::default().task_span_target.0,
+        deaths_max=core::Config::default().deaths_max,
+    ))]
+    fn new(
+        execution: &str,
+        preserve_order: bool,
+        block_bytes_target: u64,
+        task_span_target_us: u64,
+        deaths_max: u32,
+    ) -> PyResult<Self> {
+        let execution = match execution {
+            "streaming" => core::Execution::Streaming,
+            "bulk" => core::Execution::Bulk,
+            _ => {
+                let message = format!("execution must be 'streaming' or 'bulk', not {execution:?}");
+                return Err(PyValueError::new_err(message));
+            }
+        };
+        Ok(Self(core::Config {
+            execution,
+            preserve_order,
+            block_bytes_target: Bytes(block_bytes_target),
+            task_span_target: Span(task_span_target_us),
+            deaths_max,
+        }))
+    }
+
+    #[getter]
+    fn execution(&self) -> &'static str {
+        match self.0.execution {
+            core::Execution::Streaming => "streaming",
+            core::Execution::Bulk => "bulk",
+        }
+    }
+
+    #[getter]
+    fn preserve_order(&self) -> bool {
+        self.0.preserve_order
+    }
+
+    #[getter]
+    fn block_bytes_target(&self) -> u64 {
+        self.0.block_bytes_target.0
+    }
+
+    #[getter]
+    fn task_span_target_us(&self) -> u64 {
+        self.0.task_span_target.0
+    }
+
+    #[getter]
+    fn deaths_max(&self) -> u32 {
+        self.0.deaths_max
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Config(execution={:?}, preserve_order={}, block_bytes_target={}, \
+             task_span_target_us={}, deaths_max={})",
+            self.execution(),
+            if self.0.preserve_order { "True" } else { "False" },
+            self.0.block_bytes_target.0,
+            self.0.task_span_target.0,
+            self.0.deaths_max,
+        )
+    }
+}
+
+/// A machine and what a run may use of it.
+#[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) id: core::NodeId,
+    pub(crate) resources: core::Resources,
+    pub(crate) store: Bytes,
+}
+
+#[pymethods]
+impl Node {
+    #[new]
+    #[pyo3(signature = (*, node, cpu, store_bytes, gpu=0.0, custom=BTreeMap::new()))]
+    fn new(
+        node: u32,
+        cpu: f64,
+        store_bytes: u64,
+        gpu: f64,
+        custom: BTreeMap<String, f64>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            id: core::NodeId(node),
+            resources: numbers::resources(cpu, gpu, custom)?,
+            store: Bytes(store_bytes),
+        })
+    }
+
+    #[getter]
+    fn node(&self) -> u32 {
+        self.id.0
+    }
+
+    #[getter]
+    fn cpu(&self) -> f64 {
+        numbers::float(self.resources.cpu)
+    }
+
+    #[getter]
+    fn gpu(&self) -> f64 {
+        numbers::float(self.resources.gpu)
+    }
+
+    #[getter]
+    fn custom(&self) -> BTreeMap<String, f64> {
+        numbers::custom(&self.resources)
+    }
+
+    #[getter]
+    fn store_bytes(&self) -> u64 {
+        self.store.0
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Node {}: {}, {} of object store>", self.id.0, self.resources, self.store)
+    }
+}
+
+/// A chain of operators that is known to be well formed.
+#[pyclass(frozen, eq, module = "millstream._core")]
+#[derive(PartialEq)]
+pub(crate) struct Plan(pub(crate) core::Plan);
+
+#[pymethods]
+impl Plan {
+    #[new]
+    fn new(ops: Vec<OpSpec>, config: &Config) -> PyResult<Self> {
+        let ops = ops.into_iter().map(|op| op.0).collect();
+        core::Plan::new(ops, config.0)
+            .map(Self)
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    #[getter]
+    fn ops(&self) -> Vec<OpSpec> {
+        self.0.ops().iter().cloned().map(OpSpec).collect()
+    }
+
+    #[getter]
+    fn config(&self) -> Config {
+        Config(*self.0.config())
+    }
+
+    fn __repr__(&self) -> String {
+        let names: Vec<&str> = self.0.ops().iter().map(|op| op.name.as_str()).collect();
+        format!("<Plan {}>", names.join(" -> "))
+    }
+}
+
+fn units(unit_bytes: Vec<u64>) -> Vec<core::Unit> {
+    unit_bytes.into_iter().map(|bytes| core::Unit { bytes: Bytes(bytes) }).collect()
+}

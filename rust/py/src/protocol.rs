@@ -1,0 +1,293 @@
+//! Events and actions as Python classes.
+//!
+//! Owns the conversion between these and the core's. Knows nothing of their meaning.
+
+use millstream_core as core;
+use millstream_core::{
+    ActorId, BlockId, Bytes, FailCause, NodeId, Rows, Span, TaskFailure, TaskId,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::plan::Node;
+
+/// A fact that a driver reports to the scheduler.
+#[pyclass(frozen, eq, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) enum Event {
+    BlockProduced {
+        task: u64,
+        block: u64,
+        rows: u64,
+        bytes: u64,
+        node: u32,
+    },
+    #[pyo3(constructor = (task, busy_us, heap_peak_bytes=0))]
+    TaskFinished {
+        task: u64,
+        busy_us: u64,
+        heap_peak_bytes: u64,
+    },
+    TaskFailed {
+        task: u64,
+        failure: Failure,
+    },
+    ActorReady {
+        actor: u64,
+        node: u32,
+        load_us: u64,
+    },
+    #[pyo3(constructor = (actor, user_code=false))]
+    ActorLost {
+        actor: u64,
+        user_code: bool,
+    },
+    NodeJoined {
+        node: Node,
+    },
+    NodeDraining {
+        node: u32,
+    },
+    NodeLost {
+        node: u32,
+    },
+    BlockLost {
+        block: u64,
+    },
+    OutputTaken {
+        block: u64,
+    },
+    TimePassed {},
+    StopRequested {},
+}
+
+#[pymethods]
+impl Event {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        repr("Event", slf.as_any())
+    }
+}
+
+impl Event {
+    pub(crate) fn to_core(&self) -> core::Event {
+        match self {
+            &Self::BlockProduced { task, block, rows, bytes, node } => core::Event::BlockProduced {
+                task: TaskId(task),
+                block: BlockId(block),
+                rows: Rows(rows),
+                bytes: Bytes(bytes),
+                node: NodeId(node),
+            },
+            &Self::TaskFinished { task, busy_us, heap_peak_bytes } => core::Event::TaskFinished {
+                task: TaskId(task),
+                busy: Span(busy_us),
+                heap_peak: Bytes(heap_peak_bytes),
+            },
+            &Self::TaskFailed { task, failure } => {
+                core::Event::TaskFailed { task: TaskId(task), failure: failure.0 }
+            }
+            &Self::ActorReady { actor, node, load_us } => core::Event::ActorReady {
+                actor: ActorId(actor),
+                node: NodeId(node),
+                load: Span(load_us),
+            },
+            &Self::ActorLost { actor, user_code } => {
+                core::Event::ActorLost { actor: ActorId(actor), user_code }
+            }
+            Self::NodeJoined { node } => core::Event::NodeJoined {
+                node: node.id,
+                resources: node.resources.clone(),
+                store: node.store,
+            },
+            &Self::NodeDraining { node } => core::Event::NodeDraining { node: NodeId(node) },
+            &Self::NodeLost { node } => core::Event::NodeLost { node: NodeId(node) },
+            &Self::BlockLost { block } => core::Event::BlockLost { block: BlockId(block) },
+            &Self::OutputTaken { block } => core::Event::OutputTaken { block: BlockId(block) },
+            Self::TimePassed {} => core::Event::TimePassed,
+            Self::StopRequested {} => core::Event::StopRequested,
+        }
+    }
+}
+
+/// An order of the scheduler to a driver.
+#[pyclass(frozen, eq, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) enum Action {
+    LaunchTask {
+        task: u64,
+        op: u32,
+        attempt: u32,
+        node: u32,
+        actor: Option<u64>,
+        first_unit: Option<u64>,
+        unit_count: u64,
+        blocks: Vec<u64>,
+        rows_skipped: u64,
+        credit: u32,
+    },
+    ResumeTask {
+        task: u64,
+        credit: u32,
+    },
+    CancelTask {
+        task: u64,
+    },
+    StartActor {
+        actor: u64,
+        op: u32,
+        node: u32,
+    },
+    StopActor {
+        actor: u64,
+    },
+    EmitBlock {
+        block: u64,
+    },
+    DropBlock {
+        block: u64,
+    },
+    FailRun {
+        op: u32,
+        task: Option<u64>,
+        cause: String,
+        message: String,
+    },
+}
+
+#[pymethods]
+impl Action {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        repr("Action", slf.as_any())
+    }
+}
+
+impl From<core::Action> for Action {
+    fn from(action: core::Action) -> Self {
+        match action {
+            core::Action::LaunchTask {
+                task,
+                op,
+                attempt,
+                node,
+                actor,
+                work,
+                rows_skipped,
+                credit,
+            } => {
+                let (first_unit, unit_count, blocks) = match work {
+                    core::Work::Units { first, count } => (Some(first), count, Vec::new()),
+                    core::Work::Blocks(blocks) => {
+                        (None, 0, blocks.into_iter().map(|block| block.0).collect())
+                    }
+                };
+                Self::LaunchTask {
+                    task: task.0,
+                    op: op.0,
+                    attempt,
+                    node: node.0,
+                    actor: actor.map(|actor| actor.0),
+                    first_unit,
+                    unit_count,
+                    blocks,
+                    rows_skipped: rows_skipped.0,
+                    credit,
+                }
+            }
+            core::Action::ResumeTask { task, credit } => Self::ResumeTask { task: task.0, credit },
+            core::Action::CancelTask { task } => Self::CancelTask { task: task.0 },
+            core::Action::StartActor { actor, op, node } => {
+                Self::StartActor { actor: actor.0, op: op.0, node: node.0 }
+            }
+            core::Action::StopActor { actor } => Self::StopActor { actor: actor.0 },
+            core::Action::EmitBlock { block } => Self::EmitBlock { block: block.0 },
+            core::Action::DropBlock { block } => Self::DropBlock { block: block.0 },
+            core::Action::FailRun { op, task, cause } => Self::FailRun {
+                op: op.0,
+                task: task.map(|task| task.0),
+                cause: cause_name(cause).to_owned(),
+                message: cause_message(cause),
+            },
+        }
+    }
+}
+
+/// What happened to a task, as a string in Python.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Failure(TaskFailure);
+
+impl Failure {
+    const NAMES: [(&'static str, TaskFailure); 5] = [
+        ("user_code", TaskFailure::UserCode),
+        ("worker_died", TaskFailure::WorkerDied),
+        ("out_of_memory", TaskFailure::OutOfMemory),
+        ("not_run", TaskFailure::NotRun),
+        ("cancelled", TaskFailure::Cancelled),
+    ];
+}
+
+impl<'py> FromPyObject<'_, 'py> for Failure {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let name: String = object.extract()?;
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, failure)| Self(*failure)).ok_or_else(|| {
+            let known: Vec<&str> = Self::NAMES.iter().map(|(known, _)| *known).collect();
+            PyValueError::new_err(format!("failure must be one of {known:?}, not {name:?}"))
+        })
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Failure {
+    type Target = PyString;
+    type Output = Bound<'py, PyString>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        let (name, _) = Self::NAMES
+            .iter()
+            .find(|(_, failure)| *failure == self.0)
+            .expect("because the table has every failure");
+        Ok(PyString::intern(py, name))
+    }
+}
+
+const fn cause_name(cause: FailCause) -> &'static str {
+    match cause {
+        FailCause::UserCode => "user_code",
+        FailCause::ActorUserCode => "actor_user_code",
+        FailCause::TaskDeaths { .. } => "task_deaths",
+        FailCause::ActorDeaths { .. } => "actor_deaths",
+        FailCause::BlockLost { .. } => "block_lost",
+        FailCause::NodesGone => "nodes_gone",
+    }
+}
+
+fn cause_message(cause: FailCause) -> String {
+    match cause {
+        FailCause::UserCode => "the user's code raised in a task".to_owned(),
+        FailCause::ActorUserCode => "the user's constructor raised in an actor".to_owned(),
+        FailCause::TaskDeaths { count } => {
+            format!("the worker of one task died at each of its {count} attempts")
+        }
+        FailCause::ActorDeaths { count } => {
+            format!("{count} actors died one after the other while they were loading")
+        }
+        FailCause::BlockLost { block } => format!("{block} was lost and cannot be made again"),
+        FailCause::NodesGone => "no node is left on which the operator could run".to_owned(),
+    }
+}
+
+/// `Event.TaskFailed(task=1, failure='not_run')`: the class, and each field by its name.
+fn repr(class: &str, object: &Bound<'_, PyAny>) -> PyResult<String> {
+    let names: Vec<String> = object.getattr("__match_args__")?.extract()?;
+    let fields: Vec<String> = names
+        .iter()
+        .map(|name| Ok(format!("{name}={}", object.getattr(name.as_str())?.repr()?)))
+        .collect::<PyResult<_>>()?;
+    let variant = object.get_type().qualname()?;
+    let variant = variant.to_string();
+    let variant = variant.rsplit(['.', '_']).next().unwrap_or(class);
+    Ok(format!("{class}.{variant}({})", fields.join(", ")))
+}

@@ -1,0 +1,123 @@
+//! The scheduler as a Python class.
+//!
+//! Owns the crossing of the border: one call a turn, without the GIL while Rust works. Decides
+//! nothing.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
+
+use millstream_core as core;
+use millstream_sim::trace::{self, NodeSpec, Recorder};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::plan::{Node, Plan};
+use crate::protocol::{Action, Event};
+use crate::snapshot::Snapshot;
+
+pyo3::create_exception!(
+    millstream._core,
+    SubmitError,
+    PyValueError,
+    "The plan can never run on the nodes; the message has the arithmetic."
+);
+
+/// Decides what runs where.
+#[pyclass(frozen, module = "millstream._core")]
+pub(crate) struct Scheduler(Mutex<Turns>);
+
+struct Turns {
+    scheduler: core::Scheduler,
+    trace: Option<Trace>,
+}
+
+struct Trace {
+    path: PathBuf,
+    recorder: Recorder<BufWriter<File>>,
+}
+
+#[pymethods]
+impl Scheduler {
+    #[new]
+    #[pyo3(signature = (plan, nodes, *, trace=None))]
+    fn new(plan: &Plan, nodes: Vec<Node>, trace: Option<PathBuf>) -> PyResult<Self> {
+        let nodes: Vec<NodeSpec> = nodes.into_iter().map(node_spec).collect();
+        let scheduler = core::Scheduler::submit(
+            plan.0.clone(),
+            nodes.iter().cloned().map(Into::into).collect(),
+        )
+        .map_err(|error| SubmitError::new_err(error.to_string()))?;
+        let trace = trace.map(|path| start_trace(path, &plan.0, &nodes)).transpose()?;
+        Ok(Self(Mutex::new(Turns { scheduler, trace })))
+    }
+
+    #[pyo3(signature = (now_us, events))]
+    fn step(
+        &self,
+        py: Python<'_>,
+        now_us: u64,
+        events: Vec<Bound<'_, Event>>,
+    ) -> PyResult<Vec<Action>> {
+        let events: Vec<core::Event> =
+            events.into_iter().map(|event| event.get().to_core()).collect();
+        let actions = py.detach(|| self.turns()?.turn(core::Time(now_us), events))?;
+        Ok(actions.into_iter().map(Into::into).collect())
+    }
+
+    fn next_wakeup(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        py.detach(|| Ok(self.turns()?.scheduler.next_wakeup().map(|time| time.0)))
+    }
+
+    fn is_done(&self, py: Python<'_>) -> PyResult<bool> {
+        py.detach(|| Ok(self.turns()?.scheduler.is_done()))
+    }
+
+    fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        py.detach(|| Ok(self.turns()?.scheduler.snapshot().into()))
+    }
+}
+
+impl Scheduler {
+    /// Another thread may ask for a snapshot in the middle of a turn; it waits without the GIL.
+    fn turns(&self) -> PyResult<MutexGuard<'_, Turns>> {
+        self.0.lock().map_err(|_| {
+            PyRuntimeError::new_err(
+                "the scheduler stopped at a broken invariant in an earlier turn",
+            )
+        })
+    }
+}
+
+impl Turns {
+    fn turn(&mut self, now: core::Time, events: Vec<core::Event>) -> PyResult<Vec<core::Action>> {
+        let Some(trace) = &mut self.trace else {
+            return Ok(trace::step(&mut self.scheduler, now, events));
+        };
+        let actions = trace::step(&mut self.scheduler, now, events.clone());
+        let written = trace.recorder.record(now, &events, &actions);
+        let flushed = if self.scheduler.is_done() { trace.recorder.flush() } else { Ok(()) };
+        written.and(flushed).map_err(|error| trace_error(&trace.path, &error))?;
+        Ok(actions)
+    }
+}
+
+fn node_spec(node: Node) -> NodeSpec {
+    NodeSpec { node: node.id, resources: node.resources, store: node.store }
+}
+
+fn start_trace(path: PathBuf, plan: &core::Plan, nodes: &[NodeSpec]) -> PyResult<Trace> {
+    let start = || {
+        let writer = BufWriter::new(File::create(&path)?);
+        Recorder::start(writer, plan, nodes)
+    };
+    match start() {
+        Ok(recorder) => Ok(Trace { path, recorder }),
+        Err(error) => Err(trace_error(&path, &error)),
+    }
+}
+
+fn trace_error(path: &std::path::Path, error: &io::Error) -> PyErr {
+    PyOSError::new_err(format!("the trace {} cannot be written: {error}", path.display()))
+}

@@ -1,0 +1,170 @@
+//! Snapshots as Python classes.
+//!
+//! Owns their conversion. What the numbers mean is documented in the core and in `_core.pyi`.
+
+use millstream_core as core;
+use pyo3::prelude::*;
+
+use crate::numbers::float;
+
+/// One operator at a moment.
+#[pyclass(frozen, get_all, eq, from_py_object, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct OpSnapshot {
+    name: String,
+    state: &'static str,
+    verdict: String,
+    tasks_running: u64,
+    tasks_paused: u64,
+    tasks_finished: u64,
+    tasks_failed: u64,
+    tasks_retried: u64,
+    tasks_preempted: u64,
+    actors_starting: u64,
+    actors_ready: u64,
+    actors_started: u64,
+    actors_lost: u64,
+    queued_blocks: u64,
+    queued_rows: u64,
+    queued_bytes: u64,
+    rows_in: u64,
+    rows_out: u64,
+    blocks_out: u64,
+    bytes_out: u64,
+    units_total: u64,
+    units_done: u64,
+    busy_us: u64,
+    heap_peak_bytes: u64,
+    store_used: u64,
+    store_reserved: u64,
+}
+
+#[pymethods]
+impl OpSnapshot {
+    fn __repr__(&self) -> String {
+        let verdict =
+            if self.verdict.is_empty() { String::new() } else { format!(": {}", self.verdict) };
+        format!("<OpSnapshot {:?} {}{verdict}>", self.name, self.state)
+    }
+}
+
+impl From<core::OpSnapshot> for OpSnapshot {
+    fn from(op: core::OpSnapshot) -> Self {
+        Self {
+            name: op.name,
+            state: match op.state {
+                core::OpState::Running => "running",
+                core::OpState::Waiting => "waiting",
+                core::OpState::Done => "done",
+            },
+            verdict: op.verdict,
+            tasks_running: op.tasks_running,
+            tasks_paused: op.tasks_paused,
+            tasks_finished: op.tasks_finished,
+            tasks_failed: op.tasks_failed,
+            tasks_retried: op.tasks_retried,
+            tasks_preempted: op.tasks_preempted,
+            actors_starting: op.actors_starting,
+            actors_ready: op.actors_ready,
+            actors_started: op.actors_started,
+            actors_lost: op.actors_lost,
+            queued_blocks: op.queued_blocks,
+            queued_rows: op.queued_rows,
+            queued_bytes: op.queued_bytes.0,
+            rows_in: op.rows_in,
+            rows_out: op.rows_out,
+            blocks_out: op.blocks_out,
+            bytes_out: op.bytes_out.0,
+            units_total: op.units_total,
+            units_done: op.units_done,
+            busy_us: op.busy.0,
+            heap_peak_bytes: op.heap_peak.0,
+            store_used: op.store_used.0,
+            store_reserved: op.store_reserved.0,
+        }
+    }
+}
+
+/// One node at a moment.
+#[pyclass(frozen, get_all, eq, from_py_object, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct NodeSnapshot {
+    node: u32,
+    cpu_total: f64,
+    cpu_used: f64,
+    gpu_total: f64,
+    gpu_used: f64,
+    store_total: u64,
+    store_used: u64,
+    store_reserved: u64,
+    store_peak: u64,
+}
+
+#[pymethods]
+impl NodeSnapshot {
+    fn __repr__(&self) -> String {
+        format!(
+            "<NodeSnapshot {}: {}/{} CPU, {}/{} GPU, {}/{} B>",
+            self.node,
+            self.cpu_used,
+            self.cpu_total,
+            self.gpu_used,
+            self.gpu_total,
+            self.store_used,
+            self.store_total,
+        )
+    }
+}
+
+impl From<core::NodeSnapshot> for NodeSnapshot {
+    fn from(node: core::NodeSnapshot) -> Self {
+        Self {
+            node: node.node.0,
+            cpu_total: float(node.cpu_total),
+            cpu_used: float(node.cpu_used),
+            gpu_total: float(node.gpu_total),
+            gpu_used: float(node.gpu_used),
+            store_total: node.store_total.0,
+            store_used: node.store_used.0,
+            store_reserved: node.store_reserved.0,
+            store_peak: node.store_used_peak.0,
+        }
+    }
+}
+
+/// A run at a moment.
+#[pyclass(frozen, get_all, eq, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Snapshot {
+    ops: Vec<OpSnapshot>,
+    nodes: Vec<NodeSnapshot>,
+    stale_events: u64,
+    overshoots: u64,
+    output_rows: u64,
+    output_blocks: u64,
+    output_bytes: u64,
+    blocks: u64,
+}
+
+#[pymethods]
+impl Snapshot {
+    fn __repr__(&self) -> String {
+        let ops: Vec<String> = self.ops.iter().map(OpSnapshot::__repr__).collect();
+        format!("<Snapshot {} rows out, [{}]>", self.output_rows, ops.join(", "))
+    }
+}
+
+impl From<core::Snapshot> for Snapshot {
+    fn from(snapshot: core::Snapshot) -> Self {
+        Self {
+            ops: snapshot.ops.into_iter().map(Into::into).collect(),
+            nodes: snapshot.nodes.into_iter().map(Into::into).collect(),
+            stale_events: snapshot.stale_events,
+            overshoots: snapshot.overshoots,
+            output_rows: snapshot.output_rows,
+            output_blocks: snapshot.output_blocks,
+            output_bytes: snapshot.output_bytes.0,
+            blocks: snapshot.blocks,
+        }
+    }
+}
