@@ -44,7 +44,7 @@ def rows_only(rows: int) -> pa.Table:
 
 def is_rows_only(schema: pa.Schema) -> bool:
     """Tells whether blocks of this schema have no visible columns."""
-    return schema.names == [ROWS_COLUMN]
+    return bool(schema.names == [ROWS_COLUMN])
 
 
 def visible_schema(schema: pa.Schema) -> pa.Schema:

@@ -8,14 +8,14 @@ knows the column's name adds it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import tensor
+from millstream.blocks import primitive, tensor
 
-Column = pa.Array | pa.ChunkedArray
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]:
@@ -27,6 +27,8 @@ def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]
     """
     if tensor.is_tensor(column.type):
         array = tensor.to_numpy(column)
+    elif primitive.is_number(column.type) and not column.null_count:
+        array = _numbers(column)
     else:
         array = column.to_numpy(zero_copy_only=False)
     return _writable(array) if writable else _readonly(array)
@@ -48,6 +50,8 @@ def from_ndarray(array: np.ndarray[Any, Any], like: pa.DataType | None = None) -
         raise TypeError(f"has dtype {array.dtype}, which Arrow has no type for")
     if array.ndim > 1:
         return tensor.from_ndarray(array)
+    if array.dtype.kind in "iuf":
+        return settle(primitive.wrap(array), like)
     column = pa.array(array.astype(tensor.arrow_dtype(array.dtype), copy=False))
     return settle(column, like)
 
@@ -76,6 +80,13 @@ def from_values(values: Sequence[Any], like: pa.DataType | None = None) -> Colum
     return settle(_wide(column), like)
 
 
+def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    views = [view for chunk in column.chunks if (view := primitive.view(chunk)) is not None]
+    if not views:
+        return np.empty(0, np.dtype(column.type.to_pandas_dtype()))
+    return views[0] if len(views) == 1 else np.concatenate(views)
+
+
 def _from_arrays(values: Sequence[Any]) -> Column:
     rows = [None if value is None else np.asarray(value) for value in values]
     arrays = [row for row in rows if row is not None]
@@ -89,7 +100,7 @@ def _from_arrays(values: Sequence[Any]) -> Column:
 def _from_masked(array: np.ma.MaskedArray[Any, Any], like: pa.DataType | None) -> Column:
     mask = np.ma.getmaskarray(array)
     if array.ndim > 1:
-        return tensor.from_ndarray(array.filled(0), ~mask.reshape(len(array), -1).any(axis=1))
+        return tensor.from_ndarray(array.filled(0), ~np.any(mask, axis=tuple(range(1, array.ndim))))
     return settle(pa.array(array.data, mask=mask), like)
 
 

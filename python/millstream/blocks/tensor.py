@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from millstream.blocks import primitive
+
 
 class VariableShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
     """Arrow's canonical `arrow.variable_shape_tensor`, which pyarrow does not bring.
@@ -101,7 +103,8 @@ def from_ndarray(
     if size == 0:
         rows = [None if valid is not None and not valid[i] else array[i] for i in range(len(array))]
         return _ragged(rows, array.dtype, len(shape))
-    values = pa.array(array.reshape(-1))
+    flat = array.reshape(-1)
+    values = primitive.wrap(flat) if flat.dtype.kind in "iuf" else pa.array(flat)
     mask = None if valid is None else pa.array(~valid)
     storage = pa.FixedSizeListArray.from_arrays(values, size, mask=mask)
     return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(values.type, shape), storage)
@@ -278,7 +281,10 @@ def _ragged_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
 
 
 def _values_to_numpy(values: pa.Array) -> np.ndarray[Any, Any]:
-    # Booleans are bits in Arrow, and nulls within a tensor become NaN; the rest are views.
+    view = primitive.view(values)
+    if view is not None:
+        return view
+    # Booleans are bits in Arrow, and nulls within a tensor become NaN.
     numpy: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
     return numpy
 
@@ -292,7 +298,8 @@ def _ndim(type: pa.DataType) -> int:
 
 
 def _element_dtype(value_type: pa.DataType) -> np.dtype[Any]:
-    return np.dtype(value_type.to_pandas_dtype())
+    dtype: np.dtype[Any] = np.dtype(value_type.to_pandas_dtype())
+    return dtype
 
 
 # The offsets of a list are 32 bits wide.

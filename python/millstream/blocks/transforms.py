@@ -20,7 +20,7 @@ from millstream.blocks.batch import (
     require_format,
     to_batch,
 )
-from millstream.blocks.usercode import OpenFunction, Place, Results, UserFunction
+from millstream.blocks.usercode import OpenFunction, Results, UserFunction
 from millstream.errors import ArgumentError, UserCodeError
 
 Blocks = Iterator[pa.Table]
@@ -213,7 +213,7 @@ def _map_rows(blocks: Blocks, function: OpenFunction, results: Results) -> Block
     start = 0
     for table in blocks:
         builder = rows.RowBuilder(table.schema)
-        place: Place = _RowPlace(start)
+        place = _RowPlace(start)
         for result, place in function.calls(_placed_rows(table, start), results):
             made = _told(place, builder.add, result)
             if made is not None:
@@ -229,7 +229,7 @@ def _placed_rows(table: pa.Table, start: int) -> Iterator[tuple[rows.Row, _RowPl
         yield row, _RowPlace(index)
 
 
-def _truth(result: Any, place: Place) -> bool:
+def _truth(result: Any, place: object) -> bool:
     try:
         return bool(result)
     except Exception as error:
@@ -239,7 +239,7 @@ def _truth(result: Any, place: Place) -> bool:
         ) from error
 
 
-def _told(place: Place, make: Callable[..., Any], *arguments: Any) -> Any:
+def _told(place: object, make: Callable[..., Any], *arguments: Any) -> Any:
     """Adds where it happened to the error of a conversion."""
     try:
         return make(*arguments)

@@ -17,11 +17,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from millstream.errors import MillstreamError, UserCodeError
 
-Place = object
+Place = TypeVar("Place")
 """What a call was about; its `str` goes into errors, such as "batch 3"."""
 
 Results = Literal["one", "batches", "rows"]
@@ -127,7 +127,7 @@ class OpenFunction:
             if close is not None:
                 close()
 
-    def _source(self, result: Any, place: Place, results: Results) -> Iterator[Any] | None:
+    def _source(self, result: Any, place: object, results: Results) -> Iterator[Any] | None:
         """Returns what a result is to be iterated with, or None if it is one by itself."""
         if results == "one":
             return None
@@ -151,7 +151,7 @@ class OpenFunction:
 
 
 @contextmanager
-def _blamed(place: Place) -> Iterator[None]:
+def _blamed(place: object) -> Iterator[None]:
     """Turns what user code raises into a `UserCodeError` that tells where."""
     try:
         yield

@@ -208,7 +208,7 @@ class _Task:
             for unit in self._work:
                 yield from self._read(unit)
         else:
-            yield from self._work  # type: ignore[misc]
+            yield from self._work
 
     def _read(self, unit: ReadUnit) -> Iterator[pa.Table]:
         self.file = _files_told(unit.files)

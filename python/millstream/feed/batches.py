@@ -1,0 +1,116 @@
+"""Batches for a consumer: a stream of blocks cut to batches, shuffled, and made ready ahead.
+
+Must not know where the blocks come from, nor user functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from millstream.blocks import block, primitive
+from millstream.blocks.batch import Batch, BatchFormat, rebatch, require_format, to_batch
+from millstream.errors import ArgumentError
+from millstream.feed.prefetch import prefetch
+
+
+def iter_batches(
+    tables: Iterable[pa.Table],
+    batch_size: int | None = 256,
+    batch_format: BatchFormat = "default",
+    drop_last: bool = False,
+    *,
+    prefetch_batches: int = 1,
+    local_shuffle_buffer_size: int | None = None,
+    local_shuffle_seed: int | None = None,
+    zero_copy_batch: bool = True,
+    stop: Callable[[], None] | None = None,
+) -> Iterator[Batch]:
+    """Yields the rows of blocks as batches.
+
+    Args:
+        tables: The blocks, in order. Closed at the end if they have a `close`.
+        batch_size: Rows of each batch; None gives each block as one batch.
+        batch_format: `"numpy"`, `"pandas"`, `"pyarrow"`, or `"default"`, which is NumPy.
+        drop_last: Leaves out the last batch if it is shorter than the others.
+        prefetch_batches: How many batches a thread makes ready ahead; never changes their order.
+        local_shuffle_buffer_size: Draws the rows of each batch from at least so many, while there
+            are as many.
+        local_shuffle_seed: Makes the draw repeatable.
+        zero_copy_batch: Gives read-only views where a batch lies in one block, else copies that the
+            consumer may write to.
+        stop: Called when the consumer leaves early; must make a blocked `tables` return.
+
+    Raises:
+        ArgumentError: An argument makes no sense; raised at the call.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ArgumentError(f"batch_size must be at least 1 or None, not {batch_size}")
+    if prefetch_batches < 0:
+        raise ArgumentError(f"prefetch_batches must be at least 0, not {prefetch_batches}")
+    require_format(batch_format)
+    stream: Iterator[pa.Table]
+    if local_shuffle_buffer_size is not None:
+        if local_shuffle_buffer_size < 1:
+            raise ArgumentError(
+                f"local_shuffle_buffer_size must be at least 1, not {local_shuffle_buffer_size}"
+            )
+        if batch_size is None:
+            raise ArgumentError("local_shuffle_buffer_size needs a batch_size")
+        stream = shuffled(tables, batch_size, local_shuffle_buffer_size, local_shuffle_seed)
+    else:
+        stream = rebatch(tables, batch_size)
+    batches = _batches(
+        tables, stream, batch_size if drop_last else None, batch_format, not zero_copy_batch
+    )
+    return prefetch(batches, prefetch_batches, stop)
+
+
+def shuffled(
+    tables: Iterable[pa.Table], batch_rows: int, buffer_rows: int, seed: int | None
+) -> Iterator[pa.Table]:
+    """Yields tables of `batch_rows` rows, each drawn at random from a buffer of rows.
+
+    The buffer is refilled in one go when it is low, so that each row is copied few times.
+    """
+    random = np.random.default_rng(seed)
+    source = (table for table in tables if table.num_rows)
+    # Enough to draw a batch and have as many left as were asked for.
+    low = buffer_rows + batch_rows
+    buffer: pa.Table | None = None
+    order = np.empty(0, np.int64)
+    while True:
+        parts = [] if buffer is None or not len(order) else [buffer.take(primitive.wrap(order))]
+        rows = len(order)
+        while rows < low + buffer_rows // 2 and (table := next(source, None)) is not None:
+            parts.append(table)
+            rows += table.num_rows
+        if not parts:
+            return
+        buffer = block.concat(parts).combine_chunks()
+        order = random.permutation(rows)
+        exhausted = rows < low + buffer_rows // 2
+        while len(order) >= low or (exhausted and len(order)):
+            yield buffer.take(primitive.wrap(order[:batch_rows]))
+            order = order[batch_rows:]
+        if exhausted:
+            return
+
+
+def _batches(
+    tables: Iterable[pa.Table],
+    stream: Iterator[pa.Table],
+    rows_min: int | None,
+    batch_format: BatchFormat,
+    writable: bool,
+) -> Iterator[Batch]:
+    try:
+        for table in stream:
+            if rows_min is None or table.num_rows >= rows_min:
+                yield to_batch(table, batch_format, writable=writable)
+    finally:
+        close = getattr(tables, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,137 @@
+"""Makes items of an iterator ready ahead of their consumer, on one thread.
+
+Must not know what the items are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+def prefetch(
+    source: Iterator[T], ahead: int, stop: Callable[[], None] | None = None
+) -> Iterator[T]:
+    """Yields the items of an iterator, in order, while a thread makes up to `ahead` more ready.
+
+    An error of the source is raised where its item would have been. When the consumer leaves,
+    the thread ends after the item that it is at, and the source is closed.
+
+    Args:
+        source: Used by the thread only, and closed at its end if it has a `close`.
+        ahead: How many items to make ready; 0 uses no thread.
+        stop: Called when the consumer leaves before the end; must make a blocked source return.
+    """
+    if ahead == 0:
+        return _inline(source, stop)
+    return _threaded(source, ahead, stop)
+
+
+def _inline(source: Iterator[T], stop: Callable[[], None] | None) -> Iterator[T]:
+    ended = False
+    try:
+        yield from source
+        ended = True
+    finally:
+        if not ended and stop is not None:
+            stop()
+        _close(source)
+
+
+def _threaded(source: Iterator[T], ahead: int, stop: Callable[[], None] | None) -> Iterator[T]:
+    shelf: _Shelf[T] = _Shelf(ahead)
+    # The thread holds the shelf and the source, never this generator: it must be collectable.
+    thread = threading.Thread(
+        target=_fill, args=(shelf, source), name="millstream-prefetch", daemon=True
+    )
+    thread.start()
+    ended = False
+    try:
+        while True:
+            found, item = shelf.take()
+            if not found:
+                ended = True
+                return
+            # `item` is None in `_Shelf.take` only if nothing was found.
+            yield item  # type: ignore[misc]
+            del item
+    finally:
+        shelf.leave()
+        if not ended and stop is not None:
+            stop()
+
+
+def _fill(shelf: _Shelf[T], source: Iterator[T]) -> None:
+    error: BaseException | None = None
+    try:
+        while shelf.wait_for_room():
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            shelf.put(item)
+            del item
+    except BaseException as raised:  # noqa: BLE001 - it is raised again at the consumer
+        error = raised
+    try:
+        _close(source)
+    except BaseException as raised:  # noqa: BLE001 - as above
+        error = error or raised
+    shelf.end(error)
+
+
+def _close(source: Iterator[T]) -> None:
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()
+
+
+class _Shelf(Generic[T]):
+    """Where the thread puts items and the consumer takes them."""
+
+    def __init__(self, ahead: int) -> None:
+        self._ahead = ahead
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._left = False
+        self._ended = False
+        self._error: BaseException | None = None
+
+    def wait_for_room(self) -> bool:
+        """Waits until another item is wanted; False if the consumer has left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._left or len(self._items) < self._ahead)
+            return not self._left
+
+    def put(self, item: T) -> None:
+        with self._changed:
+            if not self._left:
+                self._items.append(item)
+            self._changed.notify_all()
+
+    def end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify_all()
+
+    def take(self) -> tuple[bool, T | None]:
+        """Waits for the next item; raises the source's error after the last."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._ended)
+            if self._items:
+                item = self._items.popleft()
+                self._changed.notify_all()
+                return True, item
+            if self._error is not None:
+                raise self._error
+            return False, None
+
+    def leave(self) -> None:
+        with self._changed:
+            self._left = True
+            self._items.clear()
+            self._changed.notify_all()

@@ -1,0 +1,46 @@
+"""Rows for a consumer.
+
+Must not know where the blocks come from, nor user functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pyarrow as pa
+
+from millstream.blocks.rows import Row
+from millstream.blocks.rows import iter_rows as rows_of
+from millstream.errors import ArgumentError
+from millstream.feed.prefetch import prefetch
+
+
+def iter_rows(
+    tables: Iterable[pa.Table],
+    *,
+    prefetch_blocks: int = 1,
+    stop: Callable[[], None] | None = None,
+) -> Iterator[Row]:
+    """Yields the rows of blocks as dicts, in order.
+
+    Args:
+        tables: The blocks. Closed at the end if they have a `close`.
+        prefetch_blocks: How many blocks a thread fetches ahead.
+        stop: Called when the consumer leaves early; must make a blocked `tables` return.
+
+    Raises:
+        ArgumentError: An argument makes no sense; raised at the call.
+    """
+    if prefetch_blocks < 0:
+        raise ArgumentError(f"prefetch_blocks must be at least 0, not {prefetch_blocks}")
+    return _rows(prefetch(iter(tables), prefetch_blocks, stop))
+
+
+def _rows(tables: Iterator[pa.Table]) -> Iterator[Row]:
+    try:
+        for table in tables:
+            yield from rows_of(table)
+    finally:
+        close = getattr(tables, "close", None)
+        if close is not None:
+            close()
