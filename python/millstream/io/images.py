@@ -1,0 +1,184 @@
+"""Reading images with Pillow, one row a file.
+
+Owns the plan and the format of image files. Must not know what happens to the pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pa_fs
+
+from millstream.blocks import tensor
+from millstream.errors import ArgumentError, ReadError
+from millstream.io.files import InputFile, Paths, Shuffle, list_files, open_file
+from millstream.io.partitioning import Partitioning, PathPartitionFilter
+from millstream.io.per_file import PathColumns, plan_files
+from millstream.io.source import Source, check_block_count
+
+EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif")
+
+
+def plan_images(
+    paths: Paths,
+    *,
+    filesystem: Any = None,
+    size: tuple[int, int] | None = None,
+    mode: str | None = None,
+    include_paths: bool = False,
+    partitioning: Partitioning | None = None,
+    partition_filter: PathPartitionFilter | None = None,
+    shuffle: Shuffle = None,
+    file_extensions: Sequence[str] | None = EXTENSIONS,
+    ignore_missing_paths: bool = False,
+    override_num_blocks: int | None = None,
+) -> Source:
+    """Plans to decode images into the tensor column "image".
+
+    An image has the shape (height, width) if its mode has one band, else (height, width, bands).
+
+    Args:
+        paths: Files or folders, as for `list_files`.
+        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        size: Height and width to resize to; by default images keep their own.
+        mode: Pillow's name for the bands to convert to, such as "RGB" or "L"; by default images
+            keep their own.
+        include_paths: Whether the column "path" says which file a row is.
+        partitioning: How columns are written in the paths.
+        partition_filter: Leaves out files by their partition values.
+        shuffle: Whether the files are read in random order.
+        file_extensions: Only files that end in one of these are read; `None`: all.
+        ignore_missing_paths: Whether paths that do not exist are left out.
+        override_num_blocks: Exactly so many units, as far as there are files.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        ImportError: Pillow is not installed.
+        ReadError: A path does not exist, is empty, or there is nothing to read.
+    """
+    check_block_count(override_num_blocks)
+    size = check_size(size, "size")
+    if find_spec("PIL") is None:
+        raise ImportError("read_images needs Pillow: pip install 'millstream[image]'")
+    if mode is not None and mode not in _DTYPES:
+        raise ArgumentError(f"mode must be one of {', '.join(sorted(_DTYPES))}, not {mode!r}")
+    listing = list_files(
+        paths,
+        reader="read_images",
+        filesystem=filesystem,
+        file_extensions=file_extensions,
+        ignore_missing_paths=ignore_missing_paths,
+        partition_filter=partition_filter,
+        shuffle=shuffle,
+    )
+    for file in listing.files:
+        if file.size == 0:
+            raise ReadError("this file is empty (0 bytes), so it is no image", file=file.path)
+    format = ImageFormat(size, mode)
+    return plan_files(
+        "ReadImages",
+        listing,
+        format,
+        PathColumns(partitioning, include_paths),
+        schema=format.schema(),
+        column="image",
+        rows=len(listing.files),
+        nbytes_of=format.nbytes_of,
+        blocks=override_num_blocks,
+    )
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """A file is one row that holds its pixels.
+
+    Args:
+        size: Height and width to resize to.
+        mode: The bands to convert to.
+    """
+
+    size: tuple[int, int] | None
+    mode: str | None
+    problem: str = "cannot read this image"
+
+    def read(self, filesystem: pa_fs.FileSystem, path: str) -> Iterator[pa.Table]:
+        """Yields the image as a table of one row."""
+        with open_file(filesystem, path) as file:
+            data = file.read_buffer()
+        yield pa.table({"image": tensor.from_ndarray(self._pixels(data)[np.newaxis])})
+
+    def schema(self) -> pa.Schema | None:
+        """Returns the column's type, if size and mode say it."""
+        if self.size is None or self.mode is None:
+            return None
+        type = pa.fixed_shape_tensor(_DTYPES[self.mode], self._shape(self.size, self.mode))
+        return pa.schema([("image", type)])
+
+    def nbytes_of(self, file: InputFile) -> int:
+        """Estimates the bytes of a decoded image."""
+        if self.size is not None:
+            mode = self.mode or "RGB"
+            width = int(_DTYPES[mode].bit_width) // 8
+            return int(np.prod(self._shape(self.size, mode))) * width
+        extension = file.path.rpartition(".")[2].lower()
+        return file.size * _GROWTH.get(extension, 1)
+
+    def _shape(self, size: tuple[int, int], mode: str) -> tuple[int, ...]:
+        bands = _BANDS.get(mode, 1)
+        return (*size, bands) if bands > 1 else size
+
+    def _pixels(self, data: pa.Buffer) -> np.ndarray[Any, Any]:
+        from PIL import Image
+
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode == "1" or (image.mode == "P" and self.mode not in (None, "P")):
+                # Neither bits nor the numbers of a palette's colours can be mixed when resizing.
+                image = image.convert(self.mode if self.mode not in (None, "1") else "L")
+            if self.size is not None and image.size != (self.size[1], self.size[0]):
+                height, width = self.size
+                image = image.resize((width, height), resample=Image.Resampling.BILINEAR)
+            if self.mode is not None and image.mode != self.mode:
+                image = image.convert(self.mode)
+            pixels = np.asarray(image)
+        # Arrow's booleans are bits, which no tensor library takes.
+        return pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
+
+
+def check_size(size: Any, name: str) -> tuple[int, int] | None:
+    """Checks a height and a width.
+
+    Raises:
+        ArgumentError: They are not two positive integers.
+    """
+    if size is None:
+        return None
+    pair = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
+    if len(pair) != 2 or not all(_is_positive(number) for number in pair):
+        raise ArgumentError(f"{name} must be a positive (height, width), not {size!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def _is_positive(number: Any) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and number > 0
+
+
+_DTYPES = {
+    **dict.fromkeys(["1", "L", "P", "LA", "PA", "La"], pa.uint8()),
+    **dict.fromkeys(["RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"], pa.uint8()),
+    "I": pa.int32(),
+    "I;16": pa.uint16(),
+    "F": pa.float32(),
+}
+_BANDS = {
+    **dict.fromkeys(["LA", "PA", "La"], 2),
+    **dict.fromkeys(["RGB", "YCbCr", "LAB", "HSV"], 3),
+    **dict.fromkeys(["RGBA", "RGBX", "RGBa", "CMYK"], 4),
+}
+# How many times larger pixels are than their file, about.
+_GROWTH = {"jpg": 12, "jpeg": 12, "png": 3, "gif": 4, "tif": 1, "tiff": 1, "bmp": 1}

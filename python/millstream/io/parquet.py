@@ -1,0 +1,579 @@
+"""Reading Parquet: footers are read to plan, row groups are the units of work.
+
+Owns the plan of a Parquet source and its units. Must not know what happens to the rows.
+`millstream.io.parquet_sink` writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
+
+from millstream.blocks import block
+from millstream.errors import ArgumentError, ReadError, SchemaError
+from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
+from millstream.io.partitioning import Partitioning, PathPartitionFilter
+from millstream.io.per_file import PathColumns
+from millstream.io.source import (
+    Source,
+    blaming,
+    check_block_count,
+    group_by_weight,
+    shares_of,
+    split_rows,
+)
+
+EXTENSIONS = ("parquet",)
+
+
+def plan_parquet(
+    paths: Paths,
+    *,
+    filesystem: Any = None,
+    columns: Sequence[str] | None = None,
+    filter: Any = None,
+    schema: pa.Schema | None = None,
+    partitioning: Partitioning | None = Partitioning("hive"),
+    partition_filter: PathPartitionFilter | None = None,
+    shuffle: Shuffle = None,
+    include_paths: bool = False,
+    file_extensions: Sequence[str] | None = EXTENSIONS,
+    ignore_missing_paths: bool = False,
+    skip_paths: Paths | None = None,
+    override_num_blocks: int | None = None,
+) -> Source:
+    """Plans to read Parquet files.
+
+    The footers of up to `FOOTERS_MAX` files are read, in threads. Of more files, as many are read
+    as a sample; rows of the others bring the columns that the sample did not show.
+
+    Args:
+        paths: Files or folders, as for `list_files`.
+        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        columns: Only these, in this order; partition columns and "path" count.
+        filter: A `pyarrow.compute.Expression`: only rows for which it is true are read, and row
+            groups that have none by their statistics are not.
+        schema: The columns and types to read the files as, instead of what the footers say.
+        partitioning: How columns are written in the paths; a column that is in the files too is
+            read from there.
+        partition_filter: Leaves out files by their partition values.
+        shuffle: Whether the files are read in random order.
+        include_paths: Whether the column "path" says which file a row is from.
+        file_extensions: Only files that end in one of these are read; `None`: all.
+        ignore_missing_paths: Whether paths that do not exist are left out.
+        skip_paths: Files or folders to leave out.
+        override_num_blocks: Exactly so many units, as far as there are rows.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        ReadError: A file is missing, empty, or not Parquet.
+        SchemaError: An unknown column, or files whose types do not go together.
+    """
+    check_block_count(override_num_blocks)
+    _check_columns(columns)
+    listing = list_files(
+        paths,
+        reader="read_parquet",
+        filesystem=filesystem,
+        file_extensions=file_extensions,
+        ignore_missing_paths=ignore_missing_paths,
+        skip_paths=skip_paths,
+        partition_filter=partition_filter,
+        shuffle=shuffle,
+    )
+    footers = _read_footers(listing, override_num_blocks)
+    columns_known = _unify(footers) if schema is None else schema.remove_metadata()
+    plan = _Plan(
+        listing,
+        footers,
+        PathColumns(partitioning, include_paths),
+        filter,
+        exact=schema is not None,
+        blocks=override_num_blocks,
+    )
+    return plan.source(columns_known, columns)
+
+
+@dataclass(frozen=True)
+class ParquetUnit:
+    """Rows of Parquet files.
+
+    Args:
+        scan: What all units of the source have in common.
+        pieces: Where the rows are.
+    """
+
+    scan: _Scan
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths that it reads from."""
+        return tuple(dict.fromkeys(piece.path for piece in self.pieces))
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes its rows take in memory."""
+        return sum(piece.nbytes for piece in self.pieces)
+
+    def read(self) -> Iterator[pa.Table]:
+        """Yields the rows in tables of about `TABLE_BYTES`; an empty one if there are no rows."""
+        empty = True
+        for piece in self.pieces:
+            with blaming(piece.path, "cannot read this Parquet file"):
+                for table in self.scan.read(piece):
+                    empty = False
+                    yield table
+        if empty:
+            yield self.scan.schema.empty_table()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a file.
+
+    Args:
+        path: The file.
+        nbytes: About how many bytes its rows take in memory.
+        row_groups: Where the rows are; `None`: in all row groups.
+        rows: How many rows these have; 0 if unknown.
+        start: The first row of these that belongs to the piece.
+        stop: The row after the last one; `None`: all do.
+    """
+
+    path: str
+    nbytes: int
+    row_groups: tuple[int, ...] | None = None
+    rows: int = 0
+    start: int = 0
+    stop: int | None = None
+
+    def part(self, start: int, stop: int) -> _Piece:
+        """The rows from `start` to `stop` of a whole piece."""
+        nbytes = self.nbytes * (stop - start) // max(1, self.rows)
+        return replace(self, start=start, stop=stop, nbytes=nbytes)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """How every unit of one source reads.
+
+    Args:
+        filesystem: Where the files are.
+        schema: The columns that come out.
+        all_columns: Whether columns that the plan has not seen come out too.
+        exact: Whether values are converted to the schema's types whatever the files say.
+        filter: What rows must satisfy.
+        added: The columns that the paths give.
+    """
+
+    filesystem: pa_fs.FileSystem
+    schema: pa.Schema
+    all_columns: bool
+    exact: bool
+    filter: _Filter | None
+    added: PathColumns
+
+    def read(self, piece: _Piece) -> Iterator[pa.Table]:
+        """Yields the rows of a piece, with the columns of the schema."""
+        with open_file(self.filesystem, piece.path) as source:
+            footer = pq.read_metadata(source)
+            constants = self._constants(piece.path, footer.schema.to_arrow_schema())
+            groups = self._row_groups(piece, footer, constants)
+            large = sum(_compressed_bytes(footer, group) for group in groups) > _PRE_BUFFER_BYTES
+            # A large row group is streamed page by page; a small one is fetched in one go.
+            file = pq.ParquetFile(
+                source,
+                metadata=footer,
+                pre_buffer=not large,
+                buffer_size=_STREAM_BUFFER_BYTES if large else 0,
+            )
+            for table in self._tables(file, groups, piece):
+                shown = self._shape(table, constants, piece.path)
+                if shown.num_rows:
+                    yield block.seal(shown)
+
+    def _tables(
+        self, file: pq.ParquetFile, groups: Sequence[int], piece: _Piece
+    ) -> Iterator[pa.Table]:
+        """Yields the columns of the file that are needed, of the piece's rows only."""
+        names = self._names(file.schema_arrow)
+        row = 0
+        batches = file.iter_batches(
+            batch_size=_batch_rows(file.metadata, groups),
+            row_groups=list(groups),
+            columns=names,
+            use_threads=False,
+        )
+        for batch in batches:
+            first = max(piece.start - row, 0)
+            last = batch.num_rows if piece.stop is None else piece.stop - row
+            row += batch.num_rows
+            if first < min(last, batch.num_rows):
+                # Arrow does not count the rows of a slice without columns.
+                table = pa.Table.from_batches([batch]) if names != [] else None
+                rows = table if table is not None else block.rows_only(batch.num_rows)
+                yield rows.slice(first, last - first)
+            if piece.stop is not None and row >= piece.stop:
+                return
+
+    def _names(self, file_schema: pa.Schema) -> list[str] | None:
+        if self.all_columns:
+            return None
+        needed = [*self.schema.names, *(self.filter.schema.names if self.filter else ())]
+        return [name for name in dict.fromkeys(needed) if name in file_schema.names]
+
+    def _constants(self, path: str, file_schema: pa.Schema) -> dict[str, pa.Scalar]:
+        """Returns the columns that are the same in each row of a file."""
+        values = self.added.values(path)
+        return {name: value for name, value in values.items() if name not in file_schema.names}
+
+    def _shape(self, table: pa.Table, constants: Mapping[str, pa.Scalar], path: str) -> pa.Table:
+        """Adds what the path says, filters, and gives the rows the columns of the schema."""
+        rows = table.num_rows
+        for name, value in constants.items():
+            table = table.append_column(name, pa.repeat(value, rows))
+        if self.filter is not None:
+            table = self.filter.apply(table)
+        schema = self._schema_of(table.schema, path)
+        if not schema.names:
+            return block.rows_only(table.num_rows)
+        return block.align(table, schema)
+
+    def _schema_of(self, found: pa.Schema, path: str) -> pa.Schema:
+        """Returns the schema of a block: the plan's, widened by what a file brings besides."""
+        if self.exact:
+            return self.schema
+        if not self.all_columns:
+            found = pa.schema([field for field in found if field.name in self.schema.names])
+        try:
+            return block.unify_schemas([self.schema, found])
+        except SchemaError as error:
+            raise SchemaError(error.message, file=path) from error
+
+    def _row_groups(
+        self, piece: _Piece, footer: pq.FileMetaData, constants: Mapping[str, pa.Scalar]
+    ) -> Sequence[int]:
+        groups = piece.row_groups
+        if groups is None:
+            groups = tuple(range(footer.num_row_groups))
+        if self.filter is None or piece.stop is not None:
+            return groups
+        return self.filter.row_groups(self.filesystem, piece.path, groups, constants)
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """What rows must satisfy.
+
+    Args:
+        expression: A `pyarrow.compute.Expression`.
+        schema: The columns that it needs.
+    """
+
+    expression: Any
+    schema: pa.Schema
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        """Keeps the rows for which the expression is true; columns that they lack are null."""
+        for field in self.schema:
+            if field.name not in table.column_names:
+                table = table.append_column(field.name, pa.nulls(table.num_rows, field.type))
+        return table.filter(self.expression)
+
+    def row_groups(
+        self,
+        filesystem: pa_fs.FileSystem,
+        path: str,
+        groups: Sequence[int],
+        constants: Mapping[str, pa.Scalar],
+    ) -> Sequence[int]:
+        """Leaves out the row groups that hold no such row, by their statistics and the path."""
+        import pyarrow.dataset as pa_dataset
+
+        if not groups:
+            return groups
+        said = pc.scalar(True)
+        for name, value in constants.items():
+            field = pc.field(name)
+            said = said & (field == value if value.is_valid else field.is_null())
+        fragment = pa_dataset.ParquetFileFormat().make_fragment(
+            path, filesystem, partition_expression=said, row_groups=list(groups)
+        )
+        try:
+            subset = fragment.subset(self.expression, schema=self.schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            # Not every expression can be held against statistics; the rows decide.
+            return groups
+        return [group.id for group in subset.row_groups]
+
+
+@dataclass(frozen=True)
+class _Footer:
+    """What the plan needs of a file's footer: its columns, and rows and bytes of each row group."""
+
+    schema: pa.Schema
+    row_groups: tuple[tuple[int, int], ...]
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is known after listing; makes the source for any choice of columns.
+
+    Args:
+        listing: The files.
+        footers: Those that were read, by their files' paths.
+        added: The columns that the paths give.
+        filter: The expression that rows must satisfy.
+        exact: Whether the user gave the schema.
+        blocks: How many units the user wants.
+    """
+
+    listing: Listing
+    footers: Mapping[str, _Footer]
+    added: PathColumns
+    filter: Any
+    exact: bool
+    blocks: int | None
+
+    def source(self, in_files: pa.Schema, columns: Sequence[str] | None) -> Source:
+        """Plans the source.
+
+        Raises:
+            SchemaError: An unknown column.
+        """
+        known = self._with_path_columns(in_files)
+        if columns is not None and not self._has_all(known, columns):
+            return self._with_all_footers().source_unified(columns)
+        schema = known
+        if columns is not None:
+            block.require_columns(known, columns)
+            schema = pa.schema([known.field(name) for name in columns])
+        scan = _Scan(
+            filesystem=self.listing.filesystem,
+            schema=schema,
+            all_columns=columns is None and not self.exact,
+            exact=self.exact,
+            filter=self._bound_filter(known),
+            added=self.added,
+        )
+        pieces = self._pieces(in_files, schema)
+        return Source(
+            name="ReadParquet",
+            units=[ParquetUnit(scan, group) for group in self._grouped(pieces)],
+            schema=schema,
+            rows=self._rows(),
+            files=self.listing.paths,
+            with_columns=lambda names: self.source(in_files, _check_columns(names)),
+        )
+
+    def source_unified(self, columns: Sequence[str] | None) -> Source:
+        """Plans the source with the columns of all footers at hand."""
+        return self.source(_unify(self.footers), columns)
+
+    def _has_all(self, known: pa.Schema, columns: Sequence[str]) -> bool:
+        complete = self.exact or all(file.path in self.footers for file in self.listing.files)
+        return complete or set(columns) <= set(known.names)
+
+    def _with_all_footers(self) -> _Plan:
+        return replace(self, footers=_footers_of(self.listing.filesystem, self.listing.files))
+
+    def _with_path_columns(self, in_files: pa.Schema) -> pa.Schema:
+        return pa.schema([*in_files, *self.added.fields(self.listing.paths, in_files.names)])
+
+    def _bound_filter(self, known: pa.Schema) -> _Filter | None:
+        if self.filter is None:
+            return None
+        if not isinstance(self.filter, pc.Expression):
+            raise ArgumentError(f"filter must be a pyarrow.compute.Expression: {self.filter!r}")
+        text = str(self.filter)
+        # What an expression needs cannot be asked for; its text holds the names, and perhaps more.
+        few = pa.schema([field for field in known if field.name in text])
+        for schema in (few, known):
+            try:
+                schema.empty_table().filter(self.filter)
+                return _Filter(self.filter, schema)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+                problem = error
+        raise SchemaError(
+            f"the filter {text} does not fit the columns "
+            f"{', '.join(map(repr, known.names))}: {problem}"
+        )
+
+    def _rows(self) -> int | None:
+        if self.filter is not None:
+            return None
+        footers = [self.footers.get(path) for path in self.listing.paths]
+        known = [footer.rows for footer in footers if footer is not None]
+        return sum(known) if len(known) == len(footers) else None
+
+    def _pieces(self, in_files: pa.Schema, shown: pa.Schema) -> list[_Piece]:
+        """Cuts the files into row groups where their footers are known."""
+        share = _share(in_files, shown)
+        sampled = sum(file.size for file in self.listing.files if file.path in self.footers)
+        held = sum(size for footer in self.footers.values() for _, size in footer.row_groups)
+        growth = held / sampled if sampled else 1.0
+        pieces = []
+        for file in self.listing.files:
+            footer = self.footers.get(file.path)
+            if footer is None:
+                pieces.append(_Piece(file.path, int(file.size * growth * share)))
+            else:
+                pieces.extend(_pieces_of(file.path, footer, share, shown))
+        return pieces or [_Piece(self.listing.paths[0], 0)]
+
+    def _grouped(self, pieces: list[_Piece]) -> Iterable[tuple[_Piece, ...]]:
+        """Gives each unit its pieces: one, or as the number of blocks demands."""
+        if self.blocks is None or self.blocks == len(pieces):
+            return [(piece,) for piece in pieces]
+        if self.blocks < len(pieces):
+            ranges = group_by_weight([piece.nbytes for piece in pieces], self.blocks)
+            return [tuple(pieces[start:stop]) for start, stop in ranges]
+        shares = shares_of([piece.rows for piece in pieces], self.blocks)
+        return [
+            (piece.part(start, stop) if share > 1 else piece,)
+            for piece, share in zip(pieces, shares, strict=True)
+            for start, stop in split_rows(piece.rows, share)
+        ]
+
+
+def _pieces_of(path: str, footer: _Footer, share: float, shown: pa.Schema) -> Iterator[_Piece]:
+    groups = footer.row_groups
+    width = _row_bytes(shown)
+    for start, stop in group_by_weight([size for _, size in groups], _PIECES_MAX):
+        rows = sum(count for count, _ in groups[start:stop])
+        size = int(sum(size for _, size in groups[start:stop]) * share)
+        if rows:
+            # Dictionaries and runs make a column of numbers small on disk only.
+            yield _Piece(path, max(size, rows * width), tuple(range(start, stop)), rows)
+
+
+def _read_footers(listing: Listing, blocks: int | None) -> dict[str, _Footer]:
+    """Reads the footers that the plan needs: all, or a sample spread over many files."""
+    for file in listing.files:
+        if file.size == 0:
+            raise ReadError("this file is empty (0 bytes), so it is not Parquet", file=file.path)
+    files = listing.files
+    if len(files) > FOOTERS_MAX and (blocks is None or blocks <= len(files)):
+        step = (len(files) - 1) / (FOOTERS_MAX - 1)
+        files = tuple(files[round(index * step)] for index in range(FOOTERS_MAX))
+    return _footers_of(listing.filesystem, files)
+
+
+def _footers_of(filesystem: pa_fs.FileSystem, files: Sequence[InputFile]) -> dict[str, _Footer]:
+    paths = list(dict.fromkeys(file.path for file in files))
+    if len(paths) <= _FOOTERS_WITHOUT_THREADS:
+        return {path: _read_footer(filesystem, path) for path in paths}
+    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+        footers = pool.map(lambda path: _read_footer(filesystem, path), paths)
+        return dict(zip(paths, footers, strict=True))
+
+
+def _read_footer(filesystem: pa_fs.FileSystem, path: str) -> _Footer:
+    with (
+        blaming(path, "this is not a readable Parquet file"),
+        open_file(filesystem, path) as source,
+    ):
+        footer = pq.read_metadata(source)
+        schema = footer.schema.to_arrow_schema().remove_metadata()
+        groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+        sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
+        return _Footer(schema, sizes, footer.num_rows)
+
+
+def _unify(footers: Mapping[str, _Footer]) -> pa.Schema:
+    """Finds the columns of all files.
+
+    Raises:
+        SchemaError: A column has types that no common type holds; names the file.
+    """
+    schema: pa.Schema | None = None
+    for path, footer in footers.items():
+        if schema is None or schema.equals(footer.schema):
+            schema = footer.schema
+            continue
+        try:
+            schema = block.unify_schemas([schema, footer.schema])
+        except SchemaError as error:
+            first = next(iter(footers))
+            raise SchemaError(
+                f"the files do not go together, {path} beside {first}: {error.message}", file=path
+            ) from error
+    return schema if schema is not None else pa.schema([])
+
+
+def _check_columns(columns: Sequence[str] | None) -> list[str] | None:
+    if columns is None:
+        return None
+    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+        raise ArgumentError(f"columns must be a list of names, not {columns!r}")
+    names = list(columns)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ArgumentError(f"columns names {', '.join(map(repr, sorted(twice)))} more than once")
+    return names
+
+
+def _share(in_files: pa.Schema, shown: pa.Schema) -> float:
+    """Returns about which part of a file's bytes the columns shown take."""
+    if all(name in shown.names for name in in_files.names):
+        return 1.0
+    total = sum(_width(field.type) or _UNKNOWN_WIDTH for field in in_files)
+    read = [field for field in in_files if field.name in shown.names]
+    return sum(_width(field.type) or _UNKNOWN_WIDTH for field in read) / max(1, total)
+
+
+def _row_bytes(schema: pa.Schema) -> int:
+    return sum(_width(field.type) for field in schema)
+
+
+def _width(type: pa.DataType) -> int:
+    """Returns the bytes of a value of a fixed width, and 0 for the others."""
+    if isinstance(type, pa.BaseExtensionType):
+        return _width(type.storage_type)
+    if pa.types.is_fixed_size_list(type):
+        return _width(type.value_type) * int(type.list_size)
+    if pa.types.is_struct(type):
+        return sum(_width(type.field(index).type) for index in range(type.num_fields))
+    try:
+        return (int(type.bit_width) + 7) // 8
+    except ValueError:
+        return 0
+
+
+def _compressed_bytes(footer: pq.FileMetaData, group: int) -> int:
+    # Data and dictionaries of all columns; reading each column's entry would take as long as this.
+    return int(footer.row_group(group).total_byte_size)
+
+
+def _batch_rows(footer: pq.FileMetaData, groups: Sequence[int]) -> int:
+    """Returns how many rows make a table of about `TABLE_BYTES`."""
+    rows = sum(footer.row_group(group).num_rows for group in groups)
+    size = sum(footer.row_group(group).total_byte_size for group in groups)
+    wanted = TABLE_BYTES * rows // max(1, size)
+    return max(1, min(_BATCH_ROWS_MAX, wanted))
+
+
+#: Of more files than this, only a sample of footers is read to plan.
+FOOTERS_MAX = 64
+#: The size of the tables that a unit yields, by what the footer says of the encoded data.
+TABLE_BYTES = 16 << 20
+_BATCH_ROWS_MAX = 1 << 17
+# A file of thousands of row groups would otherwise be thousands of units.
+_PIECES_MAX = 256
+_FOOTER_THREADS = min(32, 4 * (os.cpu_count() or 1) + 4)
+# Starting threads takes longer than reading so few footers.
+_FOOTERS_WITHOUT_THREADS = 2
+_PRE_BUFFER_BYTES = 64 << 20
+_STREAM_BUFFER_BYTES = 1 << 20
+# What a string or list is taken for when the bytes of columns are compared.
+_UNKNOWN_WIDTH = 32

@@ -1,0 +1,153 @@
+"""Columns that are written in paths: `year=2024/month=01/file`, or `cats/file`.
+
+Owns the schemes, and the way from a path to its values and back. Must not know file formats.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+
+from millstream.errors import ArgumentError, ReadError
+
+#: How Hive writes a null into a path.
+NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class Partitioning:
+    """How columns are written in paths.
+
+    Args:
+        style: `"hive"` for `key=value` folders, `"dir"` for folders that are values.
+        base_dir: Only folders below this one count; by default all folders of a path do.
+        field_names: The keys. Needed for `"dir"`; for `"hive"`, others are then ignored.
+        field_types: The type of each key's values, as a Python type or an Arrow type; by default
+            they are strings.
+    """
+
+    style: str = "hive"
+    base_dir: str | os.PathLike[str] | None = None
+    field_names: Sequence[str] | None = None
+    field_types: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if str(getattr(self.style, "value", self.style)) not in ("hive", "dir"):
+            raise ArgumentError(f"the partitioning style is 'hive' or 'dir', not {self.style!r}")
+        if not self._is_hive and not self.field_names:
+            raise ArgumentError("partitioning by folder ('dir') needs field_names")
+
+    def values(self, path: str) -> dict[str, str | None]:
+        """Returns what a path says, in the order of its folders.
+
+        Raises:
+            ReadError: The path has not as many folders as there are field names ('dir').
+        """
+        folders = self._folders(path)
+        if self._is_hive:
+            pairs = [folder.partition("=") for folder in folders if "=" in folder]
+            found = {unquote(key): _decode(value) for key, _, value in pairs if key}
+            names = self.field_names
+            return {key: found[key] for key in found if not names or key in names}
+        names = list(self.field_names or ())
+        if not folders:
+            return {}
+        if len(folders) != len(names):
+            raise ReadError(
+                f"the folders {'/'.join(folders)!r} do not match the partition fields {names}",
+                file=path,
+            )
+        return {name: _decode(value) for name, value in zip(names, folders, strict=True)}
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Returns the type of a partition column."""
+        wanted = (self.field_types or {}).get(name, pa.string())
+        if isinstance(wanted, pa.DataType):
+            return wanted
+        if wanted not in _TYPES:
+            raise ArgumentError(f"the partition field {name!r} cannot have the type {wanted!r}")
+        return _TYPES[wanted]
+
+    def scalars(self, path: str) -> dict[str, pa.Scalar]:
+        """Returns the values of a path in the types of their columns.
+
+        Raises:
+            ReadError: A value is not of that type.
+        """
+        return {name: self._scalar(name, value, path) for name, value in self.values(path).items()}
+
+    def _scalar(self, name: str, value: str | None, path: str) -> pa.Scalar:
+        type = self.type_of(name)
+        try:
+            return pa.scalar(value, pa.string()).cast(type)
+        except pa.ArrowInvalid as error:
+            raise ReadError(
+                f"the partition value {name}={value} is no {type}", file=path
+            ) from error
+
+    @property
+    def _is_hive(self) -> bool:
+        return str(getattr(self.style, "value", self.style)) == "hive"
+
+    def _folders(self, path: str) -> list[str]:
+        folder = path.rpartition("/")[0]
+        if self.base_dir:
+            base = os.fspath(self.base_dir).partition("://")[2] or os.path.abspath(self.base_dir)
+            base = base.rstrip("/")
+            if folder != base and not folder.startswith(base + "/"):
+                return []
+            folder = folder[len(base) :]
+        return [name for name in folder.split("/") if name]
+
+
+class PathPartitionFilter:
+    """Reads only the files whose partition values a function accepts.
+
+    Args:
+        scheme: How the values are written in paths.
+        filter_fn: Takes the values of one path by key, empty for a path without any.
+    """
+
+    def __init__(
+        self, scheme: Partitioning, filter_fn: Callable[[dict[str, str | None]], bool]
+    ) -> None:
+        self.scheme = scheme
+        self.filter_fn = filter_fn
+
+    @classmethod
+    def of(
+        cls,
+        filter_fn: Callable[[dict[str, str | None]], bool],
+        style: str = "hive",
+        base_dir: str | None = None,
+        field_names: Sequence[str] | None = None,
+        field_types: Mapping[str, Any] | None = None,
+    ) -> PathPartitionFilter:
+        """Makes a filter in one call; see `Partitioning` for the arguments."""
+        return cls(Partitioning(style, base_dir, field_names, field_types or {}), filter_fn)
+
+    def accepts(self, path: str) -> bool:
+        """Tells whether the file is read."""
+        return bool(self.filter_fn(self.scheme.values(path)))
+
+
+def folder_of(values: Mapping[str, str | None]) -> str:
+    """Writes values as Hive folders: `"year=2024/month=01"`."""
+    return "/".join(
+        f"{quote(key, safe=_SAFE)}={NULL_DIRECTORY if value is None else quote(value, safe=_SAFE)}"
+        for key, value in values.items()
+    )
+
+
+def _decode(value: str) -> str | None:
+    return None if value == NULL_DIRECTORY else unquote(value)
+
+
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+#: What may stand in a folder's name as it is; "/", "%" and "=" may not.
+_SAFE = " ,;:@+$!()[]{}~-._'&"

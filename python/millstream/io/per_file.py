@@ -1,0 +1,158 @@
+"""Formats that are read file by file: the units, and the columns that a path gives.
+
+Owns what binary files, images and videos have in common. Must not know what is inside a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.fs as pa_fs
+
+from millstream.blocks import block
+from millstream.errors import SchemaError
+from millstream.io.files import InputFile, Listing
+from millstream.io.partitioning import Partitioning
+from millstream.io.source import ReadUnit, Source, blaming, group_by_weight
+
+
+class Format(Protocol):
+    """How the rows of one file are read; travels to the workers."""
+
+    @property
+    def problem(self) -> str:
+        """What is said of a file that cannot be read."""
+
+    def read(self, filesystem: pa_fs.FileSystem, path: str) -> Iterator[pa.Table]:
+        """Yields the rows of a file in tables of bounded size."""
+
+
+@dataclass(frozen=True)
+class PathColumns:
+    """The columns that the path of a file gives.
+
+    Args:
+        partitioning: How columns are written in the paths, if they are.
+        include_paths: Whether there is a column "path".
+    """
+
+    partitioning: Partitioning | None = None
+    include_paths: bool = False
+
+    def values(self, path: str) -> dict[str, pa.Scalar]:
+        """Returns the values for one path.
+
+        Raises:
+            ReadError: A value is not of the type that it should have.
+        """
+        found: dict[str, pa.Scalar] = {}
+        if self.partitioning is not None:
+            found.update(self.partitioning.scalars(path))
+        if self.include_paths:
+            found["path"] = pa.scalar(path, pa.string())
+        return found
+
+    def fields(self, paths: Sequence[str], known: Sequence[str]) -> list[pa.Field]:
+        """Returns the columns that come besides the `known` ones of the files themselves.
+
+        Raises:
+            SchemaError: The column "path" is there already.
+        """
+        names: dict[str, None] = {}
+        if self.partitioning is not None:
+            for path in paths:
+                names.update(dict.fromkeys(self.partitioning.values(path)))
+        fields = [
+            pa.field(name, self.partitioning.type_of(name))
+            for name in names
+            if self.partitioning is not None and name not in known
+        ]
+        if self.include_paths:
+            if "path" in known or "path" in names:
+                raise SchemaError(
+                    "include_paths would add the column 'path', which there is already",
+                    file=paths[0],
+                )
+            fields.append(pa.field("path", pa.string()))
+        return fields
+
+
+@dataclass(frozen=True)
+class FileScan:
+    """How every unit of one source reads."""
+
+    filesystem: pa_fs.FileSystem
+    format: Format
+    added: PathColumns
+    added_fields: tuple[pa.Field, ...]
+
+
+@dataclass(frozen=True)
+class FileUnit:
+    """Some whole files.
+
+    Args:
+        scan: What all units of the source have in common.
+        files: The paths.
+        nbytes: About how many bytes the rows take in memory.
+    """
+
+    scan: FileScan
+    files: tuple[str, ...]
+    nbytes: int
+
+    def read(self) -> Iterator[pa.Table]:
+        """Yields the rows of each file in turn."""
+        for path in self.files:
+            values = self.scan.added.values(path)
+            with blaming(path, self.scan.format.problem):
+                for table in self.scan.format.read(self.scan.filesystem, path):
+                    yield self._with_path_columns(table, values)
+
+    def _with_path_columns(self, table: pa.Table, values: dict[str, pa.Scalar]) -> pa.Table:
+        rows = table.num_rows
+        for field in self.scan.added_fields:
+            value = values.get(field.name, pa.scalar(None, field.type))
+            table = table.append_column(field, pa.repeat(value, rows))
+        return block.seal(table)
+
+
+def plan_files(
+    name: str,
+    listing: Listing,
+    format: Format,
+    added: PathColumns,
+    *,
+    schema: pa.Schema | None,
+    column: str,
+    rows: int | None,
+    nbytes_of: Callable[[InputFile], int],
+    blocks: int | None,
+) -> Source:
+    """Makes a source with a unit for each file, or with as many units as are asked for.
+
+    Args:
+        name: The source's name.
+        listing: The files.
+        format: How they are read.
+        added: What columns the paths give.
+        schema: The columns that the files give, if they are known.
+        column: The name of the first of these, which no path column may have.
+        rows: The number of rows, if it is known.
+        nbytes_of: About how many bytes the rows of a file take in memory.
+        blocks: How many units the user wants; no more than there are files.
+    """
+    known = schema.names if schema is not None else [column]
+    fields = tuple(added.fields(listing.paths, known))
+    scan = FileScan(listing.filesystem, format, added, fields)
+    sizes = [nbytes_of(file) for file in listing.files]
+    paths = listing.paths
+    ranges = group_by_weight(sizes, blocks if blocks is not None else len(paths))
+    units: list[ReadUnit] = [
+        FileUnit(scan, tuple(paths[start:stop]), sum(sizes[start:stop])) for start, stop in ranges
+    ]
+    complete = None if schema is None else pa.schema([*schema, *fields])
+    return Source(name, units, complete, rows, paths)
