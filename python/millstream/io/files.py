@@ -307,7 +307,7 @@ def _no_such_extension(
     files: list[InputFile], paths: Sequence[str], endings: tuple[str, ...], reader: str
 ) -> str:
     found = Counter(os.path.splitext(file.path)[1].lower() for file in files)
-    seen = ", ".join(f"{count} × {name or '(none)'}" for name, count in found.most_common(5))
+    seen = ", ".join(f"{count} of {name or '(none)'}" for name, count in found.most_common(5))
     message = (
         f"{reader} found no file that ends in {' or '.join(endings)} "
         f"in {_in_short(paths)}; found: {seen}."
@@ -353,7 +353,7 @@ def _shuffled(files: list[InputFile], shuffle: Shuffle) -> list[InputFile]:
     else:
         raise ArgumentError(f"shuffle must be None, 'files' or a FileShuffleConfig: {shuffle!r}")
     files = list(files)
-    random.Random(seed).shuffle(files)
+    random.Random(seed).shuffle(files)  # noqa: S311 - not a secret
     return files
 
 

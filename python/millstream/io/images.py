@@ -136,7 +136,8 @@ class ImageFormat:
     def _pixels(self, data: pa.Buffer) -> np.ndarray[Any, Any]:
         from PIL import Image
 
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data)) as opened:
+            image = opened
             if image.mode == "1" or (image.mode == "P" and self.mode not in (None, "P")):
                 # Neither bits nor the numbers of a palette's colours can be mixed when resizing.
                 image = image.convert(self.mode if self.mode not in (None, "1") else "L")

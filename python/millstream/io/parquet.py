@@ -32,6 +32,7 @@ from millstream.io.source import (
 )
 
 EXTENSIONS = ("parquet",)
+HIVE = Partitioning("hive")
 
 
 def plan_parquet(
@@ -41,7 +42,7 @@ def plan_parquet(
     columns: Sequence[str] | None = None,
     filter: Any = None,
     schema: pa.Schema | None = None,
-    partitioning: Partitioning | None = Partitioning("hive"),
+    partitioning: Partitioning | None = HIVE,
     partition_filter: PathPartitionFilter | None = None,
     shuffle: Shuffle = None,
     include_paths: bool = False,

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 import pyarrow as pa
@@ -89,7 +89,7 @@ def split_rows(rows: int, parts: int) -> list[tuple[int, int]]:
     """Cuts `rows` rows into at most `parts` ranges (start, stop) that differ by one row at most."""
     parts = max(1, min(rows, parts))
     bounds = [rows * part // parts for part in range(parts + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 def group_by_weight(weights: Sequence[int], groups: int) -> list[tuple[int, int]]:
