@@ -34,6 +34,7 @@ class PhysicalOp:
         actors_max: The largest pool.
         tasks_in_flight_max: Tasks that run or wait at one actor.
         bundle_rows_min: Rows that a task wants in its input; 0: any number.
+        rows_out: The rows that it will put out, if that is known before it runs.
         ray_remote_args: Further options of the Ray task or actor; the local backend ignores them.
     """
 
@@ -49,6 +50,7 @@ class PhysicalOp:
     actors_max: int = 1
     tasks_in_flight_max: int = 2
     bundle_rows_min: int = 0
+    rows_out: int | None = None
     ray_remote_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,14 +61,20 @@ class PhysicalOp:
 
 @dataclass(frozen=True)
 class PhysicalPlan:
-    """A chain of operators, the first of which is the source."""
+    """A chain of operators, the first of which is the source.
+
+    Args:
+        ops: The operators, in the order of the flow.
+        writes: Whether the last one writes files, so that its output are reports of them.
+    """
 
     ops: list[PhysicalOp]
+    writes: bool = False
 
     def with_block_bytes(self, target: int) -> PhysicalPlan:
         """The same plan, cutting blocks at `target` bytes."""
         ops = [replace(op, stage=replace(op.stage, block_bytes_target=target)) for op in self.ops]
-        return PhysicalPlan(ops)
+        return replace(self, ops=ops)
 
     def to_core(self, config: _core.Config) -> _core.Plan:
         """The plan in numbers, for the scheduler.

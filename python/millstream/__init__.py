@@ -1,0 +1,103 @@
+"""millstream streams datasets through CPU and GPU stages on a Ray cluster.
+
+The names here are the public face. They are loaded when they are first used, so that importing
+millstream costs nothing and brings in neither Ray nor torch nor pandas.
+
+Example:
+    >>> import millstream as ms
+    >>> ms.range(3).map(lambda row: {"double": row["id"] * 2}).take_all()
+    [{'double': 0}, {'double': 2}, {'double': 4}]
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from millstream.compute import ActorPoolStrategy, TaskPoolStrategy
+    from millstream.context import DataContext, ExecutionOptions, ExecutionResources
+    from millstream.dataset import Dataset, MaterializedDataset
+    from millstream.errors import (
+        ArgumentError,
+        MillstreamError,
+        PlanError,
+        ReadError,
+        ResourcesError,
+        SchemaError,
+        SerializationError,
+        UserCodeError,
+        WorkerError,
+        WriteError,
+    )
+    from millstream.io.files import FileShuffleConfig
+    from millstream.io.partitioning import Partitioning, PathPartitionFilter
+    from millstream.read import (
+        from_arrow,
+        from_items,
+        range,
+        read_binary_files,
+        read_images,
+        read_parquet,
+        read_video,
+        read_videos,
+    )
+    from millstream.schema import Schema
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ActorPoolStrategy",
+    "ArgumentError",
+    "DataContext",
+    "Dataset",
+    "ExecutionOptions",
+    "ExecutionResources",
+    "FileShuffleConfig",
+    "MaterializedDataset",
+    "MillstreamError",
+    "Partitioning",
+    "PathPartitionFilter",
+    "PlanError",
+    "ReadError",
+    "ResourcesError",
+    "Schema",
+    "SchemaError",
+    "SerializationError",
+    "TaskPoolStrategy",
+    "UserCodeError",
+    "WorkerError",
+    "WriteError",
+    "from_arrow",
+    "from_items",
+    "range",
+    "read_binary_files",
+    "read_images",
+    "read_parquet",
+    "read_video",
+    "read_videos",
+]
+
+_MODULES = {
+    "compute": ["ActorPoolStrategy", "TaskPoolStrategy"],
+    "context": ["DataContext", "ExecutionOptions", "ExecutionResources"],
+    "dataset": ["Dataset", "MaterializedDataset"],
+    "errors": [name for name in __all__ if name.endswith("Error")],
+    "io.files": ["FileShuffleConfig"],
+    "io.partitioning": ["Partitioning", "PathPartitionFilter"],
+    "read": [name for name in __all__ if name.startswith(("from_", "range", "read_"))],
+    "schema": ["Schema"],
+}
+_HOME = {name: f"millstream.{module}" for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'millstream' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,551 @@
+"""What the user holds: a lazy, immutable pipeline, and the ways to run it.
+
+Owns the public names of operators and of consumption. Knows nothing of how a plan is made to run
+(`millstream.plan`), of scheduling or of backends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from millstream import feed
+from millstream.blocks import block, transforms
+from millstream.compute import ComputeStrategy
+from millstream.context import DataContext
+from millstream.errors import ArgumentError
+from millstream.observe import explain, why
+from millstream.plan import columns as column_operators
+from millstream.plan import launch
+from millstream.plan.arguments import (
+    Concurrency,
+    FunctionCall,
+    Workers,
+    check_batch_format,
+    check_batch_rows,
+    check_batch_size,
+    check_columns,
+    check_function,
+    check_rows,
+    shape_of_read,
+)
+from millstream.plan.inputs import plan_blocks
+from millstream.plan.logical import LogicalPlan, Map, Read
+from millstream.plan.rules import to_physical
+from millstream.schema import Schema
+
+if TYPE_CHECKING:
+    from millstream.observe.stats import RunReport
+
+Row = dict[str, Any]
+
+
+class Dataset:
+    """A pipeline over rows: lazy, immutable, run again by each consumer.
+
+    Made by `millstream.read_parquet`, `millstream.range` and the like, not by this class. Each
+    operator returns a new dataset and runs nothing. Rows are dicts of column name to value.
+
+    **Arguments that all operators on functions take** (`map`, `map_batches`, `flat_map`,
+    `filter`):
+
+    - `fn`: a function, a generator function, an `async` function, or a class with `__call__`,
+      which is constructed once per actor. It must pickle on the Ray backend.
+    - `compute`: `TaskPoolStrategy(size)` for functions, `ActorPoolStrategy(...)` for classes.
+      By default a function runs as tasks, as many as there is room for, and a class on a pool of
+      actors from 1 to as many as there is room for.
+    - `concurrency`: the short form: a number of workers, or `(min, max)` or
+      `(min, max, initial)` actors.
+    - `fn_args`, `fn_kwargs`: passed to `fn` after the data.
+    - `fn_constructor_args`, `fn_constructor_kwargs`: passed to the class.
+    - `num_cpus`, `num_gpus`, `memory` (bytes): what each task or actor holds. By default 1 CPU,
+      or with GPUs none.
+    - `resources` (custom resources by name), `accelerator_type`, `runtime_env`, `max_calls`.
+
+    Neighbours with equal resources fuse into one operator (see `explain`).
+
+    An argument that makes no sense raises `ArgumentError` at the call. When the dataset runs: a
+    request that no node can fulfil raises `ResourcesError` before anything starts, a function that
+    cannot be pickled `SerializationError`, and one that raises, `UserCodeError` from its
+    exception.
+    """
+
+    def __init__(self, plan: LogicalPlan, context: DataContext) -> None:
+        self._plan = plan
+        self._context = context
+        self._schema: pa.Schema | None = None
+        self._report: RunReport | None = None
+
+    # Operators ------------------------------------------------------------------------------
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *,
+        compute: ComputeStrategy | None = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        **ray_remote_args: Any,
+    ) -> Dataset:
+        """Calls `fn` with each row; it returns the new row. `map_batches` is faster.
+
+        Args:
+            fn: Takes a row as a dict of column name to value, and returns one.
+            compute: For this and all further arguments see `Dataset`.
+            fn_args: See `Dataset`.
+            fn_kwargs: See `Dataset`.
+            fn_constructor_args: See `Dataset`.
+            fn_constructor_kwargs: See `Dataset`.
+            num_cpus: See `Dataset`.
+            num_gpus: See `Dataset`.
+            memory: See `Dataset`.
+            concurrency: See `Dataset`.
+            **ray_remote_args: See `Dataset`.
+
+        Example:
+            >>> ms.range(2).map(lambda row: {"double": row["id"] * 2}).take_all()
+            [{'double': 0}, {'double': 2}]
+        """
+        call = FunctionCall(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        workers = Workers(compute, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+        return self._then(transforms.MapRows, call, workers)
+
+    def map_batches(
+        self,
+        fn: Callable[..., Any],
+        *,
+        batch_size: int | Literal["auto"] | None = None,
+        compute: ComputeStrategy | None = None,
+        batch_format: str | None = "default",
+        zero_copy_batch: bool = True,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        udf_modifying_row_count: bool = True,
+        **ray_remote_args: Any,
+    ) -> Dataset:
+        """Calls `fn` with batches of rows; it returns a batch, or yields any number of them.
+
+        Args:
+            fn: Takes a batch, and returns one in any of the formats.
+            batch_size: Rows per batch. Small blocks are bundled until a batch is full, so that
+                only the last one is smaller, or the last of a task. `None` and `"auto"`: whole
+                blocks, whose sizes are bounded in bytes. Required when `num_gpus` is set.
+            compute: For this and all further arguments not named here see `Dataset`.
+            batch_format: `"numpy"` and `"default"`: a dict of column name to array of shape
+                (rows, …); `"pandas"`: a `DataFrame`; `"pyarrow"` and `None`: a `pyarrow.Table`.
+            zero_copy_batch: Whether `fn` may get read-only views of shared memory. `False`: its
+                own, writable copy.
+            fn_args: See `Dataset`.
+            fn_kwargs: See `Dataset`.
+            fn_constructor_args: See `Dataset`.
+            fn_constructor_kwargs: See `Dataset`.
+            num_cpus: See `Dataset`.
+            num_gpus: See `Dataset`.
+            memory: See `Dataset`.
+            concurrency: See `Dataset`.
+            udf_modifying_row_count: `False` promises that `fn` returns as many rows as it gets.
+                Nothing depends on it at present.
+            **ray_remote_args: See `Dataset`.
+
+        Example:
+            >>> ms.range(3).map_batches(lambda batch: {"half": batch["id"] / 2}).take_all()
+            [{'half': 0.0}, {'half': 0.5}, {'half': 1.0}]
+        """
+        rows = check_batch_rows(batch_size, num_gpus)
+        if not isinstance(zero_copy_batch, bool):
+            raise ArgumentError(f"zero_copy_batch={zero_copy_batch!r} must be True or False")
+        options = {"batch_format": check_batch_format(batch_format), "batch_size": rows}
+        call = FunctionCall(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        workers = Workers(compute, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+        return self._then(
+            transforms.MapBatches,
+            call,
+            workers,
+            batch_rows=rows,
+            zero_copy_batch=zero_copy_batch,
+            **options,
+        )
+
+    def flat_map(
+        self,
+        fn: Callable[..., Any],
+        *,
+        compute: ComputeStrategy | None = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        **ray_remote_args: Any,
+    ) -> Dataset:
+        """Calls `fn` with each row; it returns a list of rows, or yields rows.
+
+        Args:
+            fn: Takes a row as a dict, and returns any number of them.
+            compute: For this and all further arguments see `Dataset`.
+            fn_args: See `Dataset`.
+            fn_kwargs: See `Dataset`.
+            fn_constructor_args: See `Dataset`.
+            fn_constructor_kwargs: See `Dataset`.
+            num_cpus: See `Dataset`.
+            num_gpus: See `Dataset`.
+            memory: See `Dataset`.
+            concurrency: See `Dataset`.
+            **ray_remote_args: See `Dataset`.
+
+        Example:
+            >>> ms.range(3).flat_map(lambda row: [row] * row["id"]).take_all()
+            [{'id': 1}, {'id': 2}, {'id': 2}]
+        """
+        call = FunctionCall(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        workers = Workers(compute, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+        return self._then(transforms.FlatMap, call, workers, changes_rows=True)
+
+    def filter(
+        self,
+        fn: Callable[..., Any],
+        *,
+        compute: ComputeStrategy | None = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        **ray_remote_args: Any,
+    ) -> Dataset:
+        """Keeps the rows for which `fn` returns true.
+
+        Args:
+            fn: Takes a row as a dict, and returns whether it stays.
+            compute: For this and all further arguments see `Dataset`.
+            fn_args: See `Dataset`.
+            fn_kwargs: See `Dataset`.
+            fn_constructor_args: See `Dataset`.
+            fn_constructor_kwargs: See `Dataset`.
+            num_cpus: See `Dataset`.
+            num_gpus: See `Dataset`.
+            memory: See `Dataset`.
+            concurrency: See `Dataset`.
+            **ray_remote_args: See `Dataset`.
+
+        Example:
+            >>> ms.range(4).filter(lambda row: row["id"] % 2).take_all()
+            [{'id': 1}, {'id': 3}]
+        """
+        call = FunctionCall(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        workers = Workers(compute, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+        return self._then(transforms.FilterRows, call, workers, changes_rows=True)
+
+    def select_columns(
+        self, cols: str | Sequence[str], *, concurrency: int | None = None, **resources: Any
+    ) -> Dataset:
+        """Keeps some columns, in the order given. Files are then read without the others.
+
+        Args:
+            cols: Their names. With none, the rows stay, without columns.
+            concurrency: Tasks at a time; default as many as there is room for.
+            **resources: `num_cpus` and the like, as in `Dataset`.
+
+        Raises:
+            ArgumentError: A name comes twice.
+            SchemaError: A column does not exist; at the call, if the columns are known then.
+        """
+        wanted = check_columns("cols", cols)
+
+        def schema_of(schema: pa.Schema) -> pa.Schema:
+            return column_operators.select_schema(schema, wanted)
+
+        return self._with_columns(
+            transforms.SelectColumns(tuple(wanted)), schema_of, concurrency, resources
+        )
+
+    def drop_columns(
+        self, cols: str | Sequence[str], *, concurrency: int | None = None, **resources: Any
+    ) -> Dataset:
+        """Leaves out some columns. The rows stay, even if no column does.
+
+        Args:
+            cols: Their names.
+            concurrency: Tasks at a time; default as many as there is room for.
+            **resources: `num_cpus` and the like, as in `Dataset`.
+
+        Raises:
+            ArgumentError: A name comes twice.
+            SchemaError: A column does not exist; at the call, if the columns are known then.
+        """
+        drop = column_operators.DropColumns(tuple(check_columns("cols", cols)))
+        return self._with_columns(drop, drop.schema, concurrency, resources)
+
+    def rename_columns(
+        self,
+        names: Mapping[str, str] | Sequence[str],
+        *,
+        concurrency: int | None = None,
+        **resources: Any,
+    ) -> Dataset:
+        """Gives columns new names.
+
+        Args:
+            names: The new names by the old ones, or all new names in order.
+            concurrency: Tasks at a time; default as many as there is room for.
+            **resources: `num_cpus` and the like, as in `Dataset`.
+
+        Raises:
+            ArgumentError: Two columns would have one name.
+            SchemaError: A column does not exist; both at the call, if the columns are known then.
+        """
+        rename = column_operators.rename(names)
+        return self._with_columns(rename, rename.schema, concurrency, resources)
+
+    def add_column(
+        self,
+        col: str,
+        fn: Callable[[Any], Any],
+        *,
+        batch_format: str | None = "pandas",
+        concurrency: int | None = None,
+        **resources: Any,
+    ) -> Dataset:
+        """Adds a column, or replaces the one of that name.
+
+        Args:
+            col: Its name.
+            fn: Takes a batch and returns the column's values: a series or array of as many rows.
+            batch_format: As in `map_batches`.
+            concurrency: Tasks at a time; default as many as there is room for.
+            **resources: `num_cpus` and the like, as in `Dataset`.
+
+        Raises:
+            ArgumentError: `col` is no name, or `fn` no function.
+        """
+        check_columns("col", [col])
+        if check_function(fn):
+            raise ArgumentError(f"fn={fn!r} must be a function, not a class")
+        return self.map_batches(
+            column_operators.AddColumn(col, fn),
+            batch_format=batch_format,
+            zero_copy_batch=False,
+            concurrency=concurrency,
+            **resources,
+        )
+
+    # Consumption ----------------------------------------------------------------------------
+
+    def iter_rows(self) -> Iterable[Row]:
+        """Runs the dataset and gives its rows, one after the other, as they come.
+
+        Returns:
+            An iterable; each iteration is a run of its own, and ends when it is left.
+        """
+        return _Again(lambda: feed.iter_rows(self._tables()))
+
+    def iter_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        batch_format: str | None = "default",
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+    ) -> Iterable[Any]:
+        """Runs the dataset and gives its rows in batches.
+
+        Args:
+            prefetch_batches: Batches that are made ready ahead of the consumer, on a thread. The
+                order never depends on it.
+            batch_size: Rows per batch; only the last has fewer. `None`: whole blocks.
+            batch_format: As in `map_batches`.
+            drop_last: Whether a last batch that is not full is left out.
+            local_shuffle_buffer_size: Rows from which batches are drawn at random; `None`: in
+                order.
+            local_shuffle_seed: Makes that order repeatable.
+
+        Returns:
+            An iterable; each iteration is a run of its own, and ends when it is left.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+        """
+        check_batch_size(batch_size)
+        check_rows("prefetch_batches", prefetch_batches)
+        check_batch_size(local_shuffle_buffer_size, "local_shuffle_buffer_size")
+        options = {
+            "batch_size": batch_size,
+            "batch_format": check_batch_format(batch_format),
+            "drop_last": drop_last,
+            "prefetch_batches": prefetch_batches,
+            "local_shuffle_buffer_size": local_shuffle_buffer_size,
+            "local_shuffle_seed": local_shuffle_seed,
+        }
+        return _Again(lambda: feed.iter_batches(self._tables(), **options))
+
+    def take(self, limit: int = 20) -> list[Row]:
+        """The first rows. The run stops as soon as it has them.
+
+        Args:
+            limit: How many, at most.
+
+        Raises:
+            ArgumentError: `limit` is negative.
+        """
+        check_rows("limit", limit)
+        table = launch.first_rows(self, limit)
+        return list(feed.iter_rows(iter([table])))
+
+    def take_all(self, limit: int | None = None) -> list[Row]:
+        """All rows.
+
+        Args:
+            limit: More rows than this are an error.
+
+        Raises:
+            ArgumentError: `limit` is negative, or there are more rows.
+        """
+        if limit is not None:
+            check_rows("limit", limit)
+        table = launch.first_rows(self, None if limit is None else limit + 1)
+        if limit is not None and table.num_rows > limit:
+            raise ArgumentError(f"the dataset has more rows than limit={limit}")
+        return list(feed.iter_rows(iter([table])))
+
+    def take_batch(self, batch_size: int = 20, *, batch_format: str | None = "default") -> Any:
+        """The first rows as one batch, as `map_batches` would pass them.
+
+        Args:
+            batch_size: How many rows, at most.
+            batch_format: As in `map_batches`.
+
+        Raises:
+            ArgumentError: An argument makes no sense, or there are no rows.
+        """
+        check_batch_size(batch_size, optional=False)
+        table = launch.first_rows(self, batch_size)
+        if not table.num_rows:
+            raise ArgumentError("the dataset is empty: there are no rows for a batch")
+        return transforms.to_batch(table, check_batch_format(batch_format))
+
+    def show(self, limit: int = 20) -> None:
+        """Prints the first rows.
+
+        Args:
+            limit: How many, at most.
+        """
+        for row in self.take(limit):
+            print(row)  # noqa: T201 This is what it is for.
+
+    def count(self) -> int:
+        """The number of rows: from the files' metadata if that says it, else by running."""
+        rows = self._plan.rows()
+        return launch.count_rows(self) if rows is None else rows
+
+    def schema(self, fetch_if_missing: bool = True) -> Schema | None:
+        """The columns and their types.
+
+        What the sources do not tell is found by running until the first block that has rows.
+
+        Args:
+            fetch_if_missing: Whether to run if need be.
+
+        Returns:
+            The schema; `None` if it is not known and must not be fetched.
+        """
+        if self._schema is None:
+            self._schema = self._plan.schema()
+        if self._schema is None and fetch_if_missing:
+            self._schema = launch.first_schema(self)
+        return None if self._schema is None else Schema(self._schema)
+
+    def columns(self, fetch_if_missing: bool = True) -> list[str] | None:
+        """The names of the columns.
+
+        Args:
+            fetch_if_missing: Whether to run if need be.
+        """
+        schema = self.schema(fetch_if_missing)
+        return None if schema is None else schema.names
+
+    def materialize(self) -> MaterializedDataset:
+        """Runs the dataset and keeps its blocks where they are, for use in further datasets."""
+        source, report = launch.keep_blocks(self)
+        made = MaterializedDataset(LogicalPlan(Read(source)), self._context)
+        made._report = report
+        return made
+
+    def write_parquet(
+        self,
+        path: str,
+        *,
+        partition_cols: Sequence[str] | None = None,
+        filesystem: Any = None,
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int | None = None,
+        mode: str = "append",
+        concurrency: int | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        **arrow_parquet_args: Any,
+    ) -> None:
+        """Runs the dataset and writes its rows as Parquet files.
+
+        Each file appears whole, and none at all if the run fails.
+        """
+        raise NotImplementedError
+
+    # Reports --------------------------------------------------------------------------------
+
+    def explain(self) -> None:
+        """Prints the logical and the physical plan, with what each operator holds."""
+        print(explain.explain(self._plan, to_physical(self._plan)))  # noqa: T201
+
+    def stats(self) -> str:
+        """Where the time of the last run went: time, rows, bytes and what held each operator.
+
+        Returns:
+            The report; an empty string if the dataset has not run.
+        """
+        return "" if self._report is None else self._report.text()
+
+    def why(self) -> str:
+        """What holds, or held, each operator of the last run, and what would help."""
+        return why.why(self._report)
+
+    def input_files(self) -> list[str]:
+        """The files that the dataset reads; what is listed twice is there twice."""
+        return list(self._plan.read.source.files)
+
+    def num_blocks(self) -> int:
+        """The number of blocks, which is known of materialized datasets only.
+
+        Raises:
+            ArgumentError: The dataset is not materialized.
+        """
+        raise ArgumentError(
+            "the number of blocks is decided while a dataset runs: call materialize() first"
+        )
+
+    def __repr__(self) -> str:
+        schema = self._schema or self._plan.schema()
+        columns = "?" if schema is None else ", ".join(f"{f.name}: {f.type}" for f in schema)
+        rows = self._plan.rows()
+        names = " -> ".join([self._plan.read.name, *(each.name for each in self._plan.maps)])
+        return f"{type(self).__name__}({names}, rows={'?' if rows is None else rows}, {columns})"

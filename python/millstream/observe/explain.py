@@ -1,0 +1,58 @@
+"""The plan in words, before anything runs.
+
+Owns the text of `Dataset.explain`. Knows plans, and nothing of how they run.
+"""
+
+from __future__ import annotations
+
+from millstream.compute import ACTORS_UNBOUNDED
+from millstream.observe.text import amount_text, bytes_text, plural
+from millstream.plan.logical import LogicalPlan, Map, Read
+from millstream.plan.physical import PhysicalOp, PhysicalPlan
+
+
+def explain(logical: LogicalPlan, physical: PhysicalPlan) -> str:
+    """The logical plan, the physical one as a flow, and what each operator holds."""
+    logical_names = [logical.read.name, *(operator.name for operator in logical.maps)]
+    lines = ["Logical plan", f"  {' -> '.join(logical_names)}"]
+    lines += ["Physical plan", f"  {flow_text(physical)}", "Operators"]
+    lines += [f"  {op.title}: {_details(op)}" for op in physical.ops]
+    return "\n".join(lines)
+
+
+def flow_text(plan: PhysicalPlan) -> str:
+    """The operators as a flow: `"Input -> TaskPoolMap[ReadRange] -> ActorPoolMap[...]"`."""
+    return " -> ".join(["Input", *(op.title for op in plan.ops)])
+
+
+def resources_text(operator: PhysicalOp | Read | Map) -> str:
+    """What one worker of it holds: `"1 CPU, 1 GPU"`."""
+    held = operator if isinstance(operator, PhysicalOp) else operator.shape
+    amounts = {"CPU": held.cpu, "GPU": held.gpu, **held.custom}
+    parts = [
+        bytes_text(amount) + " memory" if name == "memory" else f"{amount_text(amount)} {name}"
+        for name, amount in amounts.items()
+        if amount
+    ]
+    return ", ".join(parts) or "no resources"
+
+
+def _details(op: PhysicalOp) -> str:
+    worker = "actor" if op.kind == "actors" else "task"
+    parts = [f"{resources_text(op)} per {worker}"]
+    if op.kind == "actors":
+        parts.append(_pool_text(op))
+    elif op.concurrency_max:
+        parts.append(f"at most {plural(op.concurrency_max, 'task')} at a time")
+    if op.kind == "source":
+        parts.append(plural(len(op.units), "unit"))
+    if op.bundle_rows_min:
+        parts.append(f"at least {plural(op.bundle_rows_min, 'row')} per task")
+    return "; ".join(parts)
+
+
+def _pool_text(op: PhysicalOp) -> str:
+    if op.actors_min == op.actors_max:
+        return plural(op.actors_min, "actor")
+    most = "" if op.actors_max >= ACTORS_UNBOUNDED else f" to {op.actors_max}"
+    return f"{op.actors_min}{most or ' or more'} actors"

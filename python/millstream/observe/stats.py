@@ -1,0 +1,108 @@
+"""Where the time of a run went, as text.
+
+Owns the text of `Dataset.stats`. Knows reports, and nothing of how they are gathered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from millstream._core import OpSnapshot, Snapshot
+from millstream.observe.explain import flow_text, resources_text
+from millstream.observe.report import RunReport
+from millstream.observe.text import bytes_text, count_text, plural, rate_text, span_text
+from millstream.plan.physical import PhysicalOp
+
+
+def stats(report: RunReport) -> str:
+    """The run as a whole, then a paragraph per operator."""
+    lines = [flow_text(report.plan), _run_line(report), _store_line(report.snapshot)]
+    lines += _trouble(report.snapshot)
+    for op, counters, held in zip(report.plan.ops, report.snapshot.ops, report.held, strict=True):
+        lines += ["", f"{op.title} ({resources_text(op)} each)"]
+        lines += [f"  {line}" for line in _operator_lines(report, op, counters, held)]
+    return "\n".join(lines)
+
+
+def peak_store_bytes(snapshot: Snapshot) -> int:
+    """The most bytes of blocks that ever lay on one node."""
+    return max((node.store_peak for node in snapshot.nodes), default=0)
+
+
+def held_text(held: Counter[str], wall_s: float) -> str:
+    """What held an operator, the longest first: `"41% waits for input, 12% …"`."""
+    shares = [(seconds / wall_s, reason) for reason, seconds in held.items() if wall_s > 0]
+    told = [(share, reason) for share, reason in shares if share >= _SHARE_MIN]
+    return ", ".join(f"{share:.0%} {reason}" for share, reason in sorted(told, reverse=True))
+
+
+def _run_line(report: RunReport) -> str:
+    snapshot = report.snapshot
+    rows = _rows_done(report)
+    line = f"{report.outcome.capitalize()} after {span_text(report.wall_s)}: {plural(rows, 'row')}"
+    if report.wall_s > 0:
+        line += f", {rate_text(rows / report.wall_s)} rows/s"
+    line += f", {bytes_text(snapshot.ops[-1].bytes_out)} out"
+    if report.first_block_s is not None:
+        line += f"; first block after {span_text(report.first_block_s)}"
+    return line
+
+
+def _rows_done(report: RunReport) -> int:
+    if report.plan.writes and len(report.snapshot.ops) > 1:
+        return report.snapshot.ops[-1].rows_in
+    return report.snapshot.output_rows
+
+
+def _store_line(snapshot: Snapshot) -> str:
+    fullest = max(snapshot.nodes, key=lambda node: node.store_peak, default=None)
+    if fullest is None:
+        return "No node is left."
+    share = fullest.store_peak / fullest.store_total if fullest.store_total else 0.0
+    nodes = f" on the fullest of {len(snapshot.nodes)} nodes" if len(snapshot.nodes) > 1 else ""
+    return (
+        f"Object store: at most {bytes_text(fullest.store_peak)} of "
+        f"{bytes_text(fullest.store_total)} ({share:.0%}){nodes}"
+    )
+
+
+def _trouble(snapshot: Snapshot) -> list[str]:
+    counts = {
+        "task retried": sum(op.tasks_retried for op in snapshot.ops),
+        "actor lost": sum(op.actors_lost for op in snapshot.ops),
+        "launch beyond the memory limit, since nothing else could run": snapshot.overshoots,
+        "late event of a lost attempt, ignored": snapshot.stale_events,
+    }
+    told = [f"{count_text(count)} x {what}" for what, count in counts.items() if count]
+    return [f"Trouble: {'; '.join(told)}"] if told else []
+
+
+def _operator_lines(
+    report: RunReport, op: PhysicalOp, counters: OpSnapshot, held: Counter[str]
+) -> list[str]:
+    finished = counters.tasks_finished
+    busy_s = counters.busy_us / 1e6
+    time = f"Time: {span_text(busy_s)} of work in {plural(finished, 'task')}"
+    if finished:
+        time += f", {span_text(busy_s / finished)} each"
+    if report.wall_s > 0:
+        time += f"; {busy_s / report.wall_s:.2f} at work on average"
+    if op.kind == "actors":
+        time += f", of {plural(counters.actors_started, 'actor')} started"
+    if op.kind == "source":
+        units = f"{count_text(counters.units_done)} of {plural(counters.units_total, 'unit')}"
+        rows = f"Read: {units}; {plural(counters.rows_out, 'row')}"
+    else:
+        rows = f"Rows: {count_text(counters.rows_in)} in, {count_text(counters.rows_out)} out"
+    rows += f" in {plural(counters.blocks_out, 'block')}, {bytes_text(counters.bytes_out)}"
+    lines = [time, rows]
+    if counters.heap_peak_bytes:
+        lines.append(f"Heap: at most {bytes_text(counters.heap_peak_bytes)} in one worker")
+    reasons = held_text(held, report.wall_s)
+    if reasons:
+        lines.append(f"Held: {reasons}")
+    return lines
+
+
+#: Shorter holds are noise.
+_SHARE_MIN = 0.01

@@ -1,0 +1,86 @@
+"""Watches a run from a thread of its own: samples it, feeds the display, and writes the report.
+
+Owns the cadence. Knows nothing of how a run works: it is given a function that takes snapshots.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from millstream._core import Snapshot
+from millstream.observe.progress import Display
+from millstream.observe.report import HeldTimes, RunReport
+from millstream.plan.physical import PhysicalPlan
+
+
+class Watch:
+    """Watches one run.
+
+    Args:
+        plan: What runs.
+        snapshot: Takes a snapshot of the run, from any thread.
+        display: What shows the run while it goes; `None`: nothing.
+    """
+
+    def __init__(
+        self, plan: PhysicalPlan, snapshot: Callable[[], Snapshot], display: Display | None
+    ) -> None:
+        self._plan = plan
+        self._snapshot = snapshot
+        self._display = display
+        self._held = HeldTimes(len(plan.ops))
+        self._started_s = time.monotonic()
+        self._first_block_s: float | None = None
+        self._report: RunReport | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="millstream-watch", daemon=True)
+        self._thread.start()
+
+    def note_block(self) -> None:
+        """Tells that the consumer has a block."""
+        if self._first_block_s is None:
+            self._first_block_s = self._elapsed_s()
+
+    def report(self) -> RunReport:
+        """The run as it is, or as it ended."""
+        return self._report or self._reported("running")
+
+    def end(self, outcome: str) -> RunReport:
+        """Ends the watch, once; the first outcome stays.
+
+        Args:
+            outcome: `"finished"`, `"stopped"` or `"failed"`.
+        """
+        if not self._ended.is_set():
+            self._ended.set()
+            self._thread.join()
+            self._report = self._reported(outcome)
+            if self._display is not None:
+                self._display.end(self._report.wall_s, self._report.snapshot, outcome)
+        return self.report()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_SAMPLE_EVERY_S):
+            elapsed_s, snapshot = self._elapsed_s(), self._snapshot()
+            self._held.add(elapsed_s, snapshot)
+            if self._display is not None:
+                self._display.show(elapsed_s, snapshot)
+
+    def _reported(self, outcome: str) -> RunReport:
+        return RunReport(
+            plan=self._plan,
+            snapshot=self._snapshot(),
+            wall_s=self._elapsed_s(),
+            first_block_s=self._first_block_s,
+            held=self._held.so_far(),
+            outcome=outcome,
+        )
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+
+#: Often enough to see what holds an operator, seldom enough to cost nothing.
+_SAMPLE_EVERY_S = 0.1

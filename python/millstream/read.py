@@ -1,0 +1,361 @@
+"""Where datasets come from: files, Python objects, Arrow tables, numbers.
+
+Owns the public names of the sources and their arguments. The formats themselves are in
+`millstream.io`, which is imported when a source is planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from millstream.context import DataContext
+from millstream.dataset import Dataset
+from millstream.io import binary, images, video
+from millstream.io import memory as in_memory
+from millstream.io.files import Paths, Shuffle
+from millstream.io.partitioning import Partitioning, PathPartitionFilter
+from millstream.io.source import Source
+from millstream.plan.arguments import shape_of_read
+from millstream.plan.logical import LogicalPlan, Read
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_HIVE = Partitioning("hive")
+
+
+def range(
+    n: int, *, concurrency: int | None = None, override_num_blocks: int | None = None
+) -> Dataset:
+    """The whole numbers from 0 to `n` - 1, in the column `id` (64 bits).
+
+    Args:
+        n: How many.
+        concurrency: Tasks at a time; default as many as there is room for.
+        override_num_blocks: Into how many units the numbers are divided. By default there are
+            enough of them for a cluster, and the scheduler bundles those that are too small.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+
+    Example:
+        >>> ms.range(3).take_all()
+        [{'id': 0}, {'id': 1}, {'id': 2}]
+    """
+    return _dataset(in_memory.plan_range(n, override_num_blocks=override_num_blocks), concurrency)
+
+
+def from_items(items: Sequence[Any], *, override_num_blocks: int | None = None) -> Dataset:
+    """Rows given as Python objects.
+
+    Args:
+        items: Dicts of column name to value; anything else becomes the column `item`. A column
+            that a row lacks is null in it.
+        override_num_blocks: Into how many units the rows are divided.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        SchemaError: The values of a column have no common type.
+
+    Example:
+        >>> ms.from_items([1, 2]).take_all()
+        [{'item': 1}, {'item': 2}]
+    """
+    return _dataset(in_memory.plan_items(items, override_num_blocks=override_num_blocks))
+
+
+def from_arrow(
+    tables: pa.Table | pa.RecordBatch | bytes | Sequence[Any],
+    *,
+    override_num_blocks: int | None = None,
+) -> Dataset:
+    """The rows of Arrow tables.
+
+    Args:
+        tables: One or a list of tables, record batches, or their IPC streams in bytes.
+        override_num_blocks: Into how many units the rows are divided; by default each table is
+            one, or several if it is large.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        SchemaError: The tables have no common schema.
+    """
+    return _dataset(in_memory.plan_arrow(tables, override_num_blocks=override_num_blocks))
+
+
+def read_parquet(
+    paths: Paths,
+    *,
+    filesystem: Any = None,
+    columns: Sequence[str] | None = None,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    partition_filter: PathPartitionFilter | None = None,
+    partitioning: Partitioning | None = _HIVE,
+    shuffle: Shuffle = None,
+    include_paths: bool = False,
+    file_extensions: Sequence[str] | None = ("parquet",),
+    ignore_missing_paths: bool = False,
+    skip_paths: Paths | None = None,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+    filter: Any = None,
+    schema: pa.Schema | None = None,
+) -> Dataset:
+    """The rows of Parquet files, read by row group.
+
+    Args:
+        paths: A file, a folder (searched to any depth), or a list of both. Relative paths are
+            those of the caller. What is listed twice is read twice.
+        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        columns: Only these, in this order. `Dataset.select_columns` has the same effect.
+        num_cpus: CPUs per task; default 1.
+        num_gpus: GPUs per task; default 0.
+        memory: Bytes of memory per task.
+        partition_filter: Leaves out files by the partition values in their paths.
+        partitioning: How paths hold values of columns; by default as in `year=2024/`.
+        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
+        include_paths: Whether the column `path` says which file a row is from.
+        file_extensions: Which files to read; `None`: all.
+        ignore_missing_paths: Whether paths that do not exist are left out.
+        skip_paths: Files or folders to leave out.
+        concurrency: Tasks at a time; default as many as there is room for.
+        override_num_blocks: Into how many units the files are divided, as far as they have rows.
+        ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
+        filter: A `pyarrow.compute.Expression` that rows must satisfy.
+        schema: The columns and types to read the files as, instead of what they say.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        ReadError: A file is missing, empty or no Parquet; the error names it.
+        SchemaError: A column does not exist, or the files have no common schema.
+    """
+    from millstream.io.parquet import plan_parquet
+
+    source = plan_parquet(
+        paths,
+        filesystem=filesystem,
+        columns=columns,
+        filter=filter,
+        schema=schema,
+        partitioning=partitioning,
+        partition_filter=partition_filter,
+        shuffle=shuffle,
+        include_paths=include_paths,
+        file_extensions=file_extensions,
+        ignore_missing_paths=ignore_missing_paths,
+        skip_paths=skip_paths,
+        override_num_blocks=override_num_blocks,
+    )
+    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+
+
+def read_binary_files(
+    paths: Paths,
+    *,
+    include_paths: bool = False,
+    filesystem: Any = None,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    partition_filter: PathPartitionFilter | None = None,
+    partitioning: Partitioning | None = None,
+    ignore_missing_paths: bool = False,
+    shuffle: Shuffle = None,
+    file_extensions: Sequence[str] | None = None,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """The contents of files: a row per file, in the column `bytes`.
+
+    Args:
+        paths: A file, a folder (searched to any depth), or a list of both.
+        include_paths: Whether the column `path` says which file a row is.
+        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        num_cpus: CPUs per task; default 1.
+        num_gpus: GPUs per task; default 0.
+        memory: Bytes of memory per task.
+        partition_filter: Leaves out files by the partition values in their paths.
+        partitioning: How paths hold values of columns; `None`: they do not.
+        ignore_missing_paths: Whether paths that do not exist are left out.
+        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
+        file_extensions: Which files to read; `None`: all.
+        concurrency: Tasks at a time; default as many as there is room for.
+        override_num_blocks: Into how many units the files are divided.
+        ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        ReadError: A file is missing, or there is nothing to read.
+    """
+    source = binary.plan_binary(
+        paths,
+        filesystem=filesystem,
+        include_paths=include_paths,
+        partitioning=partitioning,
+        partition_filter=partition_filter,
+        shuffle=shuffle,
+        file_extensions=file_extensions,
+        ignore_missing_paths=ignore_missing_paths,
+        override_num_blocks=override_num_blocks,
+    )
+    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+
+
+def read_images(
+    paths: Paths,
+    *,
+    filesystem: Any = None,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    partition_filter: PathPartitionFilter | None = None,
+    partitioning: Partitioning | None = None,
+    size: tuple[int, int] | None = None,
+    mode: str | None = None,
+    include_paths: bool = False,
+    ignore_missing_paths: bool = False,
+    shuffle: Shuffle = None,
+    file_extensions: Sequence[str] | None = images.EXTENSIONS,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Decoded images: a row per file, in the tensor column `image`.
+
+    An image has the shape (height, width) if its mode has one band, else (height, width, bands).
+    Needs `millstream[image]`.
+
+    Args:
+        paths: A file, a folder (searched to any depth), or a list of both.
+        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        num_cpus: CPUs per task; default 1.
+        num_gpus: GPUs per task; default 0.
+        memory: Bytes of memory per task.
+        partition_filter: Leaves out files by the partition values in their paths.
+        partitioning: How paths hold values of columns; `None`: they do not.
+        size: Height and width in pixels to resize to; `None`: each keeps its own.
+        mode: Pillow's name of the pixel format to convert to, such as `"RGB"`; `None`: each keeps
+            its own.
+        include_paths: Whether the column `path` says which file a row is.
+        ignore_missing_paths: Whether paths that do not exist are left out.
+        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
+        file_extensions: Which files to read; `None`: all.
+        concurrency: Tasks at a time; default as many as there is room for.
+        override_num_blocks: Into how many units the files are divided.
+        ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        ImportError: Pillow is not installed.
+        ReadError: A file is missing or no image, or there is nothing to read.
+    """
+    source = images.plan_images(
+        paths,
+        filesystem=filesystem,
+        size=size,
+        mode=mode,
+        include_paths=include_paths,
+        partitioning=partitioning,
+        partition_filter=partition_filter,
+        shuffle=shuffle,
+        file_extensions=file_extensions,
+        ignore_missing_paths=ignore_missing_paths,
+        override_num_blocks=override_num_blocks,
+    )
+    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+
+
+def read_video(
+    paths: Paths,
+    *,
+    filesystem: Any = None,
+    partition_filter: PathPartitionFilter | None = None,
+    partitioning: Partitioning | None = None,
+    include_paths: bool = False,
+    include_timestamps: bool = False,
+    fps: float | None = None,
+    frame_interval: int | None = None,
+    resize: tuple[int, int] | None = None,
+    ignore_missing_paths: bool = False,
+    file_extensions: Sequence[str] | None = video.EXTENSIONS,
+    shuffle: Shuffle = None,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Decoded videos: a row per frame, in the columns `frame` (height, width, 3) and `frame_index`.
+
+    Frames are RGB and stream out of a file while it is decoded. Needs `millstream[video]`.
+
+    Args:
+        paths: A file, a folder (searched to any depth), or a list of both.
+        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        partition_filter: Leaves out files by the partition values in their paths.
+        partitioning: How paths hold values of columns; `None`: they do not.
+        include_paths: Whether the column `path` says which file a row is from.
+        include_timestamps: Whether the column `frame_timestamp` says when a frame is shown, in
+            seconds.
+        fps: Keeps about so many frames a second; `None`: all.
+        frame_interval: Keeps each nth frame; not together with `fps`.
+        resize: Height and width in pixels to resize to; `None`: frames keep their own.
+        ignore_missing_paths: Whether paths that do not exist are left out.
+        file_extensions: Which files to read; `None`: all.
+        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
+        concurrency: Tasks at a time; default as many as there is room for.
+        override_num_blocks: Into how many units the files are divided.
+        num_cpus: CPUs per task; default 1.
+        num_gpus: GPUs per task; default 0.
+        memory: Bytes of memory per task.
+        ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+        ImportError: PyAV is not installed.
+        ReadError: A file is missing or no video, or there is nothing to read.
+    """
+    source = video.plan_video(
+        paths,
+        filesystem=filesystem,
+        resize=resize,
+        fps=fps,
+        frame_interval=frame_interval,
+        include_timestamps=include_timestamps,
+        include_paths=include_paths,
+        partitioning=partitioning,
+        partition_filter=partition_filter,
+        shuffle=shuffle,
+        file_extensions=file_extensions,
+        ignore_missing_paths=ignore_missing_paths,
+        override_num_blocks=override_num_blocks,
+    )
+    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+
+
+#: Ray Data's name for it.
+read_videos = read_video
+
+
+def _dataset(
+    source: Source,
+    concurrency: int | None = None,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+) -> Dataset:
+    resources = {
+        **(ray_remote_args or {}),
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "memory": memory,
+    }
+    read = Read(source, shape_of_read(concurrency, resources))
+    return Dataset(LogicalPlan(read), DataContext.get_current().copy())
