@@ -7,6 +7,7 @@ files or scheduling. Pandas is imported only where a batch is one.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -32,6 +33,35 @@ def require_format(name: str) -> None:
         raise ArgumentError(f"batch_format must be one of {known}, not {name!r}")
 
 
+class Given:
+    """What a batch was made of, so that columns that come back can be recognised.
+
+    A column under its old name keeps what the format cannot express, such as a time zone. An array
+    that is handed back is known by its identity, and keeps its nulls.
+
+    Args:
+        table: The block.
+        batch: The batch made of it.
+    """
+
+    def __init__(self, table: pa.Table, batch: Batch) -> None:
+        self.schema = table.schema
+        self._arrays: dict[int, tuple[weakref.ref[Any], pa.ChunkedArray]] = {}
+        if isinstance(batch, dict):
+            for name, array in batch.items():
+                self._arrays[id(array)] = weakref.ref(array), table.column(name)
+
+    def type_of(self, name: str) -> pa.DataType | None:
+        """Returns the type of the column of this name, if there was one."""
+        index = self.schema.get_field_index(name)
+        return self.schema.field(index).type if index >= 0 else None
+
+    def column_of(self, array: np.ndarray[Any, Any]) -> pa.ChunkedArray | None:
+        """Returns the column that this very array was made of, if it was."""
+        known = self._arrays.get(id(array))
+        return known[1] if known is not None and known[0]() is array else None
+
+
 def to_batch(table: pa.Table, format: BatchFormat, *, writable: bool = False) -> Batch:
     """Makes a batch of a block.
 
@@ -43,13 +73,12 @@ def to_batch(table: pa.Table, format: BatchFormat, *, writable: bool = False) ->
     return _TO_BATCH[format](block.unseal(table), writable)
 
 
-def from_batch(batch: Batch, like: pa.Schema | None = None) -> pa.Table:
+def from_batch(batch: Batch, given: Given | None = None) -> pa.Table:
     """Makes a block of what a batch function returned.
 
     Args:
         batch: A batch in any format, whichever the function was given.
-        like: The schema of what it was given: a column that comes back under its name keeps what
-            the format cannot express, such as a time zone.
+        given: What the function was given.
 
     Raises:
         UserCodeError: It is no batch; says what it is and what is accepted.
@@ -59,10 +88,10 @@ def from_batch(batch: Batch, like: pa.Schema | None = None) -> pa.Table:
     if isinstance(batch, pa.Table):
         return _from_table(batch)
     if isinstance(batch, Mapping):
-        return _from_mapping(batch, like)
+        return _from_mapping(batch, given)
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(batch, pandas.DataFrame):
-        return _from_pandas(batch, like)
+        return _from_pandas(batch, given)
     raise UserCodeError(
         f"the function returned {_describe(batch)}, which is not a batch; return a dict of column "
         "name to NumPy array or list, a pandas.DataFrame, or a pyarrow.Table"
@@ -136,7 +165,7 @@ def _from_table(table: pa.Table) -> pa.Table:
     return block.seal(table)
 
 
-def _from_mapping(batch: Mapping[Any, Any], like: pa.Schema | None) -> pa.Table:
+def _from_mapping(batch: Mapping[Any, Any], given: Given | None) -> pa.Table:
     made: dict[str, columns.Column] = {}
     for name, values in batch.items():
         if not isinstance(name, str):
@@ -144,7 +173,7 @@ def _from_mapping(batch: Mapping[Any, Any], like: pa.Schema | None) -> pa.Table:
                 f"the function returned a dict with the key {name!r} of type "
                 f"{type(name).__name__}; the keys are column names and must be strings"
             )
-        made[name] = _column(name, values, _type_in(like, name))
+        made[name] = _column(name, values, given)
     lengths = {name: len(column) for name, column in made.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
@@ -152,16 +181,24 @@ def _from_mapping(batch: Mapping[Any, Any], like: pa.Schema | None) -> pa.Table:
     return pa.table(made)
 
 
-def _column(name: str, values: Any, like: pa.DataType | None) -> columns.Column:
+def _column(name: str, values: Any, given: Given | None) -> columns.Column:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
+    like = given.type_of(name) if given else None
+    pandas = sys.modules.get("pandas")
     try:
+        if pandas is not None and isinstance(values, pandas.Series):
+            return _series(name, values, given)
         if isinstance(values, (list, tuple)):
             return columns.from_values(values, like)
         if not isinstance(values, np.ndarray) and hasattr(values, "__array__"):
             # Tensors of other libraries, pandas series, NumPy scalars.
             values = np.asarray(values)
         if isinstance(values, np.ndarray) and values.ndim > 0:
+            column = given.column_of(values) if given else None
+            same = columns.restored(values, column) if column is not None else None
+            if same is not None:
+                return same
             return columns.from_ndarray(values, like)
     except MillstreamError:
         raise
@@ -173,7 +210,7 @@ def _column(name: str, values: Any, like: pa.DataType | None) -> columns.Column:
     )
 
 
-def _from_pandas(frame: Any, like: pa.Schema | None) -> pa.Table:
+def _from_pandas(frame: Any, given: Given | None) -> pa.Table:
     made: dict[str, columns.Column] = {}
     for position, name in enumerate(frame.columns):
         if not isinstance(name, str):
@@ -185,26 +222,19 @@ def _from_pandas(frame: Any, like: pa.Schema | None) -> pa.Table:
             raise UserCodeError(
                 f"the function returned a DataFrame in which the column {name!r} occurs twice"
             )
-        made[name] = _series(name, frame.iloc[:, position], _type_in(like, name))
+        made[name] = _series(name, frame.iloc[:, position], given)
     return pa.table(made) if made else block.rows_only(len(frame))
 
 
-def _series(name: str, series: Any, like: pa.DataType | None) -> columns.Column:
+def _series(name: str, series: Any, given: Given | None) -> columns.Column:
     import pandas
 
     if series.dtype != object:
         column = pa.Array.from_pandas(series)
-        return columns.settle(column, like)
+        return columns.settle(column, given.type_of(name) if given else None)
     missing = pandas.isna(series).to_numpy()
     values = [None if gone else value for value, gone in zip(series, missing, strict=True)]
-    return _column(name, values, like)
-
-
-def _type_in(schema: pa.Schema | None, name: str) -> pa.DataType | None:
-    if schema is None:
-        return None
-    index = schema.get_field_index(name)
-    return schema.field(index).type if index >= 0 else None
+    return _column(name, values, given)
 
 
 def _describe(value: Any) -> str:

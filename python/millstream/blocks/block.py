@@ -139,23 +139,33 @@ def plain(block: pa.Table) -> pa.Table:
 
 
 def compact(block: pa.Table) -> pa.Table:
-    """Returns the block in buffers of its own if those it points into are much larger than it.
+    """Returns the block in few buffers of its own if those it points into are much larger than it.
 
-    A slice that is sent elsewhere would take all of its parent with it.
+    A slice that is sent elsewhere would take all of its parent with it, once for each chunk.
     """
-    held = block.get_total_buffer_size()
-    chunks = max((column.num_chunks for column in block.columns), default=0)
-    many_chunks = chunks > 1 and block.nbytes < chunks * _CHUNK_BYTES_MIN
-    if held <= block.nbytes * _SLACK_MAX + _SLACK_BYTES and not many_chunks:
-        return block
-    sink = pa.BufferOutputStream()
-    table = block.combine_chunks() if many_chunks else block
-    if table is not block and table.get_total_buffer_size() <= table.nbytes * _SLACK_MAX:
-        return table
-    # IPC truncates every buffer to the rows that are shown, whatever the type.
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return pa.ipc.open_stream(sink.getvalue()).read_all()
+    chunks = [chunk for column in block.columns for chunk in column.chunks]
+    held = sum(chunk.get_total_buffer_size() for chunk in chunks)
+    size = block.nbytes
+    if held > size * _SLACK_MAX + _SLACK_BYTES:
+        block = _copy(block)
+    if len(chunks) > block.num_columns and size < len(chunks) * _CHUNK_BYTES_MIN:
+        block = block.combine_chunks()
+    return block
+
+
+def _copy(block: pa.Table) -> pa.Table:
+    # IPC truncates every buffer to the rows that are shown, whatever the type. The first pass
+    # only measures, so that the second writes to memory of the right size.
+    measure = pa.MockOutputStream()
+    _write(block, measure)
+    buffer = pa.allocate_buffer(measure.size())
+    _write(block, pa.FixedSizeBufferWriter(buffer))
+    return pa.ipc.open_stream(buffer).read_all()
+
+
+def _write(block: pa.Table, sink: pa.NativeFile) -> None:
+    with pa.ipc.new_stream(sink, block.schema) as writer:
+        writer.write_table(block)
 
 
 def _unify_fields(known: pa.Field, field: pa.Field) -> pa.Field:

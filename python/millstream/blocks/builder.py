@@ -32,22 +32,25 @@ class BlockBuilder:
             return
         size = block.nbytes(table)
         if self._held and self._held_bytes + size > self._bytes_target * _OVERFULL:
-            yield from self.finish()
+            yield self._join()
         while size > self._bytes_target * _OVERFULL and table.num_rows > 1:
             head = _head(table, size, self._bytes_target)
             table = table.slice(head.num_rows)
             size = block.nbytes(table)
-            yield block.compact(head)
+            head = block.compact(head)
+            yield head
         self._held.append(table)
         self._held_bytes += size
         if self._held_bytes >= self._bytes_target:
-            yield from self.finish()
+            yield self._join()
 
-    def finish(self) -> Iterator[pa.Table]:
-        """Yields what is left, as one block."""
+    def finish(self) -> pa.Table | None:
+        """Returns what is left, as one block."""
+        return self._join() if self._held else None
+
+    def _join(self) -> pa.Table:
         held, self._held, self._held_bytes = self._held, [], 0
-        if held:
-            yield block.compact(block.concat(held))
+        return block.compact(block.concat(held))
 
 
 def _head(table: pa.Table, size: int, bytes_target: int) -> pa.Table:

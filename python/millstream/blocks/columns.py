@@ -7,11 +7,12 @@ knows the column's name adds it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as compute
 
 from millstream.blocks import primitive, tensor
 
@@ -21,14 +22,17 @@ Column: TypeAlias = pa.Array | pa.ChunkedArray
 def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]:
     """Returns a column as NumPy, without copying where the types allow and a view will do.
 
-    Numbers and booleans keep their dtype; with nulls, numbers become floats with NaN, and booleans
-    objects with None. Dates are datetime64[D], timestamps datetime64 in UTC, durations timedelta64.
-    Strings, binaries, decimals, times, lists (as arrays) and structs (as dicts) are objects.
+    Numbers and booleans keep their dtype. With nulls, numbers become floats with NaN, unless
+    that would change them; such integers, and booleans, become objects with None. Dates are
+    datetime64[D], timestamps datetime64 in UTC, durations timedelta64. Strings, binaries,
+    decimals, times, lists (as arrays) and structs (as dicts) are objects.
     """
     if tensor.is_tensor(column.type):
         array = tensor.to_numpy(column)
     elif primitive.is_number(column.type) and not column.null_count:
         array = _numbers(column)
+    elif _exceeds_floats(column):
+        array = np.array(column.to_pylist(), dtype=object)
     else:
         array = column.to_numpy(zero_copy_only=False)
     return _writable(array) if writable else _readonly(array)
@@ -45,7 +49,9 @@ def from_ndarray(array: np.ndarray[Any, Any], like: pa.DataType | None = None) -
     if isinstance(array, np.ma.MaskedArray):
         return _from_masked(array, like)
     if array.dtype.kind in "OSUT":
-        return from_values(array.tolist() if array.ndim > 1 else list(array), like)
+        if array.ndim > 1:
+            return from_values(array.tolist(), like)
+        return from_values(array, like) if array.dtype.kind == "O" else _text(array)
     if not tensor.is_tensor_dtype(array.dtype):
         raise TypeError(f"has dtype {array.dtype}, which Arrow has no type for")
     if array.ndim > 1:
@@ -56,7 +62,9 @@ def from_ndarray(array: np.ndarray[Any, Any], like: pa.DataType | None = None) -
     return settle(column, like)
 
 
-def from_values(values: Sequence[Any], like: pa.DataType | None = None) -> Column:
+def from_values(
+    values: Sequence[Any] | np.ndarray[Any, Any], like: pa.DataType | None = None
+) -> Column:
     """Makes a column of Python or NumPy values, None where null.
 
     NumPy arrays become tensors, lists stay lists. Strings and binaries take 64-bit offsets.
@@ -66,14 +74,19 @@ def from_values(values: Sequence[Any], like: pa.DataType | None = None) -> Colum
         like: As in `from_ndarray`.
     """
     first = next((value for value in values if value is not None), None)
-    if isinstance(first, np.ndarray) and not _is_list(like):
+    if first is None:
+        typed = like is not None and not tensor.is_tensor(like)
+        return pa.nulls(len(values), like if typed else None)
+    if isinstance(first, (np.datetime64, np.timedelta64)):
+        empty = type(first)("NaT")
+        return from_ndarray(np.array([empty if v is None else v for v in values]), like)
+    if _is_array(first) and not (_is_list(like) and np.ndim(first) == 1):
         return _from_arrays(values)
-    if isinstance(first, (str, bytes)):
-        wide = pa.large_string() if isinstance(first, str) else pa.large_binary()
-        return pa.array(values, wide)
-    if first is None and like is not None and not tensor.is_tensor(like):
-        return pa.nulls(len(values), like)
     try:
+        if isinstance(first, (str, bytes)):
+            return pa.array(values, pa.large_string() if isinstance(first, str) else _BYTES)
+        if like is not None and pa.types.is_map(like):
+            return pa.array(values, like)
         column = pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
         raise TypeError(_unfit(values, error)) from error
@@ -87,7 +100,30 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return views[0] if len(views) == 1 else np.concatenate(views)
 
 
-def _from_arrays(values: Sequence[Any]) -> Column:
+def _exceeds_floats(column: pa.ChunkedArray) -> bool:
+    """Tells whether integers with nulls, which NumPy has only as floats, would be rounded."""
+    if not pa.types.is_integer(column.type) or column.type.bit_width < 64:
+        return False
+    bounds = compute.min_max(column)
+    extremes = [bounds["min"].as_py(), bounds["max"].as_py()]
+    return any(value is not None and abs(value) > 2**53 for value in extremes)
+
+
+def _text(array: np.ndarray[Any, Any]) -> Column:
+    column = pa.array(array)
+    return column.cast(_BYTES if array.dtype.kind == "S" else pa.large_string())
+
+
+def _is_array(value: Any) -> bool:
+    """Tells whether a value is an array, or a tensor or image of another library."""
+    if isinstance(value, np.ndarray):
+        return True
+    if isinstance(value, (str, bytes, int, float, list, dict, np.generic)):
+        return False
+    return hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+
+
+def _from_arrays(values: Iterable[Any]) -> Column:
     rows = [None if value is None else np.asarray(value) for value in values]
     arrays = [row for row in rows if row is not None]
     if all(array.ndim == 0 for array in arrays):
@@ -104,11 +140,34 @@ def _from_masked(array: np.ma.MaskedArray[Any, Any], like: pa.DataType | None) -
     return settle(pa.array(array.data, mask=mask), like)
 
 
+def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | None:
+    """Returns the column that `to_numpy` made an array of, with its nulls where they still are.
+
+    Args:
+        array: What `to_numpy` returned; it may have been written to since.
+        column: What it was made of.
+
+    Returns:
+        The column itself if nobody could write to the array; None if it must be converted anew.
+    """
+    if not array.flags.writeable and not pa.types.is_nested(column.type):
+        return column
+    if not column.null_count or array.dtype.kind != "f" or tensor.is_tensor(column.type):
+        return None
+    missing = column.is_null().to_numpy() & np.isnan(array)
+    made = pa.array(array, mask=missing, from_pandas=False)
+    try:
+        return made.cast(column.type)
+    except pa.ArrowInvalid:
+        # Written to since, with what the former type does not hold.
+        return made
+
+
 def settle(column: Column, like: pa.DataType | None) -> Column:
     """Gives a column the type it had before where NumPy or Python cannot tell the two apart."""
     if like is None or column.type.equals(like) or not _refines(column.type, like):
         return column
-    if pa.types.is_timestamp(like) and column.type.tz is None:
+    if pa.types.is_timestamp(like) and like.tz and column.type.tz is None:
         # NumPy holds the instants in UTC.
         column = column.cast(pa.timestamp(column.type.unit, like.tz))
     try:
@@ -123,7 +182,7 @@ def _refines(found: pa.DataType, like: pa.DataType) -> bool:
     if types.is_null(found):
         return not tensor.is_tensor(like)
     if types.is_timestamp(found) and types.is_timestamp(like):
-        return like.tz is not None or found.tz is None
+        return found.tz is None or found.tz == like.tz
     if types.is_struct(found) and types.is_struct(like):
         names = {field.name for field in like}
         return all(
@@ -171,7 +230,7 @@ def _wide_type(type: pa.DataType) -> pa.DataType:
     return type
 
 
-def _unfit(values: Sequence[Any], error: Exception) -> str:
+def _unfit(values: Iterable[Any], error: Exception) -> str:
     kinds = sorted({type(value).__name__ for value in values if value is not None})
     return f"holds values that are no Arrow column (of {', '.join(kinds[:5])}): {error}"
 
@@ -192,6 +251,7 @@ def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array
 
 
+_BYTES = pa.large_binary()
 # Pairs of types of the same kind are told apart by width or unit only, which the cast checks.
 _KINDS = (
     pa.types.is_decimal,

@@ -15,6 +15,7 @@ from millstream.blocks import block, rows
 from millstream.blocks.batch import (
     Batch,
     BatchFormat,
+    Given,
     from_batch,
     rebatch,
     require_format,
@@ -112,16 +113,17 @@ class MapBatches(_Call):
 
         def apply(blocks: Blocks) -> Blocks:
             for result, place in function.calls(self._batches(blocks), "batches"):
-                yield _told(place, from_batch, result, place.schema)
+                yield _told(place, from_batch, result, place.given)
 
         return apply
 
     def _batches(self, blocks: Blocks) -> Iterator[tuple[Batch, _BatchPlace]]:
         start = 0
         for index, table in enumerate(rebatch(blocks, self.batch_size)):
-            place = _BatchPlace(index, start, start + table.num_rows - 1, table.schema)
+            batch = to_batch(table, self.batch_format, writable=not self.zero_copy_batch)
+            given = Given(table, batch)
+            yield batch, _BatchPlace(index, start, start + table.num_rows - 1, given)
             start += table.num_rows
-            yield to_batch(table, self.batch_format, writable=not self.zero_copy_batch), place
 
 
 class MapRows(_Call):
@@ -197,7 +199,7 @@ class _BatchPlace:
     index: int
     row_first: int
     row_last: int
-    schema: pa.Schema
+    given: Given
 
     def __str__(self) -> str:
         return f"batch {self.index} (rows {self.row_first} to {self.row_last} of its task)"

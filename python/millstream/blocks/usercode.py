@@ -12,12 +12,12 @@ import inspect
 import os
 import threading
 import traceback
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from millstream.errors import MillstreamError, UserCodeError
 
@@ -87,16 +87,23 @@ class OpenFunction:
         pending: deque[tuple[_Future, Place]] = deque()
         try:
             for value, place in inputs:
-                with _blamed(place):
+                try:
                     result = self._function(value, *self._args, **self._kwargs)
-                if inspect.isawaitable(result):
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
+                    _blame(error, place)
+                # Most results are dicts; the other tests cost more than they do.
+                if type(result) is not dict and inspect.isawaitable(result):
                     pending.append((self._event_loop().submit(result), place))
-                    if len(pending) >= _COROUTINES_MAX:
-                        yield from self._settled(*pending.popleft(), results)
+                    if len(pending) < _COROUTINES_MAX:
+                        continue
+                    yield from self._settled(*pending.popleft(), results)
                     continue
                 while pending:
                     yield from self._settled(*pending.popleft(), results)
-                yield from self._results(result, place, results)
+                if results == "one" or (type(result) is dict and results == "batches"):
+                    yield result, place
+                else:
+                    yield from self._results(result, place, results)
             while pending:
                 yield from self._settled(*pending.popleft(), results)
         finally:
@@ -106,8 +113,10 @@ class OpenFunction:
     def _settled(
         self, future: _Future, place: Place, results: Results
     ) -> Iterator[tuple[Any, Place]]:
-        with _blamed(place):
+        try:
             result = future.result()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
+            _blame(error, place)
         yield from self._results(result, place, results)
 
     def _results(self, result: Any, place: Place, results: Results) -> Iterator[tuple[Any, Place]]:
@@ -117,8 +126,10 @@ class OpenFunction:
             return
         try:
             while True:
-                with _blamed(place):
+                try:
                     item = next(source, _END)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
+                    _blame(error, place)
                 if item is _END:
                     return
                 yield item, place
@@ -150,15 +161,11 @@ class OpenFunction:
         return self._loop
 
 
-@contextmanager
-def _blamed(place: object) -> Iterator[None]:
-    """Turns what user code raises into a `UserCodeError` that tells where."""
-    try:
-        yield
-    except MillstreamError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise user_error(error, str(place)) from error
+def _blame(error: BaseException, place: object) -> NoReturn:
+    """Raises what user code raised as a `UserCodeError` that tells where."""
+    if isinstance(error, MillstreamError):
+        raise error
+    raise user_error(error, str(place)) from error
 
 
 class ForeignError(Exception):
@@ -182,6 +189,15 @@ def user_error(error: BaseException, where: str) -> UserCodeError:
     """
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return UserCodeError(f"{where} raised {told}\n\n{user_traceback(error)}")
+
+
+def internal_error(error: BaseException, operator: str) -> MillstreamError:
+    """Tells an exception that no user code raised."""
+    told = "".join(traceback.format_exception(error)).rstrip()
+    return MillstreamError(
+        f"millstream itself failed, which is a bug; please report it with this traceback\n\n{told}",
+        operator=operator,
+    )
 
 
 def user_traceback(error: BaseException) -> str:
@@ -215,14 +231,14 @@ def _is_ours(filename: str) -> bool:
 
 
 class _LoopThread:
-    """An event loop on a thread of its own, for as long as the function is open."""
+    """An event loop on a thread of its own, until this object is collected."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        thread = threading.Thread(
-            target=self._loop.run_forever, name="millstream-async", daemon=True
-        )
-        thread.start()
+        threading.Thread(
+            target=_run_loop, args=(self._loop,), name="millstream-async", daemon=True
+        ).start()
+        weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
     def submit(self, awaitable: Awaitable[Any]) -> _Future:
         async def settle() -> Any:
@@ -242,6 +258,11 @@ class _LoopThread:
             close = getattr(items, "aclose", None)
             if close is not None:
                 self.submit(close()).result()
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
 
 
 _Future = Any

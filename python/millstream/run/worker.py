@@ -19,7 +19,7 @@ import pyarrow as pa
 from millstream.blocks import block
 from millstream.blocks.builder import BlockBuilder
 from millstream.blocks.transforms import Transform
-from millstream.blocks.usercode import ForeignError, user_error, without_our_frames
+from millstream.blocks.usercode import ForeignError, internal_error, without_our_frames
 from millstream.errors import MillstreamError, ReadError
 
 __all__ = [
@@ -127,7 +127,8 @@ def open_stage(stage: Stage, *, dumps: Dumps | None = pickle.dumps) -> OpenStage
         try:
             applied.append((transform.name, transform.open()))
         except Exception as error:  # noqa: BLE001 - whatever user code raises is told
-            raise _told(error, transform.name, None, None, dumps) from error.__cause__
+            told = _told(error, transform.name, None, None, dumps)
+            raise told from told.__cause__
     return OpenStage(stage, applied, dumps)
 
 
@@ -250,7 +251,9 @@ def _full(
         if table.num_rows == 0:
             yield table
         yield from builder.add(table.slice(skipped) if skipped else table)
-    yield from builder.finish()
+    last = builder.finish()
+    if last is not None:
+        yield last
 
 
 def _named(name: str, stream: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -261,10 +264,8 @@ def _named(name: str, stream: Iterator[pa.Table]) -> Iterator[pa.Table]:
         if error.operator is None and not isinstance(error, ReadError):
             error.operator = name
         raise
-    except Exception as error:
-        told = user_error(error, name)
-        told.operator = name
-        raise told from error
+    except (Exception, SystemExit) as error:
+        raise internal_error(error, name) from error
 
 
 def _are_units(work: Work) -> TypeGuard[Sequence[ReadUnit]]:
@@ -294,7 +295,7 @@ def _told(
     if isinstance(error, MillstreamError):
         told = error
     else:
-        told = user_error(error, operator)
+        told = internal_error(error, operator)
         told.__cause__ = error
     told.operator = told.operator or operator
     told.file = told.file or file
