@@ -170,7 +170,8 @@ class FolderCommit:
             empty = f"{self.staging}/empty"
             self._write_empty(empty, schema)
             staged.append((empty, ""))
-        moves, taken = [], set()
+        moves = []
+        taken: set[str] = set()
         for index, (path, folder) in enumerate(staged):
             place = self._place(folder, self._name_file(self.run_id, index), taken)
             taken.add(place)

@@ -137,7 +137,7 @@ class ImageFormat:
         from PIL import Image
 
         with Image.open(io.BytesIO(data)) as opened:
-            image = opened
+            image: Image.Image = opened
             if image.mode == "1" or (image.mode == "P" and self.mode not in (None, "P")):
                 # Neither bits nor the numbers of a palette's colours can be mixed when resizing.
                 image = image.convert(self.mode if self.mode not in (None, "1") else "L")
@@ -166,7 +166,8 @@ def check_size(size: Any, name: str) -> tuple[int, int] | None:
 
 
 def _is_positive(number: Any) -> bool:
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and number > 0
+    is_integer = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+    return is_integer and int(number) > 0
 
 
 _DTYPES = {

@@ -560,7 +560,7 @@ def _batch_rows(footer: pq.FileMetaData, groups: Sequence[int]) -> int:
     """Returns how many rows make a table of about `TABLE_BYTES`."""
     rows = sum(footer.row_group(group).num_rows for group in groups)
     size = sum(footer.row_group(group).total_byte_size for group in groups)
-    wanted = TABLE_BYTES * rows // max(1, size)
+    wanted: int = TABLE_BYTES * rows // max(1, size)
     return max(1, min(_BATCH_ROWS_MAX, wanted))
 
 

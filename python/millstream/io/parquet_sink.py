@@ -334,11 +334,9 @@ def _partitions(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa
     rest = table.drop_columns(list(names))
     codes = np.zeros(table.num_rows, np.int64)
     for name in names:
-        column = pc.fill_null(pc.dictionary_encode(table.column(name)).combine_chunks().indices, -1)
-        numbers = column.to_numpy(zero_copy_only=False)
-        _, codes = np.unique(
-            np.stack([codes, numbers.astype(np.int64)]), axis=1, return_inverse=True
-        )
+        numbers = _numbered(name, table.column(name))
+        # Numbering anew keeps the product small, however many columns there are.
+        _, codes = np.unique(codes * (numbers.max() + 1) + numbers, return_inverse=True)
     distinct, first, counts = np.unique(codes, return_index=True, return_counts=True)
     if len(distinct) == 1:
         yield _folder(table, names, 0), rest
@@ -349,6 +347,19 @@ def _partitions(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa
     for row, count in zip(first, counts, strict=True):
         yield _folder(table, names, int(row)), rest.slice(start, int(count))
         start += int(count)
+
+
+def _numbered(name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Gives equal values equal numbers; nulls are one value."""
+    try:
+        encoded = pc.dictionary_encode(column, null_encoding="encode").unify_dictionaries()
+    except pa.ArrowNotImplementedError as error:
+        raise WriteError(
+            f"the partition column {name!r} has the type {column.type}, whose values cannot be "
+            "compared"
+        ) from error
+    parts = [chunk.indices.fill_null(len(chunk.dictionary)) for chunk in encoded.chunks]
+    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts]).astype(np.int64)
 
 
 def _folder(table: pa.Table, names: Sequence[str], row: int) -> str:

@@ -120,7 +120,9 @@ def shares_of(rows: Sequence[int], parts: int) -> list[int]:
     Each is cut into at least one part and at most as many as it has rows, the largest first.
     """
     shares = [1] * len(rows)
-    largest = [(-count, index) for index, count in enumerate(rows) if count > 1]
+    largest: list[tuple[float, int]] = [
+        (-count, index) for index, count in enumerate(rows) if count > 1
+    ]
     heapq.heapify(largest)
     for _ in range(parts - len(rows)):
         if not largest:

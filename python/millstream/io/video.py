@@ -185,7 +185,8 @@ def _row_fields(include_timestamps: bool) -> list[tuple[str, pa.DataType]]:
 def _open(file: pa.NativeFile) -> InputContainer:
     import av
 
-    return av.open(file, mode="r", metadata_errors="replace")
+    container: InputContainer = av.open(file, mode="r", metadata_errors="replace")
+    return container
 
 
 def _stream_of(container: InputContainer, path: str) -> VideoStream:

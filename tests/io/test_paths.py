@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import fsspec
+import pyarrow.fs as pa_fs
+import pytest
+
+from millstream.errors import ArgumentError, MillstreamError, ReadError
+from millstream.io.files import FileShuffleConfig, list_files, resolve
+from millstream.io.partitioning import Partitioning, PathPartitionFilter, folder_of
+
+
+def names(paths, **options) -> list[str]:
+    listing = list_files(paths, reader="read_binary_files", **options)
+    return [Path(path).name for path in listing.paths]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.txt", "a.txt", "sub/c.TXT", "d.bin", ".hidden", "_SUCCESS", ".git/e.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"123")
+    return tmp_path
+
+
+def test_a_folder_gives_its_files_by_path_without_hidden_ones(folder):
+    assert names(folder) == ["a.txt", "b.txt", "d.bin", "c.TXT"]
+
+
+def test_extensions_ignore_case_and_a_leading_dot(folder):
+    assert names(folder, file_extensions=["txt"]) == ["a.txt", "b.txt", "c.TXT"]
+    assert names(folder, file_extensions=[".BIN"]) == ["d.bin"]
+
+
+def test_what_is_listed_twice_is_read_twice_and_in_the_order_listed(folder):
+    paths = [folder / "b.txt", str(folder / "a.txt"), folder / "b.txt"]
+    assert names(paths) == ["b.txt", "a.txt", "b.txt"]
+
+
+def test_a_hidden_file_that_is_named_is_read(folder):
+    assert names(folder / ".hidden") == [".hidden"]
+
+
+def test_relative_paths_are_those_of_the_caller(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    listing = list_files("sub", reader="read_binary_files")
+    assert listing.paths == [str(folder / "sub" / "c.TXT")]
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "percent%20", "hash#1", "what?", "colon:x", "ünï", "[x]", "a=b", "'\""]
+)
+def test_special_characters_are_just_characters(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / f"{name}.txt").write_bytes(b"1")
+    assert names(tmp_path / name) == [f"{name}.txt"]
+    assert names(str(tmp_path / name / f"{name}.txt")) == [f"{name}.txt"]
+
+
+def test_file_uris_are_decoded(tmp_path):
+    path = tmp_path / "a b.txt"
+    path.write_bytes(b"1")
+    assert names(path.as_uri()) == ["a b.txt"]
+    assert names(f"local://{path}") == ["a b.txt"]
+
+
+def test_a_missing_path_is_named(folder):
+    with pytest.raises(ReadError, match="no such file or folder") as caught:
+        names([folder / "a.txt", folder / "nope.txt"])
+    assert caught.value.file == str(folder / "nope.txt")
+
+
+def test_a_wildcard_is_said_not_to_be_expanded(folder):
+    with pytest.raises(ReadError, match="wildcards are not expanded"):
+        names(folder / "*.txt")
+
+
+def test_missing_paths_may_be_ignored_but_not_all_of_them(folder):
+    assert names([folder / "nope", folder / "a.txt"], ignore_missing_paths=True) == ["a.txt"]
+    with pytest.raises(ReadError, match="no files"):
+        names([folder / "nope", folder / "nix"], ignore_missing_paths=True)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(ReadError, match="no files") as caught:
+        names(tmp_path)
+    assert caught.value.file == str(tmp_path)
+
+
+def test_the_wrong_reader_is_told_which_one_is_right(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"1")
+    with pytest.raises(ReadError, match=r"1 of \.jpg.*use read_images"):
+        list_files(tmp_path, reader="read_parquet", file_extensions=["parquet"])
+
+
+def test_a_named_file_with_another_extension_is_left_out_aloud(folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        found = names([folder / "a.txt", folder / "d.bin"], file_extensions=["txt"])
+    assert found == ["a.txt"]
+    assert str(folder / "d.bin") in caplog.text
+
+
+def test_paths_to_skip_are_files_or_folders_that_need_not_exist(folder):
+    skipped = [folder / "a.txt", folder / "sub", folder / "nope"]
+    assert names(folder, skip_paths=skipped) == ["b.txt", "d.bin"]
+
+
+@pytest.mark.parametrize("paths", [[], [1], 5, None, b"x", [""]])
+def test_what_is_no_path_is_refused(paths):
+    with pytest.raises(ArgumentError):
+        names(paths)
+
+
+def test_paths_on_different_file_systems_are_refused(folder):
+    with pytest.raises(ArgumentError, match="different file systems"):
+        names([str(folder), "memory://x"])
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(ArgumentError, match="nonsense"):
+        names("nonsense://x/y")
+
+
+def test_fsspec_file_systems_are_found_by_scheme_and_by_object():
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/paths/b": b"22", "/paths/a": b"1"})
+    try:
+        assert names("memory://paths") == ["a", "b"]
+        assert names(["memory://paths/b", "memory://paths/a"]) == ["b", "a"]
+        assert names("/paths", filesystem=memory) == ["a", "b"]
+        wrapped = pa_fs.PyFileSystem(pa_fs.FSSpecHandler(memory))
+        assert names("/paths/", filesystem=wrapped) == ["a", "b"]
+        with pytest.raises(ReadError, match="no such file"):
+            names("memory://paths/nope")
+    finally:
+        memory.rm("/paths", recursive=True)
+
+
+def test_many_paths_of_one_bucket_share_a_file_system():
+    filesystem, paths = resolve(["memory://bucket/a", "memory://bucket/b/c/"])
+    assert paths == ["/bucket/a", "/bucket/b/c"]
+    assert isinstance(filesystem, pa_fs.PyFileSystem)
+
+
+def test_what_is_no_file_system_is_refused(folder):
+    with pytest.raises(ArgumentError, match="filesystem"):
+        names(folder, filesystem="s3")
+
+
+def test_shuffling_is_repeatable_by_its_seed(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number:02}").write_bytes(b"1")
+    usual = names(tmp_path)
+    first = names(tmp_path, shuffle=FileShuffleConfig(seed=3))
+    assert first == names(tmp_path, shuffle=FileShuffleConfig(seed=3))
+    assert first != usual
+    assert sorted(first) == usual
+    assert sorted(names(tmp_path, shuffle="files")) == usual
+    with pytest.raises(ArgumentError, match="shuffle"):
+        names(tmp_path, shuffle="rows")
+
+
+def test_files_are_filtered_by_their_partition(tmp_path):
+    for year in (2023, 2024):
+        (tmp_path / f"year={year}").mkdir()
+        (tmp_path / f"year={year}" / "x").write_bytes(b"1")
+    only = PathPartitionFilter.of(lambda values: values["year"] == "2024")
+    listing = list_files(tmp_path, reader="read_parquet", partition_filter=only)
+    assert listing.paths == [str(tmp_path / "year=2024" / "x")]
+    none = PathPartitionFilter.of(lambda values: False)
+    with pytest.raises(ReadError, match="filtered out"):
+        list_files(tmp_path, reader="read_parquet", partition_filter=none)
+
+
+def test_an_unreadable_folder_is_a_read_error_that_names_it(tmp_path):
+    class Broken(fsspec.AbstractFileSystem):
+        protocol = "broken"
+
+        def info(self, path, **_):
+            raise PermissionError(path)
+
+    with pytest.raises(ReadError) as caught:
+        names("/somewhere", filesystem=Broken())
+    assert caught.value.file == "/somewhere"
+
+
+def test_hive_values_survive_the_way_into_a_path_and_back():
+    values = {"a": "x/y=z%", "b": None, "c": "", "d e": "ünï ☃"}
+    assert Partitioning("hive").values(f"/t/{folder_of(values)}/file") == values
+
+
+def test_folders_can_be_values():
+    scheme = Partitioning("dir", base_dir="/base", field_names=["kind", "year"])
+    assert scheme.values("/base/cat/2024/x.jpg") == {"kind": "cat", "year": "2024"}
+    assert scheme.values("/base/x.jpg") == {}
+    assert scheme.values("/elsewhere/a/b/x.jpg") == {}
+    with pytest.raises(ReadError, match="do not match"):
+        scheme.values("/base/cat/x.jpg")
+
+
+def test_partition_values_take_the_types_asked_for():
+    scheme = Partitioning("hive", field_types={"year": int})
+    assert scheme.scalars("/year=2024/x")["year"].as_py() == 2024
+    with pytest.raises(ReadError, match="year=old"):
+        scheme.scalars("/year=old/x")
+
+
+@pytest.mark.parametrize("options", [{"style": "other"}, {"style": "dir"}])
+def test_schemes_that_make_no_sense_are_refused(options):
+    with pytest.raises(MillstreamError):
+        Partitioning(**options)
