@@ -1,0 +1,254 @@
+"""The driver: the only loop, and the only clock.
+
+Owns the turn of DESIGN (wait for events, step the scheduler, carry out its actions) on one thread,
+and the iterator at which a consumer takes blocks. Must not know what a backend does, nor decide
+what runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import queue
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator
+
+from millstream import _core
+from millstream.errors import MillstreamError, UserCodeError, WorkerError
+from millstream.run.protocol import Backend, BlockHandle, OpBody
+
+
+class Run(Iterator[BlockHandle]):
+    """A plan that runs; an iterator over the blocks of its output.
+
+    The run starts at once, on a thread of its own. It ends when its last block has been taken, at
+    the first error, which is raised at the consumer, or when the consumer leaves: by `close`, by
+    Ctrl-C, or by dropping the iterator.
+
+    Asking for the next block tells the scheduler that the one before has been taken; so does its
+    `release`. The handle itself stays valid until then, or until it is released, if the consumer
+    keeps it.
+
+    Args:
+        ops: The operators; the backend has been opened with them.
+        backend: What carries out the actions. The run closes it.
+        scheduler: A fresh scheduler for the same operators.
+    """
+
+    def __init__(self, ops: list[OpBody], backend: Backend, scheduler: _core.Scheduler) -> None:
+        self._loop = _Loop([op.name for op in ops], backend, scheduler)
+        self._current: BlockHandle | None = None
+        # The thread knows the loop only, so that the run ends when its iterator is dropped.
+        self._finalizer = weakref.finalize(self, self._loop.stop)
+        self._finalizer.atexit = False
+        _running.add(self._loop)
+        self._loop.thread.start()
+
+    def __iter__(self) -> Run:
+        return self
+
+    def __next__(self) -> BlockHandle:
+        """Waits for the next block.
+
+        Raises:
+            MillstreamError: The run failed.
+        """
+        if self._current is not None:
+            self._current.taken()
+            self._current = None
+        try:
+            handle = self._loop.outputs.get()
+        except BaseException:
+            # Ctrl-C: nothing of the run may be left when it reaches the caller.
+            self.close()
+            raise
+        if handle is None:
+            self._loop.outputs.put(None)
+            self._loop.join()
+            self._loop.raise_error()
+            raise StopIteration
+        self._current = handle
+        return handle
+
+    def close(self) -> None:
+        """Stops the run and waits until nothing of it is left. Idempotent."""
+        self._loop.stop()
+        # A second Ctrl-C must not leave half of it behind.
+        interrupted: KeyboardInterrupt | None = None
+        while self._loop.is_alive():
+            try:
+                self._loop.join()
+            except KeyboardInterrupt as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Loop:
+    """The thread that drives one run."""
+
+    def __init__(self, names: list[str], backend: Backend, scheduler: _core.Scheduler) -> None:
+        self._names = names
+        self._backend = backend
+        self._scheduler = scheduler
+        self._started_ns = time.monotonic_ns()
+        self._taken: deque[int] = deque()
+        self._stop_wanted = False
+        self._stop_told = False
+        self._stop_before_ns: int | None = None
+        self._error: BaseException | None = None
+        self.outputs: queue.SimpleQueue[BlockHandle | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._run, name="millstream-driver", daemon=True)
+
+    def stop(self) -> None:
+        """Asks the loop to end, from any thread."""
+        self._stop_wanted = True
+        with contextlib.suppress(RuntimeError):
+            self._backend.wake()
+
+    def join(self) -> None:
+        """Waits until the run and all that belonged to it are gone."""
+        self.thread.join()
+
+    def is_alive(self) -> bool:
+        """Whether anything of the run may be left."""
+        return self.thread.is_alive()
+
+    def raise_error(self) -> None:
+        """Raises what the run failed of, if it did, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self) -> None:
+        try:
+            self._turns()
+        except BaseException as error:  # noqa: BLE001 - it is raised at the consumer
+            self._fail(error)
+        try:
+            self._backend.close()
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._fail(error)
+        if self._stop_told:
+            self._drop_outputs()
+        self.outputs.put(None)
+        _running.discard(self)
+
+    def _turns(self) -> None:
+        events: list[_core.Event] = [_core.Event.TimePassed()]
+        while True:
+            actions = self._scheduler.step(self._now_us(), events)
+            failed = self._carry_out(actions)
+            if self._scheduler.is_done() or self._is_late():
+                return
+            events = [] if failed else self._backend.wait(self._timeout_s())
+            events += self._own_events()
+
+    def _carry_out(self, actions: list[_core.Action]) -> bool:
+        """Sends actions to the backend and blocks to the consumer; tells if the run failed."""
+        orders = []
+        outputs = []
+        failed = False
+        for action in actions:
+            match action:
+                case _core.Action.EmitBlock(block):
+                    outputs.append(block)
+                case _core.Action.FailRun():
+                    self._fail(self._told(action))
+                    self._stop_wanted = failed = True
+                case _:
+                    orders.append(action)
+        for block in outputs:
+            self._emit(block)
+        self._backend.perform(orders)
+        return failed
+
+    def _emit(self, block: int) -> None:
+        handle = self._backend.output(block)
+        handle.on_release(self._note_taken)
+        self.outputs.put(handle)
+
+    def _drop_outputs(self) -> None:
+        """Forgets what the consumer has not taken: an error must not wait behind it."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.outputs.get_nowait()
+
+    def _note_taken(self, block: int) -> None:
+        self._taken.append(block)
+        with contextlib.suppress(RuntimeError):
+            self._backend.wake()
+
+    def _own_events(self) -> list[_core.Event]:
+        events: list[_core.Event] = []
+        while self._taken:
+            events.append(_core.Event.OutputTaken(self._taken.popleft()))
+        if self._stop_wanted and not self._stop_told:
+            self._stop_told = True
+            self._stop_before_ns = time.monotonic_ns() + _STOP_GRACE_NS
+            events.append(_core.Event.StopRequested())
+        return events
+
+    def _is_late(self) -> bool:
+        return self._stop_before_ns is not None and time.monotonic_ns() >= self._stop_before_ns
+
+    def _timeout_s(self) -> float | None:
+        """How long to wait for events: to the scheduler's next wake-up, or the end of the grace."""
+        wakeup = self._scheduler.next_wakeup()
+        limits = [] if wakeup is None else [(wakeup - self._now_us()) / 1e6]
+        if self._stop_before_ns is not None:
+            limits.append((self._stop_before_ns - time.monotonic_ns()) / 1e9)
+        return max(0.0, min(limits)) if limits else None
+
+    def _now_us(self) -> int:
+        return (time.monotonic_ns() - self._started_ns) // 1000
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+
+    def _told(self, action: _core.Action.FailRun) -> MillstreamError:
+        """The error of a failed run: the worker's own if it sent one."""
+        operator = self._names[action.op]
+        cause = self._backend.error_of(action.task, action.op)
+        if action.cause in ("user_code", "actor_user_code"):
+            return cause or UserCodeError(action.message, operator=operator)
+        error = WorkerError(f"{action.message}; {_ADVICE[action.cause]}", operator=operator)
+        error.__cause__ = cause
+        return error
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Ends the runs that a program leaves behind when it exits."""
+    loops = list(_running)
+    for loop in loops:
+        loop.stop()
+    for loop in loops:
+        loop.thread.join(timeout=_EXIT_GRACE_S)
+
+
+#: The loops whose threads run.
+_running: weakref.WeakSet[_Loop] = weakref.WeakSet()
+#: What to do about it.
+_ADVICE = {
+    "task_deaths": "the user code may crash its process or need too much memory: try smaller "
+    "batches, or more `num_cpus` or `memory` per task so that fewer run side by side",
+    "actor_deaths": "the class's constructor may crash its process or need more memory than "
+    "a node has: construct it alone in a process to see why",
+    "block_lost": "its node or the process that held it went away: run again",
+    "nodes_gone": "the nodes that could run it have left the cluster: add one and run again",
+}
+#: How long a stopped run may take to cancel its tasks before the backend ends them by force.
+_STOP_GRACE_NS = 2_000_000_000
+#: How long a program's exit may wait for its runs.
+_EXIT_GRACE_S = 10.0

@@ -1,0 +1,398 @@
+"""The local backend: the worker body on threads of this process.
+
+Owns the threads, the blocks and the hand-over by credit. Must not know scheduling or Ray.
+
+Functions and classes are used as they are, not copied: what they change in this process stays
+changed, and a function may run on several threads at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from millstream import _core
+from millstream.errors import MillstreamError, UserCodeError
+from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.worker import (
+    BlockMeta,
+    OpenStage,
+    Stage,
+    TaskEnd,
+    TaskError,
+    Work,
+    open_stage,
+)
+
+
+class LocalBackend:
+    """Runs operators on threads.
+
+    Args:
+        num_cpus: CPU slots; None: the CPUs that this process may use.
+        num_gpus: GPU slots, logical ones.
+        store_bytes: Bytes of blocks that may be held; None: a part of the memory.
+    """
+
+    def __init__(
+        self,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        store_bytes: int | None = None,
+    ) -> None:
+        self._cpus = _cpus() if num_cpus is None else num_cpus
+        self._gpus = num_gpus or 0.0
+        self._store_bytes = store_bytes or int(_memory_bytes() * _STORE_SHARE)
+        self._ops: Sequence[OpBody] = ()
+        self._shared = _Shared()
+        self._threads = _Threads()
+        self._stages: list[_Stages] = []
+        self._tasks: dict[int, _Task] = {}
+        self._actors: dict[int, _Actor] = {}
+        self._leaving: list[threading.Thread] = []
+        self._closed = False
+
+    def nodes(self) -> list[_core.Node]:
+        """The one node that this process is."""
+        return [_core.Node(node=0, cpu=self._cpus, gpu=self._gpus, store_bytes=self._store_bytes)]
+
+    def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
+        """Makes ready to run these operators."""
+        self._ops = ops
+        self._stages = [_Stages(op.stage) for op in ops]
+        return self.nodes()
+
+    def perform(self, actions: Sequence[_core.Action]) -> None:
+        """Carries out actions."""
+        for action in actions:
+            match action:
+                case _core.Action.LaunchTask():
+                    self._launch(action)
+                case _core.Action.ResumeTask(task, credit):
+                    if task in self._tasks:
+                        self._tasks[task].add_credit(credit)
+                case _core.Action.CancelTask(task):
+                    self._cancel(task)
+                case _core.Action.StartActor(actor, op):
+                    self._actors[actor] = _Actor(actor, op, self._ops[op].stage, self._shared)
+                case _core.Action.StopActor(actor):
+                    self._stop_actor(actor)
+                case _core.Action.DropBlock(block):
+                    self._shared.blocks.pop(block, None)
+
+    def wait(self, timeout_s: float | None) -> list[_core.Event]:
+        """Waits until something happened."""
+        events = []
+        for event in self._shared.take(timeout_s):
+            match event:
+                case _core.Event.TaskFinished(task) | _core.Event.TaskFailed(task):
+                    if self._tasks.pop(task, None) is None:
+                        continue
+            events.append(event)
+        return events
+
+    def wake(self) -> None:
+        """Makes a `wait` return."""
+        self._shared.tell(None)
+
+    def output(self, block: int) -> BlockHandle:
+        """The data of a block."""
+        meta, table = self._shared.blocks[block]
+        return BlockHandle(block, lambda: meta, table, lambda table: table)
+
+    def error_of(self, task: int | None, op: int) -> MillstreamError | None:
+        """What a task or a constructor raised."""
+        return self._shared.errors.get((task, op)) or self._shared.errors.get((None, op))
+
+    def close(self) -> None:
+        """Ends all tasks and actors; those that do not end in time are left to their thread."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        for actor in self._actors.values():
+            actor.stop()
+        self._threads.stop()
+        actors = [actor.thread for actor in self._actors.values()]
+        _end_threads([*self._threads.all, *actors, *self._leaving])
+        self._shared.blocks.clear()
+        self._tasks.clear()
+        self._actors.clear()
+        self._stages = []
+
+    def _launch(self, action: _core.Action.LaunchTask) -> None:
+        op = self._ops[action.op]
+        work: Work
+        if action.first_unit is not None:
+            work = op.units[action.first_unit : action.first_unit + action.unit_count]
+        else:
+            work = [self._shared.blocks[block][1] for block in action.blocks]
+        task = _Task(action, work, self._shared)
+        self._tasks[action.task] = task
+        if action.actor is None:
+            stages = self._stages[action.op]
+            self._threads.submit(lambda: stages.use(task.run, task.fail))
+        else:
+            self._actors[action.actor].submit(task)
+
+    def _cancel(self, number: int) -> None:
+        task = self._tasks.get(number)
+        if task is not None:
+            task.cancel()
+            # Its thread may be deep in user code: nobody waits for that.
+            self._shared.tell(_core.Event.TaskFailed(number, "cancelled"))
+
+    def _stop_actor(self, number: int) -> None:
+        actor = self._actors.pop(number, None)
+        if actor is not None:
+            actor.stop()
+            self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+            self._leaving.append(actor.thread)
+
+
+class _Shared:
+    """What the threads and the driver share: the blocks, the errors, and what happened."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, tuple[BlockMeta, pa.Table]] = {}
+        self.errors: dict[tuple[int | None, int], MillstreamError] = {}
+        self._numbers = itertools.count()
+        self._happened: queue.SimpleQueue[_core.Event | None] = queue.SimpleQueue()
+
+    def tell(self, event: _core.Event | None) -> None:
+        """Reports an event; None only wakes the driver."""
+        self._happened.put(event)
+
+    def take(self, timeout_s: float | None) -> list[_core.Event]:
+        """Waits for the first report, then takes all there are."""
+        reports: list[_core.Event | None] = []
+        try:
+            reports.append(self._happened.get(timeout=timeout_s))
+            while True:
+                reports.append(self._happened.get_nowait())
+        except queue.Empty:
+            return [event for event in reports if event is not None]
+
+    def add(self, task: int, meta: BlockMeta, table: pa.Table) -> None:
+        """Keeps a block and reports it."""
+        block = next(self._numbers)
+        self.blocks[block] = (meta, table)
+        self.tell(_core.Event.BlockProduced(task, block, meta.rows, meta.nbytes, 0))
+
+
+class _Task:
+    """One task: its work, its credit, and whether it is still wanted."""
+
+    def __init__(self, action: _core.Action.LaunchTask, work: Work, shared: _Shared) -> None:
+        self._number = action.task
+        self._op = action.op
+        self._attempt = action.attempt
+        self._rows_skipped = action.rows_skipped
+        self._work: Work = work
+        self._shared = shared
+        self._credit = action.credit
+        self._cancelled = False
+        self._changed = threading.Condition()
+
+    def add_credit(self, credit: int) -> None:
+        """Lets it hand over more blocks."""
+        with self._changed:
+            self._credit += credit
+            self._changed.notify()
+
+    def cancel(self) -> None:
+        """Ends it at its next block."""
+        with self._changed:
+            self._cancelled = True
+            self._changed.notify()
+
+    def run(self, stage: OpenStage) -> None:
+        """Runs it on the calling thread."""
+        context = f"task {self._number}, attempt {self._attempt + 1}, in this process"
+        outputs = stage.run(self._work, self._rows_skipped, context)
+        self._work = ()
+        try:
+            if self._cancelled:
+                return
+            for output in outputs:
+                match output:
+                    case TaskEnd():
+                        self._shared.tell(
+                            _core.Event.TaskFinished(
+                                self._number, output.busy_us, output.heap_peak_bytes
+                            )
+                        )
+                    case TaskError():
+                        self.fail(output.error)
+                    case (meta, table):
+                        if not self._hand_over(meta, table):
+                            return
+                        del table
+        except _Ended:
+            raise
+        except BaseException as error:  # noqa: BLE001 - nothing that user code raises may be lost
+            told = f"the user code raised {type(error).__name__}"
+            failure = UserCodeError(told, task=context)
+            failure.__cause__ = error
+            self.fail(failure)
+        finally:
+            outputs.close()
+
+    def fail(self, error: MillstreamError) -> None:
+        """Reports that user code raised."""
+        self._shared.errors[self._number, self._op] = error
+        self._shared.tell(_core.Event.TaskFailed(self._number, "user_code"))
+
+    def _hand_over(self, meta: BlockMeta, table: pa.Table) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._credit > 0 or self._cancelled)
+            if self._cancelled:
+                return False
+            self._credit -= 1
+            self._shared.add(self._number, meta, table)
+            return True
+
+
+class _Stages:
+    """The loaded stages of an operator without actors; each is used by one task at a time."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._free: list[OpenStage] = []
+
+    def use(
+        self, run: Callable[[OpenStage], None], fail: Callable[[MillstreamError], None]
+    ) -> None:
+        """Calls `run` with a loaded stage, or `fail` with why there is none."""
+        try:
+            stage = self._free.pop() if self._free else open_stage(self._stage, dumps=None)
+        except MillstreamError as error:
+            fail(error)
+            return
+        run(stage)
+        self._free.append(stage)
+
+
+class _Actor:
+    """A thread that loads a stage and runs tasks on it, in order."""
+
+    def __init__(self, number: int, op: int, stage: Stage, shared: _Shared) -> None:
+        self._number = number
+        self._op = op
+        self._stage = stage
+        self._shared = shared
+        self._started_ns = time.monotonic_ns()
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self.thread = _start(self._run, f"millstream-actor-{number}")
+
+    def submit(self, task: _Task) -> None:
+        """Queues a task."""
+        self._tasks.put(task)
+
+    def stop(self) -> None:
+        """Ends the thread when its queue is done."""
+        self._tasks.put(None)
+
+    def _run(self) -> None:
+        try:
+            opened = open_stage(self._stage, dumps=None)
+        except MillstreamError as error:
+            self._shared.errors[None, self._op] = error
+            self._shared.tell(_core.Event.ActorLost(self._number, user_code=True))
+            return
+        load_us = (time.monotonic_ns() - self._started_ns) // 1000
+        self._shared.tell(_core.Event.ActorReady(self._number, 0, load_us))
+        while (task := self._tasks.get()) is not None:
+            task.run(opened)
+
+
+class _Threads:
+    """Threads for tasks without actors; one that is idle takes the next task."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self.all: list[threading.Thread] = []
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Runs a job on an idle thread, or on a new one."""
+        self._jobs.put(job)
+        if not self._idle.acquire(blocking=False):
+            self.all.append(_start(self._run, f"millstream-task-{len(self.all)}"))
+
+    def stop(self) -> None:
+        """Ends the threads when they are idle."""
+        for _ in self.all:
+            self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job
+            self._idle.release()
+
+
+def _start(run: Callable[[], None], name: str) -> threading.Thread:
+    # A stuck user function must not keep the process from ending.
+    thread = threading.Thread(target=_until_ended, args=(run,), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _until_ended(run: Callable[[], None]) -> None:
+    try:
+        run()
+    except _Ended:
+        return
+
+
+class _Ended(BaseException):
+    """Raised in a thread whose user code does not come back after its run has ended."""
+
+
+def _end_threads(threads: list[threading.Thread]) -> None:
+    """Waits for threads; after a grace, raises in those that are in Python code of the user."""
+    own = threading.current_thread()
+    for grace_s in (_END_GRACE_S, _FORCE_GRACE_S):
+        before = time.monotonic() + grace_s
+        for thread in threads:
+            if thread is not own:
+                thread.join(max(0.0, before - time.monotonic()))
+        threads = [thread for thread in threads if thread.is_alive()]
+        for thread in threads:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Ended)
+            )
+
+
+def _cpus() -> float:
+    if hasattr(os, "sched_getaffinity"):
+        return float(len(os.sched_getaffinity(0)))
+    return float(os.cpu_count() or 1)
+
+
+def _memory_bytes() -> int:
+    """The memory of the machine, or of the container if that has less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    try:
+        return min(total, int(limit.read_text()))
+    except (OSError, ValueError):
+        return total
+
+
+#: The part of the memory that blocks may take, as Ray's object store does by default.
+_STORE_SHARE = 0.3
+#: How long tasks may take to notice that their run has ended.
+_END_GRACE_S = 1.0
+#: How long tasks may take to end after something was raised in them.
+_FORCE_GRACE_S = 2.0

@@ -1,0 +1,140 @@
+"""What a backend is to the driver, and what the driver gives to a consumer.
+
+Owns the border between the driver and the backends. Must not know Ray, threads or scheduling.
+A backend holds block numbers with their data and task numbers with their handles, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from millstream import _core
+from millstream.errors import MillstreamError
+from millstream.run.worker import BlockMeta, ReadUnit, Stage
+
+
+class OpBody(Protocol):
+    """What a backend needs to know of one operator; `PhysicalOp` is one."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> Literal["source", "tasks", "actors"]: ...  # noqa: D102
+    @property
+    def stage(self) -> Stage: ...  # noqa: D102
+    @property
+    def units(self) -> Sequence[ReadUnit]: ...  # noqa: D102
+    @property
+    def cpu(self) -> float: ...  # noqa: D102
+    @property
+    def gpu(self) -> float: ...  # noqa: D102
+    @property
+    def custom(self) -> Mapping[str, float]: ...  # noqa: D102
+    @property
+    def ray_remote_args(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class Backend(Protocol):
+    """Carries out the scheduler's actions and tells what came of them.
+
+    The driver calls all methods from one thread, but `nodes` and `open`, which come first, and
+    `wake`, which any thread may call.
+    """
+
+    def nodes(self) -> list[_core.Node]:
+        """The nodes and what a run may use of them. Starts what the backend needs to know them."""
+
+    def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
+        """Makes ready to run these operators, and returns the nodes again.
+
+        Raises:
+            SerializationError: An operator's functions or arguments cannot be sent to workers.
+        """
+
+    def perform(self, actions: Sequence[_core.Action]) -> None:
+        """Carries out actions, in order, without waiting for their outcome."""
+
+    def wait(self, timeout_s: float | None) -> list[_core.Event]:
+        """Waits until something happened; returns at once what has.
+
+        Args:
+            timeout_s: The longest wait; None: until something happens or `wake` is called.
+        """
+
+    def wake(self) -> None:
+        """Makes a `wait`, the present or else the next, return at once."""
+
+    def output(self, block: int) -> BlockHandle:
+        """The data of a block, for the consumer."""
+
+    def error_of(self, task: int | None, op: int) -> MillstreamError | None:
+        """What is known of why a task, or else an operator's last actor, failed."""
+
+    def close(self) -> None:
+        """Ends all that this run still has: tasks, actors, blocks. Idempotent, bounded in time."""
+
+
+class BlockHandle:
+    """One block of the output: its data stays alive until it is released or collected.
+
+    Args:
+        block: Its number.
+        meta: What is known of it; called at most once.
+        source: What holds the data, such as an object reference.
+        load: Makes a table of `source`.
+    """
+
+    def __init__(
+        self,
+        block: int,
+        meta: Callable[[], BlockMeta],
+        source: Any,
+        load: Callable[[Any], pa.Table],
+    ) -> None:
+        self.block = block
+        self._meta = meta
+        self._known: BlockMeta | None = None
+        self._source = source
+        self._load = load
+        self._on_release: Callable[[int], None] | None = None
+
+    @property
+    def meta(self) -> BlockMeta:
+        """Rows, bytes and schema of the block."""
+        if self._known is None:
+            self._known = self._meta()
+        return self._known
+
+    @property
+    def source(self) -> Any:
+        """What holds the data, such as an object reference; None after `release`."""
+        return self._source
+
+    def fetch(self) -> pa.Table:
+        """The data.
+
+        Raises:
+            WorkerError: The data is lost.
+            RuntimeError: The block has been released.
+        """
+        if self._source is None:
+            raise RuntimeError(f"block {self.block} has been released")
+        return self._load(self._source)
+
+    def release(self) -> None:
+        """Lets go of the data, and tells the run that there is room again. Idempotent."""
+        self._source = None
+        self.taken()
+
+    def taken(self) -> None:
+        """Tells the run that the consumer has the block, which it may keep. Idempotent."""
+        tell, self._on_release = self._on_release, None
+        if tell is not None:
+            tell(self.block)
+
+    def on_release(self, tell: Callable[[int], None]) -> None:
+        """Sets what is called with the block's number, once, when the consumer is done with it."""
+        self._on_release = tell
