@@ -232,6 +232,6 @@ _UNITS = ["ns", "us", "ms", "s"]
 # A block may point into half as much again as it shows before it is copied.
 _SLACK_MAX = 1.5
 # Below this, a copy gains nothing.
-_SLACK_BYTES = 64 * 1024
+_SLACK_BYTES = 4 * 1024
 # Smaller chunks cost more in transport and in access than putting them together does.
 _CHUNK_BYTES_MIN = 1024 * 1024

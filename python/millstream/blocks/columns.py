@@ -152,13 +152,16 @@ def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | N
     """
     if not array.flags.writeable and not pa.types.is_nested(column.type):
         return column
-    if not column.null_count or array.dtype.kind != "f" or tensor.is_tensor(column.type):
+    if not column.null_count or not primitive.is_number(column.type):
         return None
-    missing = column.is_null().to_numpy() & np.isnan(array)
-    made = pa.array(array, mask=missing, from_pandas=False)
+    if array.dtype == object:
+        made = from_values(array)
+    else:
+        missing = column.is_null().to_numpy() & np.isnan(array)
+        made = pa.array(array, mask=missing, from_pandas=False)
     try:
         return made.cast(column.type)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         # Written to since, with what the former type does not hold.
         return made
 
@@ -236,14 +239,21 @@ def _unfit(values: Iterable[Any], error: Exception) -> str:
 
 
 def _writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if not array.flags.writeable:
+        array = array.copy()
     if array.dtype == object:
-        if not array.flags.writeable:
-            array = array.copy()
         for index, value in enumerate(array):
-            if isinstance(value, np.ndarray) and not value.flags.writeable:
-                array[index] = _writable(value)
-        return array
-    return array if array.flags.writeable else array.copy()
+            if isinstance(value, (np.ndarray, dict)):
+                array[index] = _writable_value(value)
+    return array
+
+
+def _writable_value(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _writable(value)
+    if isinstance(value, dict):
+        return {name: _writable_value(inner) for name, inner in value.items()}
+    return value
 
 
 def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -25,7 +25,10 @@ def view(array: pa.Array) -> np.ndarray[Any, Any] | None:
     data = array.buffers()[1]
     if data is None or len(array) == 0:
         return np.empty(0, dtype)
-    return np.frombuffer(data, dtype, count=len(array), offset=array.offset * dtype.itemsize)
+    numbers = np.frombuffer(data, dtype, count=len(array), offset=array.offset * dtype.itemsize)
+    # A buffer that was itself made of a NumPy array would let its views be written to.
+    numbers.flags.writeable = False
+    return numbers
 
 
 def wrap(array: np.ndarray[Any, Any]) -> pa.Array:

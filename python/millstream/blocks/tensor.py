@@ -22,7 +22,7 @@ from millstream.blocks import primitive
 
 
 class VariableShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
-    """Arrow's canonical `arrow.variable_shape_tensor`, which pyarrow does not bring.
+    """Arrow's canonical `arrow.variable_shape_tensor`, which pyarrow has no class for.
 
     Its storage is struct<data: list<value_type>, shape: fixed_size_list<int32>[ndim]>.
 
@@ -44,7 +44,7 @@ class VariableShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
                 pa.field("shape", pa.list_(pa.int32(), ndim)),
             ]
         )
-        super().__init__(storage, "arrow.variable_shape_tensor")
+        super().__init__(storage, _RAGGED_NAME)
 
     @property
     def value_type(self) -> pa.DataType:
@@ -302,9 +302,12 @@ def _element_dtype(value_type: pa.DataType) -> np.dtype[Any]:
     return dtype
 
 
+_RAGGED_NAME = "arrow.variable_shape_tensor"
 # The offsets of a list are 32 bits wide.
 _ELEMENTS_MAX = 2**31 - 1
 
-# Registered before when the module is loaded again; the first one stays.
+# pyarrow reads a type of its own by this name, which Python can neither make nor pickle. Ours takes
+# its place.
 with contextlib.suppress(pa.ArrowKeyError):
-    pa.register_extension_type(VariableShapeTensorType(pa.float32(), 1))
+    pa.unregister_extension_type(_RAGGED_NAME)
+pa.register_extension_type(VariableShapeTensorType(pa.float32(), 1))

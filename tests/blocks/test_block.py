@@ -1,0 +1,151 @@
+"""Blocks: unions, hidden rows, sizes and copies."""
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from millstream.blocks import block, tensor
+from millstream.errors import SchemaError
+
+
+def test_rows_without_columns_survive_transport_slices_and_concatenation():
+    sealed = block.seal(pa.table({"a": [1, 2, 3]}).select([]))
+    sent = pickle.loads(pickle.dumps(sealed))
+    both = block.concat([sent, sealed.slice(1)])
+    assert both.num_rows == 5
+    assert block.unseal(both).column_names == []
+    assert block.unseal(both).num_rows == 5
+    assert block.visible_schema(both.schema).names == []
+    assert both.nbytes == 0
+
+
+def test_hidden_column_goes_when_a_real_one_comes():
+    sealed = block.rows_only(2)
+    widened = block.seal(sealed.append_column("a", pa.array([1, 2])))
+    assert widened.column_names == ["a"]
+    mixed = block.concat([sealed, pa.table({"a": [1]})])
+    assert mixed.to_pydict() == {"a": [None, None, 1]}
+
+
+def test_a_plain_table_is_its_own_block():
+    table = pa.table({"a": [1]})
+    assert block.seal(table) is table
+    assert block.unseal(table) is table
+
+
+def test_concat_fills_missing_columns_with_null():
+    joined = block.concat([pa.table({"a": [1]}), pa.table({"b": ["x"]})])
+    assert joined.to_pydict() == {"a": [1, None], "b": [None, "x"]}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "common"),
+    [
+        (pa.int64(), pa.float64(), pa.float64()),
+        (pa.int8(), pa.int64(), pa.int64()),
+        (pa.null(), pa.string(), pa.string()),
+        (pa.string(), pa.null(), pa.string()),
+        (pa.string(), pa.large_string(), pa.large_string()),
+        (pa.decimal128(3, 1), pa.decimal128(6, 4), pa.decimal128(6, 4)),
+        (pa.list_(pa.null()), pa.list_(pa.int64()), pa.list_(pa.int64())),
+        (pa.timestamp("s", "UTC"), pa.timestamp("us", "Asia/Tokyo"), pa.timestamp("us", "UTC")),
+        (
+            pa.fixed_shape_tensor(pa.uint8(), (2, 2)),
+            pa.fixed_shape_tensor(pa.uint8(), (3, 2)),
+            tensor.VariableShapeTensorType(pa.uint8(), 2),
+        ),
+        (
+            pa.fixed_shape_tensor(pa.uint8(), (2,)),
+            pa.fixed_shape_tensor(pa.float32(), (2,)),
+            pa.fixed_shape_tensor(pa.float32(), (2,)),
+        ),
+    ],
+)
+def test_schemas_unify_to_a_type_that_holds_both(left, right, common):
+    unified = block.unify_schemas([pa.schema({"a": left}), pa.schema({"a": right})])
+    assert unified.field("a").type == common
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (pa.int64(), pa.string()),
+        (pa.fixed_shape_tensor(pa.uint8(), (2,)), pa.fixed_shape_tensor(pa.uint8(), (2, 2))),
+        (pa.fixed_shape_tensor(pa.uint8(), (2,)), pa.int64()),
+        (pa.timestamp("us"), pa.timestamp("us", "UTC")),
+    ],
+)
+def test_types_without_a_common_one_are_an_error_that_names_the_column(left, right):
+    with pytest.raises(SchemaError, match=r"column 'a' is .* in some blocks and .* in others"):
+        block.unify_schemas([pa.schema({"a": left}), pa.schema({"a": right})])
+
+
+def test_tensors_of_different_shapes_concatenate_as_ragged():
+    small = pa.table({"image": tensor.from_ndarray(np.ones((2, 2, 2), np.uint8))})
+    large = pa.table({"image": tensor.from_ndarray(np.full((1, 3, 3), 7, np.uint8))})
+    none = pa.table({"other": [1]})
+    rows = tensor.to_numpy(block.concat([small, large, none])["image"])
+    assert [None if row is None else row.shape for row in rows] == [(2, 2), (2, 2), (3, 3), None]
+    assert rows[2].sum() == 63
+
+
+def test_concat_of_equal_schemas_copies_nothing():
+    values = np.arange(1000)
+    table = pa.table({"a": pa.array(values)})
+    joined = block.concat([table, table])
+    assert joined["a"].chunk(1).buffers()[1].address == values.ctypes.data
+
+
+def test_require_columns_names_the_unknown_and_the_known():
+    with pytest.raises(SchemaError, match=r"no column 'nope'; the columns are 'a', 'b'"):
+        block.require_columns(pa.schema({"a": pa.int64(), "b": pa.int64()}), ["a", "nope"])
+
+
+def test_size_of_a_slice_is_that_of_its_rows():
+    table = pa.table({"a": np.arange(1000), "s": ["xyz"] * 1000})
+    assert block.nbytes(table.slice(10, 10)) < 200
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(np.arange(100_000)),
+        pa.array(["text"] * 100_000),
+        pa.array([b"binary"] * 100_000, pa.large_binary()),
+        pa.array([[1, 2], None] * 50_000),
+        pa.array([True, None] * 50_000),
+        pa.array([{"a": 1, "b": "x"}] * 100_000),
+        pa.array(["x", "y"] * 50_000).dictionary_encode(),
+        tensor.from_ndarray(np.zeros((100_000, 2, 2), np.float32)),
+        tensor.from_ndarrays([np.zeros((i % 3, 2), np.uint8) for i in range(30_000)]),
+    ],
+    ids=lambda column: str(column.type)[:30],
+)
+def test_a_slice_lets_go_of_its_parent(column):
+    part = pa.table({"c": column}).slice(7, 20)
+    small = block.compact(part)
+    assert small.equals(part)
+    assert small.schema.equals(part.schema)
+    assert len(pickle.dumps(small)) < 5_000
+
+
+def test_a_block_that_fills_its_buffers_is_not_copied():
+    table = pa.table({"a": np.arange(100_000)})
+    assert block.compact(table) is table
+
+
+def test_many_small_chunks_become_one():
+    table = pa.table({"a": np.arange(10_000)})
+    pieces = pa.concat_tables([table.slice(start, 100) for start in range(0, 10_000, 100)])
+    compacted = block.compact(pieces)
+    assert compacted["a"].num_chunks == 1
+    assert compacted.equals(table)
+
+
+def test_view_columns_get_offsets():
+    table = pa.table({"s": pa.array(["a" * 50] * 10, pa.string_view()), "i": [1] * 10})
+    plain = block.plain(table)
+    assert plain.schema.field("s").type == pa.large_string()
+    assert block.nbytes(plain.slice(0, 1)) < 100
