@@ -40,8 +40,8 @@ class ExecutionOptions:
     """How a run uses the cluster.
 
     Args:
-        resource_limits: What a run may use at most. On the local backend these are also what
-            the one node has; by default the CPUs of this machine and no GPU.
+        resource_limits: What the node of the local backend has; by default the CPUs of this
+            machine, no GPU, and a part of the memory. On Ray the cluster says it.
         preserve_order: Whether rows leave in the order of the input. On by default.
         verbose_progress: Whether the progress display has a line per operator. On by default.
     """

@@ -6,17 +6,20 @@ Owns the public names of operators and of consumption. Knows nothing of how a pl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from millstream import feed
-from millstream.blocks import block, transforms
+from millstream.blocks import rows, transforms
+from millstream.blocks.batch import to_batch
 from millstream.compute import ComputeStrategy
 from millstream.context import DataContext
 from millstream.errors import ArgumentError
-from millstream.observe import explain, why
+from millstream.observe import explain, stats, why
+from millstream.observe.watch import Watch
 from millstream.plan import columns as column_operators
 from millstream.plan import launch
 from millstream.plan.arguments import (
@@ -31,13 +34,9 @@ from millstream.plan.arguments import (
     check_rows,
     shape_of_read,
 )
-from millstream.plan.inputs import plan_blocks
-from millstream.plan.logical import LogicalPlan, Map, Read
+from millstream.plan.logical import LogicalPlan, Map
 from millstream.plan.rules import to_physical
 from millstream.schema import Schema
-
-if TYPE_CHECKING:
-    from millstream.observe.stats import RunReport
 
 Row = dict[str, Any]
 
@@ -76,7 +75,7 @@ class Dataset:
         self._plan = plan
         self._context = context
         self._schema: pa.Schema | None = None
-        self._report: RunReport | None = None
+        self._watch: Watch | None = None
 
     # Operators ------------------------------------------------------------------------------
 
@@ -165,19 +164,19 @@ class Dataset:
             >>> ms.range(3).map_batches(lambda batch: {"half": batch["id"] / 2}).take_all()
             [{'half': 0.0}, {'half': 0.5}, {'half': 1.0}]
         """
-        rows = check_batch_rows(batch_size, num_gpus)
+        batch_rows = check_batch_rows(batch_size, num_gpus)
         if not isinstance(zero_copy_batch, bool):
             raise ArgumentError(f"zero_copy_batch={zero_copy_batch!r} must be True or False")
-        options = {"batch_format": check_batch_format(batch_format), "batch_size": rows}
         call = FunctionCall(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
         workers = Workers(compute, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
         return self._then(
             transforms.MapBatches,
             call,
             workers,
-            batch_rows=rows,
+            batch_rows=batch_rows,
+            batch_size=batch_rows,
+            batch_format=check_batch_format(batch_format),
             zero_copy_batch=zero_copy_batch,
-            **options,
         )
 
     def flat_map(
@@ -357,7 +356,7 @@ class Dataset:
         Returns:
             An iterable; each iteration is a run of its own, and ends when it is left.
         """
-        return _Again(lambda: feed.iter_rows(self._tables()))
+        return _Again(self, feed.iter_rows, {})
 
     def iter_batches(
         self,
@@ -398,7 +397,7 @@ class Dataset:
             "local_shuffle_buffer_size": local_shuffle_buffer_size,
             "local_shuffle_seed": local_shuffle_seed,
         }
-        return _Again(lambda: feed.iter_batches(self._tables(), **options))
+        return _Again(self, feed.iter_batches, options)
 
     def take(self, limit: int = 20) -> list[Row]:
         """The first rows. The run stops as soon as it has them.
@@ -410,8 +409,9 @@ class Dataset:
             ArgumentError: `limit` is negative.
         """
         check_rows("limit", limit)
-        table = launch.first_rows(self, limit)
-        return list(feed.iter_rows(iter([table])))
+        if limit == 0:
+            return []
+        return list(rows.iter_rows(launch.first_rows(self._execute(), limit)))
 
     def take_all(self, limit: int | None = None) -> list[Row]:
         """All rows.
@@ -424,10 +424,10 @@ class Dataset:
         """
         if limit is not None:
             check_rows("limit", limit)
-        table = launch.first_rows(self, None if limit is None else limit + 1)
+        table = launch.first_rows(self._execute(), None if limit is None else limit + 1)
         if limit is not None and table.num_rows > limit:
             raise ArgumentError(f"the dataset has more rows than limit={limit}")
-        return list(feed.iter_rows(iter([table])))
+        return list(rows.iter_rows(table))
 
     def take_batch(self, batch_size: int = 20, *, batch_format: str | None = "default") -> Any:
         """The first rows as one batch, as `map_batches` would pass them.
@@ -440,10 +440,11 @@ class Dataset:
             ArgumentError: An argument makes no sense, or there are no rows.
         """
         check_batch_size(batch_size, optional=False)
-        table = launch.first_rows(self, batch_size)
+        format_name = check_batch_format(batch_format)
+        table = launch.first_rows(self._execute(), batch_size)
         if not table.num_rows:
             raise ArgumentError("the dataset is empty: there are no rows for a batch")
-        return transforms.to_batch(table, check_batch_format(batch_format))
+        return to_batch(table, format_name)
 
     def show(self, limit: int = 20) -> None:
         """Prints the first rows.
@@ -456,8 +457,8 @@ class Dataset:
 
     def count(self) -> int:
         """The number of rows: from the files' metadata if that says it, else by running."""
-        rows = self._plan.rows()
-        return launch.count_rows(self) if rows is None else rows
+        known = self._plan.rows()
+        return launch.count_rows(self._execute()) if known is None else known
 
     def schema(self, fetch_if_missing: bool = True) -> Schema | None:
         """The columns and their types.
@@ -473,7 +474,7 @@ class Dataset:
         if self._schema is None:
             self._schema = self._plan.schema()
         if self._schema is None and fetch_if_missing:
-            self._schema = launch.first_schema(self)
+            self._schema = launch.first_schema(self._execute())
         return None if self._schema is None else Schema(self._schema)
 
     def columns(self, fetch_if_missing: bool = True) -> list[str] | None:
@@ -487,35 +488,82 @@ class Dataset:
 
     def materialize(self) -> MaterializedDataset:
         """Runs the dataset and keeps its blocks where they are, for use in further datasets."""
-        source, report = launch.keep_blocks(self)
-        made = MaterializedDataset(LogicalPlan(Read(source)), self._context)
-        made._report = report
+        execution = self._execute()
+        made = MaterializedDataset(launch.keep_blocks(execution), self._context)
+        made._watch = execution.watch
         return made
 
     def write_parquet(
         self,
-        path: str,
+        path: str | os.PathLike[str],
         *,
         partition_cols: Sequence[str] | None = None,
         filesystem: Any = None,
+        try_create_dir: bool = True,
+        arrow_open_stream_args: Mapping[str, Any] | None = None,
+        filename_provider: Any = None,
+        arrow_parquet_args_fn: Callable[[], Mapping[str, Any]] | None = None,
         min_rows_per_file: int | None = None,
         max_rows_per_file: int | None = None,
-        mode: str = "append",
-        concurrency: int | None = None,
         ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+        mode: str = "append",
         **arrow_parquet_args: Any,
     ) -> None:
-        """Runs the dataset and writes its rows as Parquet files.
+        """Runs the dataset and writes its rows as Parquet files into a folder.
 
-        Each file appears whole, and none at all if the run fails.
+        Files appear when all of them are written: a run that fails leaves nothing behind, and what
+        was there before is still there.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            partition_cols: Columns whose values become folders (`year=2024/`), not columns.
+            filesystem: From `pyarrow.fs` or fsspec; by default the path tells.
+            try_create_dir: Whether the folder is made if it does not exist.
+            arrow_open_stream_args: Passed to `open_output_stream` of the file system.
+            filename_provider: Its `get_filename_for_task(run_id, index)` names the files.
+            arrow_parquet_args_fn: Gives further `arrow_parquet_args`, called in the workers.
+            min_rows_per_file: Small blocks are bundled until a file has as many rows; the last
+                file may have fewer.
+            max_rows_per_file: Rows that a file has at most.
+            ray_remote_args: `num_cpus`, `resources` and the like, as in `Dataset`.
+            concurrency: Tasks at a time; default as many as there is room for.
+            mode: `"append"` adds files, `"overwrite"` replaces what is there, `"ignore"` writes
+                nothing if there is data, `"error"` raises then.
+            **arrow_parquet_args: For `pyarrow.parquet.ParquetWriter`, and `row_group_size`.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            SchemaError: A partition column does not exist.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
         """
-        raise NotImplementedError
+        from millstream.io.parquet_sink import plan_write_parquet
+
+        transform, commit = plan_write_parquet(
+            path,
+            partition_cols=partition_cols,
+            filesystem=filesystem,
+            try_create_dir=try_create_dir,
+            arrow_open_stream_args=arrow_open_stream_args,
+            filename_provider=filename_provider,
+            arrow_parquet_args_fn=arrow_parquet_args_fn,
+            min_rows_per_file=min_rows_per_file,
+            max_rows_per_file=max_rows_per_file,
+            mode=mode,
+            **arrow_parquet_args,
+        )
+        shape = shape_of_read(concurrency, ray_remote_args or {})
+        schema = self.schema(fetch_if_missing=False)
+        if schema is not None:
+            transform.check(schema.base_schema)
+        plan = self._plan.then(Map(transform, shape, batch_rows=min_rows_per_file, writes=True))
+        launch.write(lambda: self._execute(plan), commit, self._schema)
 
     # Reports --------------------------------------------------------------------------------
 
     def explain(self) -> None:
         """Prints the logical and the physical plan, with what each operator holds."""
-        print(explain.explain(self._plan, to_physical(self._plan)))  # noqa: T201
+        print(explain.explain(self._plan, to_physical(self._plan)))  # noqa: T201 As above.
 
     def stats(self) -> str:
         """Where the time of the last run went: time, rows, bytes and what held each operator.
@@ -523,11 +571,11 @@ class Dataset:
         Returns:
             The report; an empty string if the dataset has not run.
         """
-        return "" if self._report is None else self._report.text()
+        return "" if self._watch is None else stats.stats(self._watch.report())
 
     def why(self) -> str:
         """What holds, or held, each operator of the last run, and what would help."""
-        return why.why(self._report)
+        return why.why(None if self._watch is None else self._watch.report())
 
     def input_files(self) -> list[str]:
         """The files that the dataset reads; what is listed twice is there twice."""
@@ -546,6 +594,63 @@ class Dataset:
     def __repr__(self) -> str:
         schema = self._schema or self._plan.schema()
         columns = "?" if schema is None else ", ".join(f"{f.name}: {f.type}" for f in schema)
-        rows = self._plan.rows()
+        known = self._plan.rows()
         names = " -> ".join([self._plan.read.name, *(each.name for each in self._plan.maps)])
-        return f"{type(self).__name__}({names}, rows={'?' if rows is None else rows}, {columns})"
+        return f"{type(self).__name__}({names}, rows={'?' if known is None else known}, {columns})"
+
+    # Helpers --------------------------------------------------------------------------------
+
+    def _then(
+        self,
+        transform: Callable[..., transforms.Transform],
+        call: FunctionCall,
+        workers: Workers,
+        *,
+        batch_rows: int | None = None,
+        changes_rows: bool = False,
+        **options: Any,
+    ) -> Dataset:
+        shape = workers.shape(call)
+        made = transform(call.fn, **call.arguments(), **options)
+        operator = Map(made, shape, batch_rows=batch_rows, changes_rows=changes_rows)
+        return Dataset(self._plan.then(operator), self._context)
+
+    def _with_columns(
+        self,
+        transform: transforms.Transform,
+        schema_of: Callable[[pa.Schema], pa.Schema],
+        concurrency: int | None,
+        resources: Mapping[str, Any],
+    ) -> Dataset:
+        operator = Map(transform, shape_of_read(concurrency, resources), columns=schema_of)
+        plan = self._plan.then(operator)
+        plan.schema()  # Raises for unknown columns, if the columns are known.
+        return Dataset(plan, self._context)
+
+    def _execute(self, plan: LogicalPlan | None = None) -> launch.Execution:
+        execution = launch.Execution(plan or self._plan, self._context)
+        self._watch = execution.watch
+        return execution
+
+
+class MaterializedDataset(Dataset):
+    """A dataset whose blocks exist already. They are kept as long as it is, or one made of it."""
+
+    def num_blocks(self) -> int:
+        """The number of blocks."""
+        return len(self._plan.read.source.units)
+
+
+class _Again(Iterable[Any]):
+    """Runs a dataset anew each time it is iterated over."""
+
+    def __init__(
+        self, dataset: Dataset, feed_: Callable[..., Iterator[Any]], options: dict[str, Any]
+    ) -> None:
+        self._dataset = dataset
+        self._feed = feed_
+        self._options = options
+
+    def __iter__(self) -> Iterator[Any]:
+        execution = self._dataset._execute()
+        return self._feed(execution.tables(), stop=execution.stop, **self._options)

@@ -47,7 +47,7 @@ def open_display(plan: PhysicalPlan, *, operators: bool, stream: TextIO | None =
 
     console = Console(file=stream, stderr=stream is None)
     if console.is_terminal:
-        return LiveDisplay(plan, operators)
+        return LiveDisplay(plan, operators, stream)
     return LogDisplay(plan, operators, stream or sys.stderr)
 
 
@@ -113,18 +113,16 @@ def operator_line(title: str, op: OpSnapshot, total: Total | None) -> tuple[str,
 class LiveDisplay:
     """Lines on a terminal that are drawn over and stay when the run ends."""
 
-    def __init__(self, plan: PhysicalPlan, operators: bool) -> None:
+    def __init__(self, plan: PhysicalPlan, operators: bool, stream: TextIO | None = None) -> None:
         self._lines = Lines(plan, operators)
+        self._stream = stream
         self._live: Live | None = None
 
     def show(self, elapsed_s: float, snapshot: Snapshot) -> None:
-        """Draws a moment; the first only when the run is long enough to be looked at."""
-        drawn = self._drawn(elapsed_s, snapshot, "running")
-        if elapsed_s < _LIVE_FROM_S:
-            return
+        """Draws a moment."""
         if self._live is None:
             self._live = self._opened()
-        self._live.update(drawn, refresh=True)
+        self._live.update(self._drawn(elapsed_s, snapshot, "running"), refresh=True)
 
     def end(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> None:
         """Draws the last moment."""
@@ -137,7 +135,8 @@ class LiveDisplay:
         from rich.console import Console
         from rich.live import Live
 
-        live = Live(console=Console(stderr=True), auto_refresh=False)
+        console = Console(file=self._stream, stderr=self._stream is None)
+        live = Live(console=console, auto_refresh=False)
         live.start()
         return live
 
@@ -207,12 +206,10 @@ def _of(done: int, total: Total | None) -> str:
 
 
 def _used(amounts: list[tuple[float, float]]) -> str:
-    used, total = (sum(column) for column in zip(*amounts, strict=True)) if amounts else (0, 0)
+    used, total = sum(each[0] for each in amounts), sum(each[1] for each in amounts)
     return f"{used:.1f}/{total:.1f}"
 
 
-#: A run that ends sooner needs no display.
-_LIVE_FROM_S = 0.5
 #: Log lines stay, so there are few of them.
 _LOG_EVERY_S = 10.0
 _BAR_WIDTH = 10

@@ -21,17 +21,25 @@ class Watch:
     Args:
         plan: What runs.
         snapshot: Takes a snapshot of the run, from any thread.
-        display: What shows the run while it goes; `None`: nothing.
+        open_display: Opens what shows the run, if it is long enough to be looked at; `None`:
+            nothing shows it.
+        started_s: When the run started, by `time.monotonic`; default now.
     """
 
     def __init__(
-        self, plan: PhysicalPlan, snapshot: Callable[[], Snapshot], display: Display | None
+        self,
+        plan: PhysicalPlan,
+        snapshot: Callable[[], Snapshot],
+        open_display: Callable[[], Display] | None,
+        *,
+        started_s: float | None = None,
     ) -> None:
         self._plan = plan
         self._snapshot = snapshot
-        self._display = display
+        self._open_display = open_display
+        self._display: Display | None = None
         self._held = HeldTimes(len(plan.ops))
-        self._started_s = time.monotonic()
+        self._started_s = time.monotonic() if started_s is None else started_s
         self._first_block_s: float | None = None
         self._report: RunReport | None = None
         self._ended = threading.Event()
@@ -56,15 +64,19 @@ class Watch:
         if not self._ended.is_set():
             self._ended.set()
             self._thread.join()
-            self._report = self._reported(outcome)
+            report = self._report = self._reported(outcome)
+            # What took the snapshots can go now.
+            self._snapshot = lambda: report.snapshot
             if self._display is not None:
-                self._display.end(self._report.wall_s, self._report.snapshot, outcome)
+                self._display.end(report.wall_s, report.snapshot, outcome)
         return self.report()
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_EVERY_S):
             elapsed_s, snapshot = self._elapsed_s(), self._snapshot()
             self._held.add(elapsed_s, snapshot)
+            if self._display is None and self._open_display and elapsed_s >= _SHOWN_FROM_S:
+                self._display = self._open_display()
             if self._display is not None:
                 self._display.show(elapsed_s, snapshot)
 
@@ -84,3 +96,5 @@ class Watch:
 
 #: Often enough to see what holds an operator, seldom enough to cost nothing.
 _SAMPLE_EVERY_S = 0.1
+#: A run that ends sooner needs no display.
+_SHOWN_FROM_S = 0.5

@@ -237,19 +237,20 @@ def check_columns(name: str, columns: Any) -> list[str]:
 def _compute_of(is_class: bool, concurrency: Any, name: str) -> ComputeStrategy:
     if concurrency is None:
         return ActorPoolStrategy(min_size=1) if is_class else TaskPoolStrategy()
-    sizes = concurrency if isinstance(concurrency, tuple) else (concurrency,)
-    if not 1 <= len(sizes) <= 3 or not all(is_count(size) for size in sizes):
+    is_bounds = isinstance(concurrency, tuple) and len(concurrency) in (2, 3)
+    sizes = concurrency if is_bounds else (concurrency,)
+    if not all(is_count(size) for size in sizes):
         raise ArgumentError(
             f"concurrency={concurrency!r} must be a whole number of at least 1, "
             "or (min, max), or (min, max, initial)"
         )
-    if isinstance(concurrency, tuple) and not is_class:
+    if is_bounds and not is_class:
         raise ArgumentError(
             f"concurrency={concurrency!r} is for pools of actors, but fn is the function "
             f"{name!r}: pass one number"
         )
     try:
-        if not isinstance(concurrency, tuple):
+        if not is_bounds:
             return (
                 ActorPoolStrategy(size=concurrency) if is_class else TaskPoolStrategy(concurrency)
             )

@@ -69,6 +69,7 @@ class Map:
         changes_rows: Whether it is there to change the number of rows: `filter` and `flat_map`.
         columns: The columns out for those in, if that is known without running; it then is an
             operator on columns only, which keeps the rows.
+        writes: Whether it writes files and puts out reports of them.
     """
 
     transform: Transform
@@ -76,6 +77,7 @@ class Map:
     batch_rows: int | None = None
     changes_rows: bool = False
     columns: Callable[[pa.Schema], pa.Schema] | None = None
+    writes: bool = False
 
     @property
     def name(self) -> str:

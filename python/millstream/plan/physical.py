@@ -7,7 +7,7 @@ user functions (they are inside the stages), or of how a backend runs anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from millstream import _core
@@ -70,11 +70,6 @@ class PhysicalPlan:
 
     ops: list[PhysicalOp]
     writes: bool = False
-
-    def with_block_bytes(self, target: int) -> PhysicalPlan:
-        """The same plan, cutting blocks at `target` bytes."""
-        ops = [replace(op, stage=replace(op.stage, block_bytes_target=target)) for op in self.ops]
-        return replace(self, ops=ops)
 
     def to_core(self, config: _core.Config) -> _core.Plan:
         """The plan in numbers, for the scheduler.

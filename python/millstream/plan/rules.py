@@ -19,7 +19,7 @@ from dataclasses import replace
 from millstream.blocks.transforms import SelectColumns
 from millstream.compute import ACTORS_UNBOUNDED, ActorPoolStrategy, TaskPoolStrategy
 from millstream.plan.logical import LogicalPlan, Map, Read, Shape
-from millstream.plan.physical import PhysicalOp, PhysicalPlan
+from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
 from millstream.run.worker import Stage
 
 
@@ -45,10 +45,14 @@ def fuse(plan: LogicalPlan) -> list[list[Read | Map]]:
     return groups
 
 
-def to_physical(plan: LogicalPlan, block_bytes_target: int) -> PhysicalPlan:
+def to_physical(plan: LogicalPlan, block_bytes_target: int = BLOCK_BYTES_MAX) -> PhysicalPlan:
     """The plan as it runs, after all rules."""
-    groups = fuse(optimize(plan))
-    return PhysicalPlan([_physical(group, block_bytes_target) for group in groups])
+    optimized = optimize(plan)
+    groups = fuse(optimized)
+    ops = [_physical(group, block_bytes_target) for group in groups]
+    if len(groups[0]) == 1:
+        ops[0] = replace(ops[0], rows_out=optimized.read.source.rows)
+    return PhysicalPlan(ops, writes=any(operator.writes for operator in plan.maps))
 
 
 def _fuses(group: list[Read | Map], operator: Map) -> bool:

@@ -1,0 +1,216 @@
+"""From a logical plan to a run, and what consumers commonly want of one.
+
+Owns the order of things: rules, nodes, physical plan, scheduler, backend, run, watch. Knows
+nothing of what a backend does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import cast
+
+import pyarrow as pa
+
+from millstream import _core
+from millstream.blocks import block
+from millstream.context import DataContext, ExecutionResources
+from millstream.errors import ArgumentError, ResourcesError
+from millstream.io.commit import FolderCommit
+from millstream.io.source import ReadUnit, Source
+from millstream.observe.progress import open_display
+from millstream.observe.watch import Watch
+from millstream.plan.kept import KeptBlock
+from millstream.plan.logical import LogicalPlan, Read
+from millstream.plan.physical import PhysicalPlan, block_bytes_target, core_config
+from millstream.plan.rules import to_physical
+from millstream.run.driver import Run
+from millstream.run.protocol import Backend, BlockHandle, OpBody
+
+
+class Execution:
+    """One run of a plan, and the watch over it. It has started when this is made.
+
+    Args:
+        plan: What to run.
+        context: How.
+
+    Raises:
+        ResourcesError: No node can ever run it; nothing has been started.
+        SerializationError: A function or its arguments cannot be sent to workers.
+    """
+
+    def __init__(self, plan: LogicalPlan, context: DataContext) -> None:
+        started_s = time.monotonic()
+        backend = open_backend(context)
+        try:
+            physical, scheduler = _submit(plan, context, backend)
+            run = Run(cast(list[OpBody], physical.ops), backend, scheduler)
+        except BaseException:
+            backend.close()
+            raise
+        self._run = run
+        self._was_stopped = False
+        verbose = context.execution_options.verbose_progress
+        display = partial(open_display, physical, operators=verbose)
+        self.watch = Watch(
+            physical,
+            scheduler.snapshot,
+            display if context.enable_progress_bars else None,
+            started_s=started_s,
+        )
+
+    def blocks(self) -> Iterator[BlockHandle]:
+        """The blocks of the output. The run ends when this is exhausted, closed or dropped.
+
+        Asking for the next block gives the one before back to the run's memory.
+
+        Raises:
+            MillstreamError: The run failed.
+        """
+        outcome = "stopped"
+        try:
+            for handle in self._run:
+                self.watch.note_block()
+                yield handle
+            outcome = "stopped" if self._was_stopped else "finished"
+        except GeneratorExit:
+            raise
+        except BaseException:
+            outcome = "failed"
+            raise
+        finally:
+            self._run.close()
+            self.watch.end(outcome)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The data of the blocks, as `blocks` gives them."""
+        for handle in self.blocks():
+            yield handle.fetch()
+
+    def stop(self) -> None:
+        """Ends the run from any thread, and waits until nothing of it is left."""
+        self._was_stopped = True
+        self._run.close()
+
+
+def open_backend(context: DataContext) -> Backend:
+    """The backend that the settings name. Ray is imported for its own only.
+
+    Raises:
+        ArgumentError: Limits are set, but the backend takes none.
+    """
+    limits = context.execution_options.resource_limits
+    if context.backend == "local":
+        from millstream.run.local import LocalBackend
+
+        store = limits.object_store_memory
+        return LocalBackend(limits.cpu, limits.gpu, None if store is None else int(store))
+    if limits != ExecutionResources():
+        raise ArgumentError(
+            f"resource_limits={limits!r} are for the local backend; on Ray, the cluster has what "
+            "ray.init or `ray start` gave it"
+        )
+    from millstream.run.ray import RayBackend
+
+    return RayBackend()
+
+
+def first_rows(execution: Execution, limit: int | None) -> pa.Table:
+    """The first `limit` rows as one table (all rows: `None`); stops the run when it has them."""
+    tables: list[pa.Table] = []
+    rows = 0
+    stream = execution.tables()
+    for table in stream:
+        tables.append(table)
+        rows += table.num_rows
+        if limit is not None and rows >= limit:
+            break
+    _close(stream)
+    if not tables:
+        return pa.table({})
+    return block.concat(tables).slice(0, limit)
+
+
+def count_rows(execution: Execution) -> int:
+    """The number of rows; no data is moved for it."""
+    return sum(handle.meta.rows for handle in execution.blocks())
+
+
+def first_schema(execution: Execution) -> pa.Schema:
+    """The schema of the first block that has rows; stops the run when it has one.
+
+    Without any rows it is that of the empty blocks.
+    """
+    empty = pa.schema([])
+    stream = execution.blocks()
+    for handle in stream:
+        meta = handle.meta
+        if meta.schema is not None and meta.rows:
+            _close(stream)
+            return block.visible_schema(meta.schema)
+        if meta.schema is not None and not empty.names:
+            empty = block.visible_schema(meta.schema)
+    return empty
+
+
+def keep_blocks(execution: Execution) -> LogicalPlan:
+    """Runs to the end and keeps all blocks where they are; gives a plan that reads them."""
+    units: list[ReadUnit] = []
+    schemas: list[pa.Schema] = []
+    count = 0
+    for handle in execution.blocks():
+        meta = handle.meta
+        count += meta.rows
+        units.append(KeptBlock(handle))
+        if meta.schema is not None:
+            schemas.append(meta.schema)
+    return LogicalPlan(Read(Source("Kept", units, block.unify_schemas(schemas), count)))
+
+
+def write(
+    start: Callable[[], Execution], commit: FolderCommit, schema: pa.Schema | None
+) -> list[str]:
+    """Runs a plan that ends in a write, and puts its files in place.
+
+    Args:
+        start: Starts the run.
+        commit: The driver's side of the write.
+        schema: The columns that are written, if they are known.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        WriteError: It did not work; the target is as it was before.
+    """
+    if not commit.prepare():
+        return []
+    try:
+        reports = list(start().tables())
+    except BaseException:
+        commit.abort()
+        raise
+    return commit.commit(reports, schema)
+
+
+def _submit(
+    plan: LogicalPlan, context: DataContext, backend: Backend
+) -> tuple[PhysicalPlan, _core.Scheduler]:
+    nodes = backend.nodes()
+    target = block_bytes_target(context, [node.store_bytes for node in nodes])
+    physical = to_physical(plan, target)
+    try:
+        core_plan = physical.to_core(core_config(context, target))
+        scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
+    except _core.SubmitError as error:
+        raise ResourcesError(str(error)) from None
+    backend.open(cast(list[OpBody], physical.ops))
+    return physical, scheduler
+
+
+def _close(stream: Iterator[object]) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        close()

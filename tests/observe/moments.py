@@ -1,0 +1,58 @@
+"""Snapshots and plans made by hand, for tests of what is shown of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+
+from millstream.observe.report import RunReport
+from millstream.plan.physical import PhysicalOp, PhysicalPlan
+
+NUMBERS = (
+    "tasks_running tasks_paused tasks_finished tasks_failed tasks_retried tasks_preempted "
+    "actors_starting actors_ready actors_started actors_lost queued_blocks queued_rows "
+    "queued_bytes rows_in rows_out blocks_out bytes_out units_total units_done busy_us "
+    "heap_peak_bytes store_used store_reserved"
+).split()
+
+
+def op(name="Op", state="running", verdict="", **numbers):
+    unknown = set(numbers) - set(NUMBERS)
+    assert not unknown, unknown
+    return SimpleNamespace(
+        name=name, state=state, verdict=verdict, **dict.fromkeys(NUMBERS, 0) | numbers
+    )
+
+
+def node(cpu=(1, 2), gpu=(0, 0), store=(0, 1 << 30), peak=0):
+    return SimpleNamespace(
+        node=0,
+        cpu_used=cpu[0],
+        cpu_total=cpu[1],
+        gpu_used=gpu[0],
+        gpu_total=gpu[1],
+        store_used=store[0],
+        store_total=store[1],
+        store_reserved=0,
+        store_peak=peak,
+    )
+
+
+def snapshot(*ops, nodes=(), **numbers):
+    numbers = dict(output_rows=0, stale_events=0, overshoots=0) | numbers
+    return SimpleNamespace(ops=list(ops), nodes=list(nodes) or [node()], **numbers)
+
+
+def physical(name, kind="tasks", **options):
+    return PhysicalOp(name=name, kind=kind, stage=None, **options)
+
+
+def plan(*ops, writes=False):
+    return PhysicalPlan(list(ops), writes)
+
+
+def report(made_plan, moment, wall_s=10.0, outcome="finished", held=None, first_block_s=0.5):
+    held = held or [{} for _ in moment.ops]
+    return RunReport(
+        made_plan, moment, wall_s, first_block_s, tuple(Counter(each) for each in held), outcome
+    )
