@@ -197,9 +197,9 @@ impl State {
         if let Some(high) = self.op(op).estimates.block_bytes.high() {
             return Bytes(high);
         }
-        // A cautious probe: the target, or less where the store is too small for that.
+        // A cautious probe: the target, or less where not every operator could have its window.
         let store = self.ledger.nodes().map(|(_, account)| account.store.0).min().unwrap_or(0);
-        let windows = 2 * WINDOW_BLOCKS * self.ops.len() as u64;
+        let windows = WINDOW_BLOCKS * self.ops.len() as u64;
         Bytes(self.plan.config().block_bytes_target.0.min(store / windows))
     }
 

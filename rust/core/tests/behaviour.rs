@@ -1,0 +1,467 @@
+//! The scheduler's promises, each as a named test, driven by hand and by random worlds.
+#![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first surprise
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use millstream_core::{
+    Action, ActorId, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpKind, OpSpec, Plan,
+    PoolSpec, Resources, Rows, Scheduler, Slots, Span, SubmitError, TaskFailure, TaskId, Time,
+    Unit, Work,
+};
+use proptest::prelude::*;
+
+const NODE: NodeId = NodeId(0);
+const MIB: u64 = 1 << 20;
+/// Rows of each block.
+const ROWS: u64 = 10;
+
+fn source(units: usize) -> OpSpec {
+    OpSpec {
+        name: "Read".into(),
+        input: None,
+        kind: OpKind::Source { units: vec![Unit::default(); units] },
+        resources: Resources::cpu(Slots::whole(1)),
+        concurrency_max: 0,
+        bundle_rows_min: Rows::ZERO,
+    }
+}
+
+fn tasks(input: u32) -> OpSpec {
+    OpSpec { name: "Map".into(), input: Some(OpId(input)), kind: OpKind::Tasks, ..source(0) }
+}
+
+fn actors(input: u32, min: u32, max: u32) -> OpSpec {
+    let pool = PoolSpec { actors_min: min, actors_max: max, tasks_in_flight_max: 2 };
+    OpSpec {
+        name: "Infer".into(),
+        kind: OpKind::Actors(pool),
+        resources: Resources::gpu(Slots::whole(1)),
+        ..tasks(input)
+    }
+}
+
+fn config() -> Config {
+    Config { block_bytes_target: Bytes(10 * MIB), ..Config::default() }
+}
+
+/// What a task is to do in a [`World`].
+#[derive(Clone, Copy, Debug)]
+struct Body {
+    blocks: u32,
+    bytes: u64,
+}
+
+/// A cluster of one node in which nothing happens until a test says so.
+struct World {
+    scheduler: Scheduler,
+    body: Body,
+    /// Live tasks: operator, actor, credit that is left, next ordinal.
+    live: BTreeMap<TaskId, (OpId, Option<ActorId>, u32, u32)>,
+    starting: VecDeque<ActorId>,
+    actions: Vec<Action>,
+    emitted: VecDeque<BlockId>,
+    outputs: Vec<BlockId>,
+    cancelled: BTreeSet<TaskId>,
+    dropped: BTreeSet<BlockId>,
+    block_next: u64,
+}
+
+impl World {
+    fn new(ops: Vec<OpSpec>, config: Config, cpus: u64, gpus: u64, store: u64) -> Self {
+        Self { body: Body { blocks: 1, bytes: MIB }, ..Self::with(ops, config, cpus, gpus, store) }
+    }
+
+    fn with(ops: Vec<OpSpec>, config: Config, cpus: u64, gpus: u64, store: u64) -> Self {
+        let has =
+            Resources { cpu: Slots::whole(cpus), gpu: Slots::whole(gpus), ..Resources::default() };
+        let plan = Plan::new(ops, config).unwrap();
+        let scheduler = Scheduler::submit(plan, vec![(NODE, has, Bytes(store))]).unwrap();
+        let mut world = Self {
+            scheduler,
+            body: Body { blocks: 1, bytes: MIB },
+            live: BTreeMap::new(),
+            starting: VecDeque::new(),
+            actions: Vec::new(),
+            emitted: VecDeque::new(),
+            outputs: Vec::new(),
+            cancelled: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+            block_next: 0,
+        };
+        world.tell(Event::TimePassed);
+        world
+    }
+
+    /// Reports an event, obeys the orders that follow, and returns them.
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        self.scheduler.handle(Time(0), event);
+        let actions: Vec<Action> = std::iter::from_fn(|| self.scheduler.poll_action()).collect();
+        self.scheduler.assert_invariants();
+        for action in &actions {
+            self.obey(action);
+        }
+        self.actions.extend(actions.clone());
+        actions
+    }
+
+    fn obey(&mut self, action: &Action) {
+        match action {
+            Action::LaunchTask { task, op, actor, credit, rows_skipped, .. } => {
+                let skipped = u32::try_from(rows_skipped.0 / ROWS).unwrap();
+                self.live.insert(*task, (*op, *actor, *credit, skipped));
+            }
+            Action::ResumeTask { task, credit } => self.live.get_mut(task).unwrap().2 += credit,
+            Action::StartActor { actor, .. } => self.starting.push_back(*actor),
+            Action::EmitBlock { block } => {
+                self.emitted.push_back(*block);
+                self.outputs.push(*block);
+            }
+            Action::DropBlock { block } => assert!(self.dropped.insert(*block), "{block} twice"),
+            Action::CancelTask { task } => assert!(self.cancelled.insert(*task), "{task} twice"),
+            Action::StopActor { .. } | Action::FailRun { .. } => {}
+        }
+    }
+
+    /// Lets a task hand over its next block.
+    fn produce(&mut self, task: TaskId) -> BlockId {
+        let block = BlockId(self.block_next);
+        self.block_next += 1;
+        let state = self.live.get_mut(&task).unwrap();
+        assert!(state.2 > 0, "{task} has no credit");
+        state.2 -= 1;
+        state.3 += 1;
+        let (rows, bytes) = (Rows(ROWS), Bytes(self.body.bytes));
+        self.tell(Event::BlockProduced { task, block, rows, bytes, node: NODE });
+        block
+    }
+
+    fn finish(&mut self, task: TaskId) {
+        self.live.remove(&task);
+        self.tell(Event::TaskFinished { task, busy: Span(1_000), heap_peak: Bytes::ZERO });
+    }
+
+    /// Lets each task of the source hand over a block and end.
+    fn read_all(&mut self) {
+        for task in self.live_of(0) {
+            self.produce(task);
+            self.finish(task);
+        }
+    }
+
+    fn fail(&mut self, task: TaskId, failure: TaskFailure) -> Vec<Action> {
+        self.live.remove(&task);
+        self.tell(Event::TaskFailed { task, failure })
+    }
+
+    fn ready(&mut self) {
+        while let Some(actor) = self.starting.pop_front() {
+            self.tell(Event::ActorReady { actor, node: NODE, load: Span(0) });
+        }
+    }
+
+    fn live_of(&self, op: u32) -> Vec<TaskId> {
+        self.live.iter().filter(|(_, state)| state.0 == OpId(op)).map(|(task, _)| *task).collect()
+    }
+
+    /// Whether a task can do something: hand over a block, or end.
+    fn can_step(&self, task: TaskId) -> bool {
+        let (_, actor, credit, ordinal) = self.live[&task];
+        let is_head = actor.is_none_or(|actor| {
+            self.live
+                .iter()
+                .find(|(_, s)| s.1 == Some(actor))
+                .is_some_and(|(head, _)| *head == task)
+        });
+        self.cancelled.contains(&task) || is_head && (credit > 0 || ordinal >= self.body.blocks)
+    }
+
+    /// One step of the world, the `choice`-th of those possible; false when nothing can happen.
+    fn step(&mut self, choice: usize) -> bool {
+        let tasks: Vec<TaskId> =
+            self.live.keys().copied().filter(|task| self.can_step(*task)).collect();
+        let kinds = tasks.len() + usize::from(!self.emitted.is_empty()) + self.starting.len();
+        if kinds == 0 {
+            return false;
+        }
+        let pick = choice % kinds;
+        if let Some(task) = tasks.get(pick) {
+            if self.cancelled.contains(task) {
+                self.fail(*task, TaskFailure::Cancelled);
+            } else if self.live[task].3 < self.body.blocks {
+                self.produce(*task);
+            } else {
+                self.finish(*task);
+            }
+        } else if let Some(actor) = self.starting.pop_front() {
+            self.tell(Event::ActorReady { actor, node: NODE, load: Span(0) });
+        } else if let Some(block) = self.emitted.pop_front() {
+            self.tell(Event::OutputTaken { block });
+        }
+        true
+    }
+
+    fn run_to_the_end(&mut self, choices: &[usize]) {
+        for choice in choices.iter().copied().cycle().take(100_000) {
+            if !self.step(choice) {
+                break;
+            }
+        }
+        assert!(self.scheduler.is_done(), "I4: {:#?}", self.scheduler.snapshot());
+    }
+}
+
+#[test]
+fn what_is_nearest_to_the_output_goes_first() {
+    let mut world = World::new(vec![source(4), tasks(0)], config(), 1, 0, 1 << 30);
+    let read = world.live_of(0)[0];
+    world.produce(read);
+    world.finish(read);
+    assert_eq!((world.live_of(0).len(), world.live_of(1).len()), (0, 1));
+}
+
+#[test]
+fn a_task_larger_than_every_node_is_refused_with_the_arithmetic() {
+    let plan = Plan::new(vec![source(1), actors(0, 1, 1)], config()).unwrap();
+    let node = (NODE, Resources::cpu(Slots::whole(2)), Bytes(1 << 30));
+    let error = Scheduler::submit(plan, vec![node]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "operator 'Infer' needs 1 GPU for each actor, but no node has that; the largest amounts on \
+         one node are 2 CPU"
+    );
+}
+
+#[test]
+fn pools_that_do_not_fit_together_are_refused_with_the_arithmetic() {
+    let plan = Plan::new(vec![source(1), actors(0, 2, 2), actors(1, 1, 1)], config()).unwrap();
+    let has = Resources { gpu: Slots::whole(2), ..Resources::cpu(Slots::whole(2)) };
+    let error = Scheduler::submit(plan, vec![(NODE, has, Bytes(1 << 30))]).unwrap_err();
+    assert!(matches!(error, SubmitError::Pools { placed: 0, wanted: 1, .. }), "{error}");
+    assert!(error.to_string().contains("need 3 GPU, the cluster has 2 CPU, 2 GPU"), "{error}");
+}
+
+#[test]
+fn pools_that_leave_no_cpu_for_a_task_are_refused() {
+    let greedy = OpSpec { resources: Resources::cpu(Slots::whole(2)), ..actors(0, 1, 1) };
+    let plan = Plan::new(vec![source(1), greedy], config()).unwrap();
+    let node = (NODE, Resources::cpu(Slots::whole(2)), Bytes(1 << 30));
+    let error = Scheduler::submit(plan, vec![node]).unwrap_err();
+    assert!(
+        error.to_string().starts_with("operator 'Read' needs 1 CPU for each task, but"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_source_is_held_while_there_is_no_room_for_its_window() {
+    // The store holds four windows of two blocks, and the map keeps one of them.
+    let config = Config { block_bytes_target: Bytes(MIB), ..config() };
+    let world = World::new(vec![source(9), tasks(0)], config, 8, 0, 8 * MIB);
+    assert_eq!(world.live_of(0).len(), 3);
+    let verdict = &world.scheduler.snapshot().ops[0].verdict;
+    assert_eq!(verdict, "needs 2.0 MiB of object store, 0 B is free");
+}
+
+#[test]
+fn a_retry_leaves_out_the_rows_that_were_handed_over() {
+    let mut world = World::new(vec![source(1)], config(), 1, 0, 1 << 30);
+    world.body.blocks = 3;
+    let first = world.live_of(0)[0];
+    world.produce(first);
+    let actions = world.fail(first, TaskFailure::WorkerDied);
+    let [Action::LaunchTask { task, attempt, rows_skipped, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((*attempt, *rows_skipped), (1, Rows(10)));
+    assert_ne!(*task, first);
+}
+
+#[test]
+fn output_of_a_dead_attempt_is_dropped_and_counted() {
+    let mut world = World::new(vec![source(1)], config(), 1, 0, 1 << 30);
+    let first = world.live_of(0)[0];
+    world.fail(first, TaskFailure::WorkerDied);
+    let before = world.scheduler.snapshot();
+    let (rows, bytes) = (Rows(1), Bytes(MIB));
+    let late = Event::BlockProduced { task: first, block: BlockId(77), rows, bytes, node: NODE };
+    assert_eq!(world.tell(late), [Action::DropBlock { block: BlockId(77) }]);
+    let mut after = world.scheduler.snapshot();
+    assert_eq!(after.stale_events, before.stale_events + 1);
+    after.stale_events = before.stale_events;
+    assert_eq!(after, before, "I7");
+}
+
+#[test]
+fn a_task_whose_worker_dies_four_times_fails_the_run() {
+    let mut world = World::new(vec![source(1)], config(), 1, 0, 1 << 30);
+    for _ in 0..3 {
+        let task = world.live_of(0)[0];
+        assert!(matches!(
+            world.fail(task, TaskFailure::WorkerDied)[..],
+            [Action::LaunchTask { .. }]
+        ));
+    }
+    let task = world.live_of(0)[0];
+    let cause = FailCause::TaskDeaths { count: 4 };
+    assert_eq!(
+        world.fail(task, TaskFailure::OutOfMemory),
+        [Action::FailRun { op: OpId(0), task: Some(task), cause }]
+    );
+}
+
+#[test]
+fn losing_a_turn_uses_up_no_retries() {
+    let mut world = World::new(vec![source(1)], config(), 1, 0, 1 << 30);
+    for _ in 0..20 {
+        let task = world.live_of(0)[0];
+        world.fail(task, TaskFailure::NotRun);
+    }
+    world.run_to_the_end(&[0]);
+}
+
+#[test]
+fn user_errors_fail_the_run_once() {
+    let mut world = World::new(vec![source(2)], config(), 2, 0, 1 << 30);
+    let both = world.live_of(0);
+    let actions = world.fail(both[0], TaskFailure::UserCode);
+    assert!(matches!(actions[..], [Action::FailRun { cause: FailCause::UserCode, .. }]));
+    assert_eq!(world.fail(both[1], TaskFailure::UserCode), []);
+}
+
+#[test]
+fn a_pool_loads_its_smallest_size_before_there_is_input_and_grows_when_work_waits() {
+    let mut world = World::new(vec![source(12), actors(0, 1, 3)], config(), 8, 3, 1 << 30);
+    assert_eq!(world.starting.len(), 1);
+    world.read_all();
+    assert_eq!(world.starting.len(), 2, "four tasks wait for actors that take two each");
+    world.run_to_the_end(&[0]);
+    let stopped = world.actions.iter().filter(|a| matches!(a, Action::StopActor { .. })).count();
+    assert_eq!(stopped, 3);
+}
+
+#[test]
+fn when_an_actor_dies_only_the_task_it_ran_is_charged() {
+    let mut world = World::new(vec![source(8), actors(0, 1, 1)], config(), 8, 1, 1 << 30);
+    world.ready();
+    world.read_all();
+    for actor in (0..3).map(ActorId) {
+        assert_eq!(world.live_of(1).len(), 2);
+        world.live.retain(|_, state| state.0 != OpId(1));
+        let actions = world.tell(Event::ActorLost { actor, user_code: false });
+        assert!(matches!(actions[..], [Action::StartActor { .. }]), "{actions:?}");
+        world.ready();
+    }
+    let snapshot = world.scheduler.snapshot();
+    assert_eq!((snapshot.ops[1].tasks_failed, snapshot.ops[1].actors_lost), (6, 3));
+    world.run_to_the_end(&[0]);
+}
+
+#[test]
+fn actors_that_die_loading_four_times_in_a_row_fail_the_run() {
+    let mut world = World::new(vec![source(1), actors(0, 1, 1)], config(), 1, 1, 1 << 30);
+    for _ in 0..3 {
+        let actor = world.starting.pop_front().unwrap();
+        world.tell(Event::ActorLost { actor, user_code: false });
+    }
+    let actor = world.starting.pop_front().unwrap();
+    let actions = world.tell(Event::ActorLost { actor, user_code: false });
+    let cause = FailCause::ActorDeaths { count: 4 };
+    assert_eq!(actions, [Action::FailRun { op: OpId(1), task: None, cause }]);
+}
+
+#[test]
+fn a_batch_waits_for_its_rows_unless_no_more_come() {
+    let batched = OpSpec { bundle_rows_min: Rows(25), ..tasks(0) };
+    let mut world = World::new(vec![source(3), batched], config(), 8, 0, 1 << 30);
+    let reads = world.live_of(0);
+    world.produce(reads[0]);
+    world.finish(reads[0]);
+    world.produce(reads[1]);
+    world.finish(reads[1]);
+    assert_eq!(world.live_of(1).len(), 0);
+    let verdict = world.scheduler.snapshot().ops[1].verdict.clone();
+    assert_eq!(verdict, "waits for a full batch: 20 of 25 rows");
+    let last = world.live_of(0)[0];
+    world.produce(last);
+    assert_eq!(world.live_of(1).len(), 1, "30 rows wait");
+    world.finish(last);
+    world.run_to_the_end(&[0]);
+}
+
+#[test]
+fn one_cpu_is_enough_for_two_operators_whose_tasks_must_be_paused() {
+    let config = Config { block_bytes_target: Bytes(MIB), ..config() };
+    let mut world = World::new(vec![source(2), tasks(0)], config, 1, 0, 8 * MIB);
+    world.body.blocks = 20;
+    world.run_to_the_end(&[0]);
+    let snapshot = world.scheduler.snapshot();
+    assert_eq!(snapshot.ops[0].rows_out, 400);
+    assert!(snapshot.nodes[0].store_used_peak <= Bytes(8 * MIB));
+}
+
+#[test]
+fn after_a_stop_there_are_only_cancel_drop_and_stop() {
+    let mut world = World::new(vec![source(50), actors(0, 1, 1)], config(), 4, 1, 1 << 30);
+    world.ready();
+    for task in world.live_of(0) {
+        world.produce(task);
+    }
+    let mut actions = world.tell(Event::StopRequested);
+    for task in world.live.keys().copied().collect::<Vec<_>>() {
+        actions.extend(world.fail(task, TaskFailure::Cancelled));
+    }
+    assert!(!actions.is_empty());
+    for action in &actions {
+        let allowed = matches!(
+            action,
+            Action::CancelTask { .. } | Action::DropBlock { .. } | Action::StopActor { .. }
+        );
+        assert!(allowed, "I8: {action:?}");
+    }
+    assert!(world.scheduler.is_done());
+    assert_eq!(world.scheduler.snapshot().nodes[0].store_reserved, Bytes::ZERO);
+}
+
+#[test]
+fn small_units_are_bundled_once_their_cost_is_known() {
+    let mut world = World::new(vec![source(10_000)], config(), 2, 0, 1 << 30);
+    world.read_all();
+    let bundled = world.actions.iter().find_map(|action| match action {
+        Action::LaunchTask { work: Work::Units { count, .. }, .. } if *count > 1 => Some(*count),
+        _ => None,
+    });
+    assert_eq!(bundled, Some(10), "ten blocks of 1 MiB make a full one of 10 MiB");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_schedule_ends_in_order_within_the_store(
+        units in 1usize..12,
+        blocks in 0u32..5,
+        cpus in 1u64..4,
+        maps in 0u32..3,
+        with_actors in any::<bool>(),
+        store_blocks in 1u64..6,
+        choices in proptest::collection::vec(0usize..100, 1..40),
+    ) {
+        let mut ops = vec![source(units)];
+        ops.extend((0..maps).map(tasks));
+        if with_actors {
+            ops.push(actors(maps, 1, 2));
+        }
+        let count = ops.len() as u64;
+        // One window for each operator, and a little more.
+        let store = (2 * count + store_blocks) * MIB;
+        let config = Config { block_bytes_target: Bytes(MIB), ..config() };
+        let mut world = World::new(ops, config, cpus, 2, store);
+        world.body.blocks = blocks;
+        world.run_to_the_end(&choices);
+        let snapshot = world.scheduler.snapshot();
+        prop_assert_eq!(snapshot.overshoots, 0);
+        prop_assert!(snapshot.nodes[0].store_used_peak <= Bytes(store), "I5");
+        prop_assert_eq!(snapshot.output_rows, snapshot.ops.last().unwrap().rows_out);
+        prop_assert_eq!(world.dropped.len() as u64, world.block_next, "I2: every block is dropped once");
+    }
+}
