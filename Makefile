@@ -1,0 +1,72 @@
+# millstream: every task of the project, each with its line in `make help`.
+#
+# Both `make demo` and `make test` set up .venv by themselves: Python >= 3.11 and a Rust toolchain are enough.
+
+PYTHON ?= python3
+OUT ?= demo-output
+VENV := .venv
+BIN := $(VENV)/bin
+RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-rust test-python check format lint types docs swarm bench bench-core clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/installed-test ## Make .venv with everything the tests need
+demo: $(VENV)/installed-demo ## Run the main job on real video with real models; OUT=folder for the Parquet
+	$(BIN)/python examples/demo.py --out $(OUT)
+
+test: test-rust test-python ## Run all tests
+
+test-rust: ## Run the tests of the scheduler, the simulator and the bindings
+	cargo test --workspace --quiet
+
+test-python: $(VENV)/installed-test ## Run the tests of the library, on both backends
+	$(BIN)/python -m pytest
+
+check: lint types docs test ## Run every check: lints, types, stubs, docs and tests
+
+lint: $(VENV)/installed-test ## Check format and lints, Rust and Python
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/installed-test ## Check Python's types, and the extension's stubs against the extension
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest millstream._core --allowlist tests/stubtest-allowlist.txt
+
+docs: ## Build the Rust documentation; a broken link is an error
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+format: $(VENV)/installed-test ## Format everything
+	cargo fmt --all
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+swarm: $(VENV)/installed-test ## Run the simulator on SEEDS random worlds (default 100000)
+	$(BIN)/python -m millstream.sim swarm --seeds $(or $(SEEDS),100000)
+
+bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
+	$(BIN)/python benches/hetero_sleep.py
+	$(BIN)/python benches/small_blocks.py
+	$(BIN)/python benches/block_size_sweep.py
+	$(BIN)/python benches/fixed_cost.py
+	$(BIN)/python benches/slow_consumer.py
+
+clean: ## Remove what was built, .venv included
+	rm -rf $(VENV) target demo-output .ruff_cache .mypy_cache .pytest_cache .hypothesis
+
+# One environment, more in it as needed. An editable install builds the extension in release mode.
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("millstream needs Python >= 3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-demo: EXTRAS := demo
+$(VENV)/installed-test: EXTRAS := test,demo,check
+$(VENV)/installed-bench: EXTRAS := test,demo,check,bench
+$(VENV)/installed-%: $(BIN)/python pyproject.toml constraints.txt $(RUST)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
