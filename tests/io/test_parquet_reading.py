@@ -226,7 +226,9 @@ def test_filters_see_partitions_and_paths(tmp_path):
 def test_filters_work_however_the_rows_are_cut(numbers):
     wanted = list(range(3, 100, 10))
     for blocks in (1, 4, 50):
-        source = plan_parquet(numbers, filter=pc.field("x").isin(wanted), override_num_blocks=blocks)
+        source = plan_parquet(
+            numbers, filter=pc.field("x").isin(wanted), override_num_blocks=blocks
+        )
         assert [row["x"] for row in rows_of(source)] == wanted
 
 
@@ -367,7 +369,10 @@ def test_other_file_systems_work_throughout():
             memory.makedirs(f"/pq/{name.partition('/')[0]}", exist_ok=True)
             pq.write_table(pa.table({"x": [1, 2]}), f"/pq/{name}", filesystem=filesystem)
         source = plan_parquet("memory://pq", filter=pc.field("k") == "2", include_paths=True)
-        assert {row["path"] for row in rows_of(source)} == {"/pq/k=2/b.parquet", "/pq/k=2/c.parquet"}
+        assert {row["path"] for row in rows_of(source)} == {
+            "/pq/k=2/b.parquet",
+            "/pq/k=2/c.parquet",
+        }
         assert plan_parquet("/pq", filesystem=filesystem).rows == 6
     finally:
         memory.rm("/pq", recursive=True)

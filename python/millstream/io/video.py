@@ -61,8 +61,8 @@ def plan_video(
         resize: Height and width to resize to; by default frames keep their own.
         fps: Keeps about so many frames a second: each nth, n = max(1, round(source / fps)).
         frame_interval: Keeps each nth frame; not together with `fps`.
-        include_timestamps: Whether the column "frame_timestamp" says when, in seconds from the
-            start, a frame is shown.
+        include_timestamps: Whether the column "frame_timestamp" says when a frame is shown, in
+            seconds.
         include_paths: Whether the column "path" says which file a row is from.
         partitioning: How columns are written in the paths.
         partition_filter: Leaves out files by their partition values.
@@ -129,6 +129,7 @@ class VideoFormat:
         """Yields the frames in order, in tables of about `TABLE_BYTES`."""
         with open_file(filesystem, path) as file, _open(file) as container:
             stream = _stream_of(container, path)
+            _check_complete(stream, file.size(), path)
             step = self.step(stream)
             frames: list[np.ndarray[Any, Any]] = []
             rows: list[tuple[int, float | None]] = []
@@ -196,6 +197,18 @@ def _stream_of(container: InputContainer, path: str) -> VideoStream:
     stream = container.streams.video[0]
     stream.codec_context.thread_count = 1
     return stream
+
+
+def _check_complete(stream: VideoStream, size: int, path: str) -> None:
+    """Refuses a file that ends before its last frame, which the decoder would not complain of."""
+    # Not all containers have an index at their beginning, nor all versions of PyAV a way to it.
+    entries = getattr(stream, "index_entries", ())
+    if entries and entries[-1].pos + entries[-1].size > size:
+        raise ReadError(
+            f"this video is cut off: it has {size} bytes, and its last frame "
+            f"would be at {entries[-1].pos}",
+            file=path,
+        )
 
 
 def _is_full(frames: list[np.ndarray[Any, Any]]) -> bool:
