@@ -61,10 +61,11 @@ def _head(table: pa.Table, size: int, bytes_target: int) -> pa.Table:
     while rows > 1 and head_bytes > bytes_target * _OVERFULL:
         rows = max(1, min(rows - 1, rows * bytes_target // head_bytes))
         smaller = table.slice(0, rows)
-        if block.nbytes(smaller) > head_bytes * _SHRINKS:
+        smaller_bytes = block.nbytes(smaller)
+        if smaller_bytes > head_bytes * _SHRINKS:
             # What is left over belongs to all rows alike, such as a dictionary.
-            return smaller
-        head, head_bytes = smaller, block.nbytes(smaller)
+            return head
+        head, head_bytes = smaller, smaller_bytes
     return head
 
 

@@ -1,0 +1,225 @@
+"""Batches for a consumer: sizes, order, shuffling, reading ahead."""
+
+import gc
+import threading
+import time
+import weakref
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millstream import feed
+from millstream.blocks import block
+from millstream.errors import ArgumentError
+
+
+def blocks_of(*sizes):
+    start = 0
+    for size in sizes:
+        yield pa.table({"id": pa.array(np.arange(start, start + size))})
+        start += size
+
+
+def ids(batches):
+    return [int(value) for batch in batches for value in batch["id"]]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 9), max_size=6),
+    st.none() | st.integers(1, 7),
+    st.integers(0, 4),
+    st.booleans(),
+)
+def test_order_never_depends_on_reading_ahead(sizes, batch_size, ahead, drop_last):
+    batches = list(
+        feed.iter_batches(blocks_of(*sizes), batch_size, "numpy", drop_last, prefetch_batches=ahead)
+    )
+    expected = list(range(sum(sizes)))
+    if drop_last and batch_size:
+        expected = expected[: len(expected) // batch_size * batch_size]
+        assert all(len(batch["id"]) == batch_size for batch in batches)
+    assert ids(batches) == expected
+
+
+def test_a_batch_within_a_block_is_a_view():
+    values = np.arange(10)
+    batches = feed.iter_batches(iter([pa.table({"id": pa.array(values)})]), 5)
+    assert all(np.shares_memory(batch["id"], values) for batch in batches)
+    writable = feed.iter_batches(
+        iter([pa.table({"id": pa.array(values)})]), 5, zero_copy_batch=False
+    )
+    assert not any(np.shares_memory(batch["id"], values) for batch in writable)
+
+
+@pytest.mark.parametrize("format", ["pandas", "pyarrow"])
+def test_formats(format):
+    batches = feed.iter_batches(blocks_of(2, 3), 4, format)
+    assert [len(batch) for batch in batches] == [4, 1]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30)), st.integers(1, 9), st.integers(1, 40), st.integers(0, 3))
+def test_shuffling_loses_and_repeats_no_row(sizes, batch_size, buffer, seed):
+    def run():
+        return ids(
+            feed.iter_batches(
+                blocks_of(*sizes),
+                batch_size,
+                local_shuffle_buffer_size=buffer,
+                local_shuffle_seed=seed,
+                prefetch_batches=0,
+            )
+        )
+
+    first = run()
+    assert sorted(first) == list(range(sum(sizes)))
+    assert run() == first
+
+
+def test_shuffling_draws_from_the_whole_buffer():
+    def source():
+        for table in blocks_of(*[10] * 100):
+            taken.append(table.num_rows)
+            yield table
+
+    taken = []
+    batches = feed.iter_batches(
+        source(), 10, local_shuffle_buffer_size=200, local_shuffle_seed=1, prefetch_batches=0
+    )
+    first = next(batches)["id"]
+    assert 200 <= sum(taken) <= 400
+    assert max(first) > 100
+    seen = ids([{"id": first}]) + ids(batches)
+    displacement = np.abs(np.array(seen) - np.arange(1000))
+    assert displacement.mean() > 50
+
+
+def test_shuffled_rows_without_columns():
+    batches = feed.iter_batches(
+        iter([block.rows_only(5)]), 2, "pyarrow", local_shuffle_buffer_size=2
+    )
+    assert [batch.num_rows for batch in batches] == [2, 2, 1]
+
+
+def test_a_thread_reads_ahead_as_far_as_asked_and_no_further():
+    taken = []
+    reached = threading.Event()
+
+    def source():
+        for index, table in enumerate(blocks_of(*[1] * 10)):
+            taken.append(index)
+            if len(taken) == 4:
+                reached.set()
+            yield table
+
+    batches = feed.iter_batches(source(), 1, prefetch_batches=3)
+    assert ids([next(batches)]) == [0]
+    assert reached.wait(10)
+    time.sleep(0.02)
+    assert len(taken) == 4
+    assert ids(batches) == list(range(1, 10))
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_an_error_comes_where_its_batch_would_have_been(ahead):
+    def source():
+        yield from blocks_of(2, 2)
+        raise RuntimeError("broken")
+
+    batches = feed.iter_batches(source(), 2, prefetch_batches=ahead)
+    assert ids([next(batches), next(batches)]) == [0, 1, 2, 3]
+    with pytest.raises(RuntimeError, match="broken"):
+        next(batches)
+    assert list(batches) == []
+
+
+class Source:
+    """Blocks without end, that tell when they are closed."""
+
+    def __init__(self):
+        self.closed = threading.Event()
+        self.stopped = threading.Event()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.stopped.wait(0.001):
+            raise StopIteration
+        return pa.table({"id": [1]})
+
+    def close(self):
+        self.closed.set()
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+@pytest.mark.parametrize("leave", ["close", "collect"])
+def test_a_consumer_that_leaves_stops_the_source(ahead, leave):
+    source = Source()
+    batches = feed.iter_batches(source, 1, prefetch_batches=ahead, stop=source.stopped.set)
+    next(batches)
+    if leave == "close":
+        batches.close()
+    else:
+        gone = weakref.ref(batches)
+        del batches
+        gc.collect()
+        assert gone() is None
+    assert source.stopped.is_set()
+    assert source.closed.wait(10)
+
+
+def test_a_consumer_that_leaves_a_blocked_source_returns_at_once():
+    blocked = threading.Event()
+
+    def source():
+        yield from blocks_of(1)
+        blocked.wait(30)
+
+    batches = feed.iter_batches(source(), 1, prefetch_batches=1)
+    next(batches)
+    started = time.monotonic()
+    batches.close()
+    assert time.monotonic() - started < 5
+    blocked.set()
+
+
+def test_batches_never_taken_start_no_thread():
+    before = threading.active_count()
+    batches = feed.iter_batches(blocks_of(1), 1, prefetch_batches=1)
+    del batches
+    gc.collect()
+    assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1 or None, not 0"),
+        ({"prefetch_batches": -1}, "prefetch_batches must be at least 0"),
+        ({"batch_format": "torch"}, "batch_format must be one of"),
+        ({"local_shuffle_buffer_size": 0}, "local_shuffle_buffer_size must be at least 1"),
+        ({"local_shuffle_buffer_size": 9, "batch_size": None}, "needs a batch_size"),
+    ],
+)
+def test_arguments_without_sense_are_refused_at_the_call(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        feed.iter_batches(blocks_of(1), **arguments)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_rows_come_in_order(ahead):
+    rows = list(feed.iter_rows(blocks_of(2, 0, 3), prefetch_blocks=ahead))
+    assert rows == [{"id": value} for value in range(5)]
+
+
+def test_rows_stop_the_source_when_left():
+    source = Source()
+    rows = feed.iter_rows(source, stop=source.stopped.set)
+    assert next(rows) == {"id": 1}
+    rows.close()
+    assert source.closed.wait(10)
