@@ -33,8 +33,9 @@ def range(
     Args:
         n: How many.
         concurrency: Tasks at a time; default as many as there is room for.
-        override_num_blocks: Into how many units the numbers are divided. By default there are
-            enough of them for a cluster, and the scheduler bundles those that are too small.
+        override_num_blocks: Into how many units the numbers are divided, each of which is then
+            a task and a block of its own. By default there are enough for a cluster, and the
+            scheduler bundles what is too small to be worth a task. This holds for all sources.
 
     Raises:
         ArgumentError: An argument makes no sense.
@@ -43,7 +44,8 @@ def range(
         >>> ms.range(3).take_all()
         [{'id': 0}, {'id': 1}, {'id': 2}]
     """
-    return _dataset(in_memory.plan_range(n, override_num_blocks=override_num_blocks), concurrency)
+    source = in_memory.plan_range(n, override_num_blocks=override_num_blocks)
+    return _dataset(source, override_num_blocks, concurrency)
 
 
 def from_items(items: Sequence[Any], *, override_num_blocks: int | None = None) -> Dataset:
@@ -62,7 +64,8 @@ def from_items(items: Sequence[Any], *, override_num_blocks: int | None = None) 
         >>> ms.from_items([1, 2]).take_all()
         [{'item': 1}, {'item': 2}]
     """
-    return _dataset(in_memory.plan_items(items, override_num_blocks=override_num_blocks))
+    source = in_memory.plan_items(items, override_num_blocks=override_num_blocks)
+    return _dataset(source, override_num_blocks)
 
 
 def from_arrow(
@@ -81,7 +84,8 @@ def from_arrow(
         ArgumentError: An argument makes no sense.
         SchemaError: The tables have no common schema.
     """
-    return _dataset(in_memory.plan_arrow(tables, override_num_blocks=override_num_blocks))
+    source = in_memory.plan_arrow(tables, override_num_blocks=override_num_blocks)
+    return _dataset(source, override_num_blocks)
 
 
 def read_parquet(
@@ -150,7 +154,9 @@ def read_parquet(
         skip_paths=skip_paths,
         override_num_blocks=override_num_blocks,
     )
-    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+    return _dataset(
+        source, override_num_blocks, concurrency, num_cpus, num_gpus, memory, ray_remote_args
+    )
 
 
 def read_binary_files(
@@ -203,7 +209,9 @@ def read_binary_files(
         ignore_missing_paths=ignore_missing_paths,
         override_num_blocks=override_num_blocks,
     )
-    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+    return _dataset(
+        source, override_num_blocks, concurrency, num_cpus, num_gpus, memory, ray_remote_args
+    )
 
 
 def read_images(
@@ -267,7 +275,9 @@ def read_images(
         ignore_missing_paths=ignore_missing_paths,
         override_num_blocks=override_num_blocks,
     )
-    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+    return _dataset(
+        source, override_num_blocks, concurrency, num_cpus, num_gpus, memory, ray_remote_args
+    )
 
 
 def read_video(
@@ -336,7 +346,9 @@ def read_video(
         ignore_missing_paths=ignore_missing_paths,
         override_num_blocks=override_num_blocks,
     )
-    return _dataset(source, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
+    return _dataset(
+        source, override_num_blocks, concurrency, num_cpus, num_gpus, memory, ray_remote_args
+    )
 
 
 #: Ray Data's name for it.
@@ -345,6 +357,7 @@ read_videos = read_video
 
 def _dataset(
     source: Source,
+    override_num_blocks: int | None,
     concurrency: int | None = None,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
@@ -357,5 +370,6 @@ def _dataset(
         "num_gpus": num_gpus,
         "memory": memory,
     }
-    read = Read(source, shape_of_read(concurrency, resources))
+    shape = shape_of_read(concurrency, resources)
+    read = Read(source, shape, is_divided=override_num_blocks is not None)
     return Dataset(LogicalPlan(read), DataContext.get_current().copy())

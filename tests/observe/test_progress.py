@@ -21,6 +21,11 @@ CLUSTER = [node((20, 64), (2, 2), (30 * GIB, 40 * GIB)), node((5, 48), (0, 0), (
 PLAN = plan(physical("ReadVideo", "source"), physical("MapBatches(Model)", "actors"))
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def rate_of(done, seconds):
     rate = Rate()
     rate.add(seconds, done)
@@ -120,10 +125,9 @@ def test_short_runs_write_nothing():
 
 
 def test_on_a_terminal_lines_are_drawn_over_and_stay():
-    stream = io.StringIO()
-    display = LiveDisplay(PLAN, True, stream)
-    display.show(0.1, snapshot(op(), op()))
-    assert stream.getvalue() == ""
+    stream = Terminal()
+    display = open_display(PLAN, operators=True, stream=stream)
+    assert isinstance(display, LiveDisplay)
     display.show(1.0, snapshot(op(rows_out=1), op()))
     display.end(2.0, snapshot(op(rows_out=7), op(), output_rows=7), "finished")
     written = stream.getvalue()

@@ -114,10 +114,11 @@ def test_reasons_are_the_same_whatever_their_numbers():
 
 def test_the_time_between_samples_is_held_by_what_they_show():
     held = HeldTimes(2)
-    held.add(0.5, snapshot(op(verdict="all 2 actors are busy"), op()))
-    held.add(2.0, snapshot(op(verdict="all 3 actors are busy"), op(state="done", verdict="done")))
-    assert held.so_far()[0] == {"all … actors are busy": 2.0}
-    assert held.so_far()[1] == {}
+    for second in range(1, 5):
+        held.add(second, snapshot(op(verdict=f"all {second} actors are busy"), op()))
+    assert held.so_far() == ({}, {}), "four samples are too few"
+    held.add(6, snapshot(op(verdict="waits for input"), op(state="done", verdict="done")))
+    assert held.so_far() == ({"all … actors are busy": 4, "waits for input": 2}, {})
 
 
 def test_explain_shows_the_flow_and_what_each_operator_holds():

@@ -39,19 +39,21 @@ class HeldTimes:
 
     def __init__(self, operators: int) -> None:
         self._seconds: tuple[Counter[str], ...] = tuple(Counter() for _ in range(operators))
-        self._last_s: float | None = None
+        self._last_s = 0.0
+        self._samples = 0
 
     def add(self, elapsed_s: float, snapshot: Snapshot) -> None:
         """Counts the time since the last sample for what holds each operator now."""
-        span = elapsed_s - (self._last_s or 0.0)
-        self._last_s = elapsed_s
+        span, self._last_s = elapsed_s - self._last_s, elapsed_s
+        self._samples += 1
         for seconds, op in zip(self._seconds, snapshot.ops, strict=True):
             if op.state != "done" and op.verdict:
                 seconds[reason_of(op.verdict)] += span  # type: ignore[assignment]
 
     def so_far(self) -> tuple[Counter[str], ...]:
-        """A copy of what has been added up."""
-        return tuple(Counter(seconds) for seconds in self._seconds)
+        """A copy of what has been added up; nothing while there are too few samples to tell."""
+        is_enough = self._samples >= _SAMPLES_MIN
+        return tuple(Counter(seconds if is_enough else {}) for seconds in self._seconds)
 
 
 def reason_of(verdict: str) -> str:
@@ -59,4 +61,6 @@ def reason_of(verdict: str) -> str:
     return _NUMBERS.sub("…", verdict)
 
 
+#: Fewer samples of a short run would say more than is known.
+_SAMPLES_MIN = 5
 _NUMBERS = re.compile(r"\d[\d.,]*(?: ?(?:[KMGTP]i)?B\b)?(?: of \d[\d.,]*)?")

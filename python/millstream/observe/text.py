@@ -33,6 +33,8 @@ def clock_text(seconds: float) -> str:
 
 def span_text(seconds: float) -> str:
     """A duration with its unit: `"31 ms"`, `"1.35 s"`, `"12:40 min"`."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < _CLOCK_FROM_S:

@@ -15,12 +15,12 @@ from millstream.plan.physical import PhysicalOp
 #: What would help, by a part of the scheduler's reason that no other reason has.
 ADVICE = {
     "waits for input": "the operators before it are slower: give those more workers",
+    "object store": "memory is full: what comes after it is slower, or the store is small",
     "next one in order": "blocks come out of order: DataContext.preserve_order = False ends this",
     "full batch": "small blocks are gathered: a smaller batch_size starts sooner",
     " free": "its resources are in use: add nodes, or ask for less per worker",
     "limit of": "its own limit: raise concurrency, or TaskPoolStrategy(size=...)",
     "slots are kept": "operators further down go first: more CPUs would help all of them",
-    "object store": "memory is full: what comes after it is slower, or the store is small",
     "the consumer": "the loop that takes the rows is slower than the pipeline",
     "next operator has enough": "nothing to do: it is faster than what comes after it",
     "actors are busy": "the pool is the limit: raise its maximum, or make calls faster",

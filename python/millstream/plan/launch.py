@@ -23,7 +23,7 @@ from millstream.observe.progress import open_display
 from millstream.observe.watch import Watch
 from millstream.plan.kept import KeptBlock
 from millstream.plan.logical import LogicalPlan, Read
-from millstream.plan.physical import PhysicalPlan, block_bytes_target, core_config
+from millstream.plan.physical import PhysicalPlan, block_bytes_target
 from millstream.plan.rules import to_physical
 from millstream.run.driver import Run
 from millstream.run.protocol import Backend, BlockHandle, OpBody
@@ -202,7 +202,7 @@ def _submit(
     target = block_bytes_target(context, [node.store_bytes for node in nodes])
     physical = to_physical(plan, target)
     try:
-        core_plan = physical.to_core(core_config(context, target))
+        core_plan = physical.to_core(context, target)
         scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
     except _core.SubmitError as error:
         raise ResourcesError(str(error)) from None

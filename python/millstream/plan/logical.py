@@ -47,10 +47,12 @@ class Read:
     Args:
         source: The planned units.
         shape: The workers that read.
+        is_divided: Whether the user has said into how many units it is divided.
     """
 
     source: Source
     shape: Shape = field(default_factory=Shape)
+    is_divided: bool = False
 
     @property
     def name(self) -> str:

@@ -66,29 +66,34 @@ class PhysicalPlan:
     Args:
         ops: The operators, in the order of the flow.
         writes: Whether the last one writes files, so that its output are reports of them.
+        bundles: Whether the scheduler may bundle small units and blocks. Not if the user has said
+            how many there shall be (`override_num_blocks`).
     """
 
     ops: list[PhysicalOp]
     writes: bool = False
+    bundles: bool = True
 
-    def to_core(self, config: _core.Config) -> _core.Plan:
+    def to_core(self, context: DataContext, block_bytes_target: int) -> _core.Plan:
         """The plan in numbers, for the scheduler.
+
+        Args:
+            context: How to run it.
+            block_bytes_target: The bytes at which workers cut blocks.
 
         Raises:
             ValueError: The plan is malformed.
         """
         specs = [_spec(op, number) for number, op in enumerate(self.ops)]
+        bundling = {} if self.bundles else {"task_span_target_us": 0}
+        config = _core.Config(
+            execution=context.execution,
+            preserve_order=context.preserve_order,
+            block_bytes_target=block_bytes_target,
+            deaths_max=context.max_task_deaths,
+            **bundling,
+        )
         return _core.Plan(specs, config)
-
-
-def core_config(context: DataContext, block_bytes_target: int) -> _core.Config:
-    """What the scheduler needs of the settings."""
-    return _core.Config(
-        execution=context.execution,
-        preserve_order=context.preserve_order,
-        block_bytes_target=block_bytes_target,
-        deaths_max=context.max_task_deaths,
-    )
 
 
 def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:

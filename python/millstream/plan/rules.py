@@ -52,7 +52,8 @@ def to_physical(plan: LogicalPlan, block_bytes_target: int = BLOCK_BYTES_MAX) ->
     ops = [_physical(group, block_bytes_target) for group in groups]
     if len(groups[0]) == 1:
         ops[0] = replace(ops[0], rows_out=optimized.read.source.rows)
-    return PhysicalPlan(ops, writes=any(operator.writes for operator in plan.maps))
+    writes = any(operator.writes for operator in plan.maps)
+    return PhysicalPlan(ops, writes, bundles=not plan.read.is_divided)
 
 
 def _fuses(group: list[Read | Map], operator: Map) -> bool:
