@@ -23,7 +23,7 @@ def image_of(source) -> np.ndarray:
 
 
 def shape_of(source) -> list[int]:
-    return [list(table.schema.field("image").type.shape) for table in tables_of(source)][0]
+    return next(list(table.schema.field("image").type.shape) for table in tables_of(source))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ def test_groups_cover_all_items_in_order_and_none_is_empty(weights, groups):
     assert ranges[0][0] == 0
     assert ranges[-1][1] == len(weights)
     assert all(start < stop for start, stop in ranges)
-    assert all(left[1] == right[0] for left, right in zip(ranges, ranges[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in pairwise(ranges))
 
 
 def test_groups_of_equal_items_are_equal():

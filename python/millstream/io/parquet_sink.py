@@ -178,7 +178,7 @@ class WriteParquet:
                     empty = block.visible_schema(table.schema)
                     continue
                 self.check(table.schema)
-                for folder, part in _partitions(table, self.partition_cols):
+                for folder, part in _partitions(block.plain(table), self.partition_cols):
                     yield from task.add(folder, part)
             yield from task.finish()
         finally:
@@ -262,7 +262,7 @@ class _File:
         if not self._held:
             return
         with writing(self._options.target, "the rows cannot be written as Parquet"):
-            table = self._in_schema(block.plain(block.concat(self._held)))
+            table = self._in_schema(block.concat(self._held))
             self._held, self._held_rows, self.held_bytes = [], 0, 0
             closed = None
             if self._writer is not None and not self._writer.schema.equals(table.schema):

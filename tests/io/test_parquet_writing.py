@@ -1,0 +1,555 @@
+from __future__ import annotations
+
+import datetime
+import os
+import pickle
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pa_fs
+import pyarrow.parquet as pq
+import pytest
+from io_sources import rows_of
+
+from millstream.blocks import block
+from millstream.errors import ArgumentError, SchemaError, WriteError
+from millstream.io import commit as commits
+from millstream.io import parquet_sink
+from millstream.io.commit import STAGED_SCHEMA
+from millstream.io.parquet import plan_parquet
+from millstream.io.parquet_sink import plan_write_parquet
+
+
+def numbers(start: int, stop: int) -> pa.Table:
+    return pa.table({"x": pa.array(range(start, stop), pa.int64())})
+
+
+def run_task(transform, blocks: Iterable[pa.Table]) -> list[pa.Table]:
+    """What a worker does, after the transform's journey to it."""
+    return list(pickle.loads(pickle.dumps(transform)).open()(iter(blocks)))
+
+
+def write(path, *tasks: list[pa.Table], schema=None, **options) -> list[str]:
+    transform, commit = plan_write_parquet(path, **options)
+    assert commit.prepare()
+    return commit.commit([row for task in tasks for row in run_task(transform, task)], schema)
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def ids(folder) -> list[int]:
+    return sorted(row["x"] for row in rows_of(plan_parquet(folder)))
+
+
+def test_a_task_writes_a_file_and_the_rows_come_back_in_order(tmp_path):
+    files = write(tmp_path / "out", [numbers(0, 3), numbers(3, 5)], [numbers(5, 9)])
+    assert [pq.read_metadata(file).num_rows for file in files] == [5, 4]
+    assert files == sorted(files)
+    assert [row["x"] for row in rows_of(plan_parquet(tmp_path / "out"))] == list(range(9))
+    assert everything(tmp_path / "out") == [Path(file).name for file in files]
+
+
+def test_tasks_say_what_they_wrote(tmp_path):
+    transform, commit = plan_write_parquet(tmp_path)
+    commit.prepare()
+    (row,) = run_task(transform, [numbers(0, 3)])
+    assert row.schema == STAGED_SCHEMA
+    (said,) = row.to_pylist()
+    assert said["rows"] == 3
+    assert said["bytes"] == Path(said["path"]).stat().st_size
+    commit.abort()
+
+
+def test_nothing_is_visible_before_the_commit_nor_after_an_abort(tmp_path):
+    target = tmp_path / "some" / "where"
+    transform, commit = plan_write_parquet(target)
+    commit.prepare()
+    run_task(transform, [numbers(0, 3)])
+    assert [path for path in target.iterdir() if not path.name.startswith(".")] == []
+    commit.abort()
+    assert everything(tmp_path) == []
+
+
+def test_an_abort_leaves_what_was_there(tmp_path):
+    write(tmp_path, [numbers(0, 3)])
+    before = everything(tmp_path)
+    for mode in ("append", "overwrite"):
+        transform, commit = plan_write_parquet(tmp_path, mode=mode)
+        commit.prepare()
+        run_task(transform, [numbers(3, 5)])
+        commit.abort()
+        assert everything(tmp_path) == before
+
+
+def test_what_a_dead_attempt_staged_is_removed(tmp_path):
+    transform, commit = plan_write_parquet(tmp_path)
+    commit.prepare()
+    run_task(transform, [numbers(0, 3)])
+    rows = run_task(transform, [numbers(0, 3)])
+
+    def dying():
+        yield numbers(0, 3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_task(transform, dying())
+    commit.commit(rows)
+    assert ids(tmp_path) == [0, 1, 2]
+    assert len(everything(tmp_path)) == 1
+
+
+def test_errors_of_the_rows_before_are_not_those_of_the_writer(tmp_path):
+    def failing():
+        yield numbers(0, 3)
+        raise ZeroDivisionError
+
+    transform, commit = plan_write_parquet(tmp_path)
+    commit.prepare()
+    with pytest.raises(ZeroDivisionError):
+        run_task(transform, failing())
+    commit.abort()
+    assert everything(tmp_path) == []
+
+
+def test_no_rows_write_one_empty_file_with_the_schema(tmp_path):
+    files = write(tmp_path / "a", [numbers(0, 0)], [numbers(0, 0)])
+    assert pq.read_table(files[0]).schema == pa.schema([("x", pa.int64())])
+    assert len(files) == 1
+    files = write(tmp_path / "b", schema=pa.schema([("y", pa.string())]))
+    assert pq.read_table(files[0]).schema.names == ["y"]
+    assert plan_parquet(tmp_path / "b").rows == 0
+    assert write(tmp_path / "c") == []
+    assert (tmp_path / "c").is_dir()
+
+
+def test_modes_other_than_append(tmp_path):
+    write(tmp_path, [numbers(0, 3)])
+    write(tmp_path, [numbers(3, 5)], mode="append")
+    assert ids(tmp_path) == [0, 1, 2, 3, 4]
+    _, ignoring = plan_write_parquet(tmp_path, mode="ignore")
+    assert not ignoring.prepare()
+    _, refusing = plan_write_parquet(tmp_path, mode="error")
+    with pytest.raises(WriteError, match="has data already") as caught:
+        refusing.prepare()
+    assert caught.value.file == str(tmp_path)
+    write(tmp_path, [numbers(7, 8)], mode="overwrite")
+    assert ids(tmp_path) == [7]
+    assert len(everything(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("mode", ["error", "ignore", "overwrite"])
+def test_a_folder_without_data_is_written_in_each_mode(tmp_path, mode):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "folder").mkdir()
+    write(tmp_path / "out", [numbers(0, 3)], mode=mode)
+    write(tmp_path / "new" / "er", [numbers(0, 3)], mode=mode)
+    assert ids(tmp_path / "out") == ids(tmp_path / "new") == [0, 1, 2]
+
+
+def test_mode_error_holds_until_the_commit(tmp_path):
+    transform, commit = plan_write_parquet(tmp_path, mode="error")
+    commit.prepare()
+    rows = run_task(transform, [numbers(0, 3)])
+    write(tmp_path, [numbers(3, 5)])
+    with pytest.raises(WriteError, match="has data already"):
+        commit.commit(rows)
+    assert ids(tmp_path) == [3, 4]
+    assert len(everything(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("mode", ["create", "upsert", "", None, 5, "Append"])
+def test_an_unknown_mode_is_refused(tmp_path, mode):
+    with pytest.raises(ArgumentError, match="mode"):
+        plan_write_parquet(tmp_path, mode=mode)
+
+
+def test_overwriting_can_read_what_it_replaces(tmp_path):
+    write(tmp_path, [numbers(0, 100)])
+    transform, commit = plan_write_parquet(tmp_path, mode="overwrite")
+    commit.prepare()
+    rows = []
+    for unit in plan_parquet(tmp_path).units:
+        rows += run_task(transform, unit.read())
+    commit.commit(rows)
+    assert ids(tmp_path) == list(range(100))
+
+
+def readings(folder: Path, stop: threading.Event) -> set[tuple[int, ...]]:
+    """What a reader sees again and again; a file that is gone when opened is no mix."""
+    seen = set()
+    while not stop.is_set():
+        try:
+            rows = [
+                pq.read_table(path).column("x").to_pylist() for path in folder.glob("*.parquet")
+            ]
+        except FileNotFoundError:
+            continue
+        seen.add(tuple(sorted(sum(rows, []))))
+    return seen
+
+
+def test_readers_see_all_old_or_all_new(tmp_path):
+    folder = tmp_path / "out"
+    versions = [tuple(range(start, start + 20)) for start in range(0, 600, 20)]
+    stop, seen = threading.Event(), set()
+    write(folder, *([numbers(x, x + 1)] for x in versions[0]))
+    reader = threading.Thread(target=lambda: seen.update(readings(folder, stop)))
+    reader.start()
+    try:
+        for version in versions[1:]:
+            write(folder, *([numbers(x, x + 1)] for x in version), mode="overwrite")
+    finally:
+        stop.set()
+        reader.join()
+    assert seen <= set(versions)
+    assert tuple(ids(folder)) == versions[-1]
+
+
+def in_threads(actions) -> list[BaseException]:
+    errors: list[BaseException] = []
+
+    def run(action):
+        try:
+            action()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_parallel_writers_into_one_folder_do_not_clash(tmp_path):
+    starts = range(0, 80, 10)
+    actions = [
+        lambda x=x: write(tmp_path, [numbers(x, x + 5)], [numbers(x + 5, x + 10)]) for x in starts
+    ]
+    assert in_threads(actions) == []
+    assert ids(tmp_path) == list(range(80))
+    assert len(everything(tmp_path)) == 16
+
+
+def test_parallel_overwriters_leave_one_of_them_whole(tmp_path):
+    folder = tmp_path / "out"
+    write(folder, [numbers(1000, 1010)])
+    starts = range(0, 60, 10)
+    actions = [
+        lambda x=x: write(
+            folder, *([numbers(y, y + 1)] for y in range(x, x + 10)), mode="overwrite"
+        )
+        for x in starts
+    ]
+    assert in_threads(actions) == []
+    assert ids(folder) in [list(range(x, x + 10)) for x in starts]
+    assert len(everything(folder)) == 10
+    assert everything(tmp_path) == ["out", *(f"out/{name}" for name in everything(folder))]
+
+
+def test_overwriting_keeps_what_other_runs_are_writing(tmp_path):
+    folder = tmp_path / "out"
+    write(folder, [numbers(0, 3)])
+    transform, slow = plan_write_parquet(folder)
+    slow.prepare()
+    rows = run_task(transform, [numbers(3, 4)])
+    write(folder, [numbers(5, 6)], mode="overwrite")
+    rows += run_task(transform, [numbers(4, 5)])
+    slow.commit(rows)
+    assert ids(folder) == [3, 4, 5]
+
+
+def test_overwriting_where_folders_cannot_change_places(tmp_path, monkeypatch):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "file").write_text("old")
+    monkeypatch.setattr(commits.FolderCommit, "_change_places", lambda commit, moves: False)
+    write(tmp_path, [numbers(0, 3)], [numbers(3, 5)])
+    write(tmp_path, [numbers(7, 8)], mode="overwrite")
+    assert ids(tmp_path) == [7]
+    assert len(everything(tmp_path)) == 1
+
+
+def test_overwriting_without_an_exchange(tmp_path, monkeypatch):
+    monkeypatch.setattr(commits.sys, "platform", "other")
+    folder = tmp_path / "out"
+    write(folder, [numbers(0, 3)])
+    write(folder, [numbers(7, 8)], mode="overwrite")
+    assert ids(folder) == [7]
+    assert everything(tmp_path) == ["out", f"out/{everything(folder)[0]}"]
+
+
+def test_overwriting_follows_a_link_and_keeps_permissions(tmp_path):
+    folder, link = tmp_path / "real", tmp_path / "link"
+    write(folder, [numbers(0, 3)])
+    folder.chmod(0o750)
+    link.symlink_to(folder)
+    write(link, [numbers(7, 8)], mode="overwrite")
+    assert link.is_symlink()
+    assert ids(folder) == [7]
+    assert folder.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_commit_that_fails_half_way_leaves_the_old(tmp_path, mode):
+    write(tmp_path / "out", [numbers(0, 3)])
+    before = everything(tmp_path)
+    transform, commit = plan_write_parquet(tmp_path / "out", mode=mode)
+    commit.prepare()
+    rows = run_task(transform, [numbers(3, 4)]) + run_task(transform, [numbers(4, 5)])
+    Path(rows[1].to_pylist()[0]["path"]).unlink()
+    with pytest.raises(WriteError, match="put in place") as caught:
+        commit.commit(rows)
+    assert caught.value.file == str(tmp_path / "out")
+    assert everything(tmp_path) == before
+    assert ids(tmp_path / "out") == [0, 1, 2]
+
+
+def test_targets_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for target in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nope")):
+        _, commit = plan_write_parquet(target)
+        with pytest.raises(WriteError) as caught:
+            commit.prepare()
+        assert caught.value.file == str(target)
+    _, commit = plan_write_parquet(tmp_path / "absent", try_create_dir=False)
+    with pytest.raises(WriteError, match="try_create_dir"):
+        commit.prepare()
+    assert everything(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_target_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    _, commit = plan_write_parquet(tmp_path / "out")
+    with pytest.raises(WriteError):
+        commit.prepare()
+
+
+def test_files_have_at_most_as_many_rows_as_said(tmp_path):
+    files = write(tmp_path, [numbers(0, 7), numbers(7, 25)], max_rows_per_file=10)
+    assert [pq.read_metadata(file).num_rows for file in files] == [10, 10, 5]
+    assert [row["x"] for row in rows_of(plan_parquet(tmp_path))] == list(range(25))
+
+
+def test_the_rows_that_a_task_should_get_are_known(tmp_path):
+    transform, _ = plan_write_parquet(tmp_path, min_rows_per_file=100)
+    assert transform.min_rows_per_file == 100
+    transform, _ = plan_write_parquet(tmp_path)
+    assert transform.min_rows_per_file == 0
+
+
+def test_options_reach_the_writer(tmp_path):
+    files = write(
+        tmp_path,
+        [numbers(0, 10)],
+        compression="zstd",
+        row_group_size=3,
+        arrow_parquet_args_fn=lambda_args,
+    )
+    footer = pq.read_metadata(files[0])
+    assert footer.row_group(0).column(0).compression == "ZSTD"
+    assert footer.row_group(0).column(0).statistics is None
+    assert [footer.row_group(i).num_rows for i in range(4)] == [3, 3, 3, 1]
+    files = write(tmp_path / "b", [numbers(0, 1)], arrow_open_stream_args={"compression": "gzip"})
+    assert pq.read_metadata(files[0]).row_group(0).column(0).compression == "GZIP"
+
+
+def lambda_args():
+    return {"write_statistics": False}
+
+
+class Names:
+    def get_filename_for_task(self, run_id, index):
+        return f"my.part-{index:03}"
+
+
+class OneName:
+    def get_filename_for_task(self, run_id, index):
+        return "data-{i}.parquet"
+
+
+def test_files_can_be_named(tmp_path):
+    write(tmp_path / "a", [numbers(0, 1)], [numbers(1, 2)], filename_provider=Names())
+    assert everything(tmp_path / "a") == ["my.part-000.parquet", "my.part-001.parquet"]
+    write(tmp_path / "b", [numbers(0, 1)], [numbers(1, 2)], filename_provider=OneName())
+    assert everything(tmp_path / "b") == ["data-0-1.parquet", "data-0.parquet"]
+    with pytest.raises(WriteError, match="there already"):
+        write(tmp_path / "b", [numbers(2, 3)], filename_provider=OneName())
+    assert ids(tmp_path / "b") == [0, 1]
+    write(tmp_path / "b", [numbers(2, 3)], filename_provider=OneName(), mode="overwrite")
+    assert ids(tmp_path / "b") == [2]
+
+
+def test_partition_columns_become_folders(tmp_path):
+    table = pa.table(
+        {
+            "k": ["a/b", None, "a/b", "c"],
+            "d": [datetime.date(2024, 1, 1), None, datetime.date(2024, 1, 2), None],
+            "x": [0, 1, 2, 3],
+        }
+    )
+    files = write(tmp_path, [table, table], partition_cols=["k", "d"])
+    assert len(files) == 4
+    assert (tmp_path / "k=a%2Fb" / "d=2024-01-01").is_dir()
+    rows = sorted(rows_of(plan_parquet(tmp_path)), key=lambda row: row["x"])[::2]
+    assert [(row["k"], row["d"]) for row in rows] == [
+        ("a/b", "2024-01-01"),
+        (None, None),
+        ("a/b", "2024-01-02"),
+        ("c", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([True, None, True]),
+        pa.array(["x", "y", "x"]).dictionary_encode(),
+        pa.array([1.5, 2.5, 1.5]),
+        pa.array([b"x", None, b"x"]),
+        pa.chunked_array([[1], [2, 1]]),
+    ],
+)
+def test_partition_columns_can_be_of_many_types(tmp_path, values):
+    write(tmp_path, [pa.table({"k": values, "x": [0, 1, 2]})], partition_cols=["k"])
+    rows = {row["x"]: row["k"] for row in rows_of(plan_parquet(tmp_path))}
+    assert rows[0] == rows[2] != rows[1]
+
+
+def test_partition_columns_that_make_no_sense_are_refused(tmp_path):
+    for names in ("k", [1], ["k", "k"]):
+        with pytest.raises(ArgumentError, match="partition_cols"):
+            plan_write_parquet(tmp_path, partition_cols=names)
+    transform, _ = plan_write_parquet(tmp_path, partition_cols=["k"])
+    with pytest.raises(SchemaError, match="'k'"):
+        transform.check(pa.schema([("x", pa.int64())]))
+    with pytest.raises(SchemaError, match="at least one column"):
+        transform.check(pa.schema([("k", pa.int64())]))
+    with pytest.raises(WriteError, match="'k'"):
+        write(tmp_path, [pa.table({"k": [[1], [2]], "x": [1, 2]})], partition_cols=["k"])
+
+
+def test_many_partitions_do_not_hold_many_files_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_sink, "_OPEN_FILES_MAX", 4)
+    table = pa.table({"k": [i % 10 for i in range(100)], "x": range(100)})
+    write(tmp_path, [table], partition_cols=["k"])
+    assert ids(tmp_path) == list(range(100))
+
+
+def test_rows_without_columns_cannot_be_written(tmp_path):
+    with pytest.raises(SchemaError, match="at least one column"):
+        write(tmp_path, [block.rows_only(3)])
+
+
+def test_types_that_change_on_the_way_lose_nothing(tmp_path, monkeypatch):
+    blocks = [
+        pa.table({"x": pa.nulls(1)}),
+        pa.table({"x": [1]}),
+        pa.table({"x": [2.5], "y": ["new"]}),
+        pa.table({"x": pa.array([3], pa.int8())}),
+    ]
+    for held in (10**9, 0):
+        monkeypatch.setattr(parquet_sink, "_GROUP_BYTES", held)
+        folder = tmp_path / str(held)
+        write(folder, [blocks[1], blocks[0], blocks[2], blocks[3]])
+        rows = rows_of(plan_parquet(folder))
+        assert [row["x"] for row in rows] == [1, None, 2.5, 3]
+        assert [row["y"] for row in rows] == [None, None, "new", None]
+
+
+def test_types_that_cannot_meet_go_to_different_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_sink, "_GROUP_BYTES", 0)
+    files = write(tmp_path, [pa.table({"x": [1]}), pa.table({"x": ["a"]})])
+    assert [pq.read_table(file).column("x").to_pylist() for file in files] == [[1], ["a"]]
+
+
+def test_a_schema_of_the_users_decides(tmp_path):
+    schema = pa.schema([("y", pa.string()), ("x", pa.float32())])
+    transform, commit = plan_write_parquet(tmp_path / "b", schema=schema)
+    commit.prepare()
+    (file,) = commit.commit(run_task(transform, [numbers(0, 2)]))
+    assert pq.read_table(file).schema == schema
+    with pytest.raises(SchemaError, match="'z'"):
+        run_task(transform, [pa.table({"z": [1]})])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_rows_per_file": 0},
+        {"max_rows_per_file": -1},
+        {"max_rows_per_file": 1.5},
+        {"min_rows_per_file": 5, "max_rows_per_file": 4},
+        {"compression": "nonsense"},
+        {"nonsense": 1},
+        {"row_group_size": 0},
+        {"schema": "x"},
+        {"filename_provider": 5},
+        {"partitioning_flavor": "filename"},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path, options):
+    with pytest.raises(ArgumentError, match=next(iter(options))):
+        plan_write_parquet(tmp_path, **options)
+
+
+def test_values_of_all_kinds_survive(tmp_path):
+    table = pa.table(
+        {
+            "zoned": pa.array([0, None], pa.timestamp("us", "Europe/Berlin")),
+            "nested": [[{"a": [1, None]}], None],
+            "tensor": pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((2, 2, 3), np.uint8)),
+            "view": pa.array(["x", None], pa.string_view()),
+            "duration": pa.array([1, None], pa.duration("ns")),
+            "null": pa.nulls(2),
+            "month": pa.array(["x", "y"]).dictionary_encode(),
+            "k": ["a", "b"],
+        }
+    )
+    write(tmp_path / "a", [table])
+    (unit,) = plan_parquet(tmp_path / "a").units
+    (read,) = unit.read()
+    assert read.to_pylist() == table.to_pylist()
+    assert read.schema.field("tensor").type.shape == [2, 3]
+    write(tmp_path / "b", [table], partition_cols=["k"])
+    assert len(rows_of(plan_parquet(tmp_path / "b"))) == 2
+
+
+def test_rows_that_parquet_cannot_hold_are_a_write_error(tmp_path):
+    with pytest.raises(WriteError, match="as Parquet"):
+        write(tmp_path, [pa.table({"x": pa.array([{}], pa.struct([]))})])
+
+
+def test_row_groups_are_put_together_and_large_ones_are_not_held(tmp_path, monkeypatch):
+    (file,) = write(tmp_path / "a", [numbers(i, i + 1) for i in range(100)])
+    assert pq.read_metadata(file).num_row_groups == 1
+    monkeypatch.setattr(parquet_sink, "_GROUP_BYTES", 8000)
+    (file,) = write(tmp_path / "b", [numbers(i, i + 100) for i in range(100)])
+    assert pq.read_metadata(file).num_row_groups == 10
+
+
+def test_other_file_systems_work():
+    memory = fsspec.filesystem("memory")
+    filesystem = pa_fs.PyFileSystem(pa_fs.FSSpecHandler(memory))
+    try:
+        for target, options in (("memory://out/a", {}), ("/out/b", {"filesystem": filesystem})):
+            for mode, expected in (("append", [0]), ("append", [0, 0]), ("overwrite", [0])):
+                table = pa.table({"x": [0], "k": ["v"]})
+                write(target, [table], mode=mode, partition_cols=["k"], **options)
+                path = target.removeprefix("memory:/")
+                assert ids(f"memory:/{path}") == expected
+        transform, commit = plan_write_parquet("memory://out/c/d")
+        commit.prepare()
+        run_task(transform, [numbers(0, 1)])
+        commit.abort()
+        assert not [path for path in memory.find("/out") if "/c/" in path]
+        assert not [path for path in memory.find("/out", withdirs=True) if ".millstream" in path]
+    finally:
+        memory.rm("/out", recursive=True)
