@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import block, columns
+from millstream.blocks import block, columns, primitive
 from millstream.errors import ArgumentError, SchemaError
 from millstream.io.source import Source, check_block_count, shares_of, split_rows
 
@@ -94,7 +94,7 @@ class RangeUnit:
         start = self.start
         while True:
             stop = min(self.stop, start + _RANGE_ROWS)
-            ids = pa.array(np.arange(start, stop, dtype=np.int64))
+            ids = primitive.wrap(np.arange(start, stop, dtype=np.int64))
             yield pa.table([ids], schema=_RANGE_SCHEMA)
             start = stop
             if start >= self.stop:
