@@ -56,13 +56,14 @@ class RowBuilder:
         Raises:
             UserCodeError: It is no row, or its values fit no column.
         """
-        if not isinstance(row, Mapping):
+        if type(row) is not dict and not isinstance(row, Mapping):
             raise UserCodeError(
                 f"the function returned {_describe(row)}, which is not a row; "
                 "return a dict of column name to value"
             )
         self._rows.append(row)
-        self._nbytes += sum(map(_value_bytes, row.values()))
+        for value in row.values():
+            self._nbytes += 8 if type(value) in _SMALL else _value_bytes(value)
         if len(self._rows) >= _ROWS_MAX or self._nbytes >= _BYTES_MAX:
             return self.finish()
         return None
@@ -118,6 +119,8 @@ def _describe(value: Any) -> str:
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
+# The sizes of these need not be asked for.
+_SMALL = frozenset({int, float, bool, type(None)})
 # Python objects are many times the size of what they hold, so only some rows are objects at a time.
 _ROWS_MAX = 1024
 _BYTES_MAX = 8 * 1024 * 1024

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from millstream.blocks.batch import (
     require_format,
     to_batch,
 )
-from millstream.blocks.usercode import OpenFunction, Results, UserFunction
+from millstream.blocks.usercode import OpenFunction, UserFunction
 from millstream.errors import ArgumentError, UserCodeError
 
 Blocks = Iterator[pa.Table]
@@ -109,11 +110,15 @@ class MapBatches(_Call):
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
-        function = self.function.open()
+        function = self.function.open("batches")
 
         def apply(blocks: Blocks) -> Blocks:
-            for result, place in function.calls(self._batches(blocks), "batches"):
-                yield _told(place, from_batch, result, place.given)
+            for result, place in function.calls(self._batches(blocks)):
+                try:
+                    made = from_batch(result, place.given)
+                except UserCodeError as error:
+                    raise _placed(error, str(place)) from error.__cause__
+                yield made
 
         return apply
 
@@ -133,8 +138,8 @@ class MapRows(_Call):
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
-        function = self.function.open()
-        return lambda blocks: _map_rows(blocks, function, "one")
+        function = self.function.open("one", _tell_row)
+        return lambda blocks: _map_rows(blocks, function)
 
 
 class FlatMap(_Call):
@@ -144,8 +149,8 @@ class FlatMap(_Call):
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
-        function = self.function.open()
-        return lambda blocks: _map_rows(blocks, function, "rows")
+        function = self.function.open("rows", _tell_row)
+        return lambda blocks: _map_rows(blocks, function)
 
 
 class FilterRows(_Call):
@@ -155,13 +160,13 @@ class FilterRows(_Call):
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
-        function = self.function.open()
+        function = self.function.open("one", _tell_row)
 
         def apply(blocks: Blocks) -> Blocks:
             start = 0
             for table in blocks:
-                calls = function.calls(_placed_rows(table, start), "one")
-                keep = [_truth(result, place) for result, place in calls]
+                calls = function.calls(zip(rows.iter_rows(table), count(start), strict=False))
+                keep = [_truth(result, index) for result, index in calls]
                 start += table.num_rows
                 yield table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
 
@@ -205,45 +210,43 @@ class _BatchPlace:
         return f"batch {self.index} (rows {self.row_first} to {self.row_last} of its task)"
 
 
-class _RowPlace(int):
-    def __str__(self) -> str:
-        return f"row {int(self)} of its task"
+def _tell_row(index: int) -> str:
+    return f"row {index} of its task"
 
 
-def _map_rows(blocks: Blocks, function: OpenFunction, results: Results) -> Blocks:
+def _map_rows(blocks: Blocks, function: OpenFunction) -> Blocks:
     """Makes blocks of the rows that a function makes of the rows of blocks."""
     start = 0
     for table in blocks:
         builder = rows.RowBuilder(table.schema)
-        place = _RowPlace(start)
-        for result, place in function.calls(_placed_rows(table, start), results):
-            made = _told(place, builder.add, result)
+        index = start
+        inputs = zip(rows.iter_rows(table), count(start), strict=False)
+        for result, index in function.calls(inputs):
+            try:
+                made = builder.add(result)
+            except UserCodeError as error:
+                raise _placed(error, _tell_row(index)) from error.__cause__
             if made is not None:
                 yield made
-        made = _told(place, builder.finish)
+        try:
+            made = builder.finish()
+        except UserCodeError as error:
+            raise _placed(error, f"rows up to {_tell_row(index)}") from error.__cause__
         if made is not None:
             yield made
         start += table.num_rows
 
 
-def _placed_rows(table: pa.Table, start: int) -> Iterator[tuple[rows.Row, _RowPlace]]:
-    for index, row in enumerate(rows.iter_rows(table), start):
-        yield row, _RowPlace(index)
-
-
-def _truth(result: Any, place: object) -> bool:
+def _truth(result: Any, index: int) -> bool:
     try:
         return bool(result)
     except Exception as error:
         raise UserCodeError(
-            f"the function returned a value of type {type(result).__name__} for {place}, which "
-            "is neither true nor false"
+            f"the function returned a value of type {type(result).__name__} for "
+            f"{_tell_row(index)}, which is neither true nor false"
         ) from error
 
 
-def _told(place: object, make: Callable[..., Any], *arguments: Any) -> Any:
+def _placed(error: UserCodeError, place: str) -> UserCodeError:
     """Adds where it happened to the error of a conversion."""
-    try:
-        return make(*arguments)
-    except UserCodeError as error:
-        raise UserCodeError(f"{place}: {error.message}") from error.__cause__
+    return UserCodeError(f"{place}: {error.message}")

@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 from millstream.errors import MillstreamError, UserCodeError
 
 Place = TypeVar("Place")
-"""What a call was about; its `str` goes into errors, such as "batch 3"."""
+"""What a call was about."""
 
 Results = Literal["one", "batches", "rows"]
 """What a call's result stands for: itself; itself, or many batches if it is an iterator; or the
@@ -44,8 +44,12 @@ class UserFunction:
         """The name that reports show."""
         return name_of(self.function)
 
-    def open(self) -> OpenFunction:
+    def open(self, results: Results, tell: Callable[[Any], str] = str) -> OpenFunction:
         """Makes it callable: a class is constructed, once.
+
+        Args:
+            results: What the result of one call stands for.
+            tell: Names what a call was about, in an error.
 
         Raises:
             UserCodeError: The constructor raised.
@@ -56,30 +60,33 @@ class UserFunction:
                 function = function(*self.constructor_args, **self.constructor_kwargs)
             except Exception as error:
                 raise user_error(error, f"the constructor of {self.name}") from error
-        return OpenFunction(function, self.args, self.kwargs)
+        return OpenFunction(function, self, results, tell)
 
 
 class OpenFunction:
     """A function that is ready to be called, whatever its kind."""
 
     def __init__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: Callable[..., Any],
+        given: UserFunction,
+        results: Results,
+        tell: Callable[[Any], str],
     ) -> None:
         self._function = function
-        self._args = args
-        self._kwargs = kwargs
+        self._args = given.args
+        self._kwargs = given.kwargs
+        self._results = results
+        self._tell = tell
         self._loop: _LoopThread | None = None
 
-    def calls(
-        self, inputs: Iterable[tuple[Any, Place]], results: Results
-    ) -> Iterator[tuple[Any, Place]]:
+    def calls(self, inputs: Iterable[tuple[Any, Place]]) -> Iterator[tuple[Any, Place]]:
         """Calls the function with each input, and yields what it returns, in order of the inputs.
 
         Coroutines run several at a time; all else one after the other.
 
         Args:
             inputs: What to pass, and what it is, for errors.
-            results: What one call stands for.
 
         Raises:
             UserCodeError: The function raised.
@@ -90,37 +97,35 @@ class OpenFunction:
                 try:
                     result = self._function(value, *self._args, **self._kwargs)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
-                    _blame(error, place)
+                    _blame(error, self._tell(place))
                 # Most results are dicts; the other tests cost more than they do.
                 if type(result) is not dict and inspect.isawaitable(result):
                     pending.append((self._event_loop().submit(result), place))
                     if len(pending) < _COROUTINES_MAX:
                         continue
-                    yield from self._settled(*pending.popleft(), results)
+                    yield from self._settled(*pending.popleft())
                     continue
                 while pending:
-                    yield from self._settled(*pending.popleft(), results)
-                if results == "one" or (type(result) is dict and results == "batches"):
+                    yield from self._settled(*pending.popleft())
+                if self._results == "one" or (type(result) is dict and self._results == "batches"):
                     yield result, place
                 else:
-                    yield from self._results(result, place, results)
+                    yield from self._iterated(result, place)
             while pending:
-                yield from self._settled(*pending.popleft(), results)
+                yield from self._settled(*pending.popleft())
         finally:
             for future, _ in pending:
                 future.cancel()
 
-    def _settled(
-        self, future: _Future, place: Place, results: Results
-    ) -> Iterator[tuple[Any, Place]]:
+    def _settled(self, future: _Future, place: Place) -> Iterator[tuple[Any, Place]]:
         try:
             result = future.result()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
-            _blame(error, place)
-        yield from self._results(result, place, results)
+            _blame(error, self._tell(place))
+        yield from self._iterated(result, place)
 
-    def _results(self, result: Any, place: Place, results: Results) -> Iterator[tuple[Any, Place]]:
-        source = self._source(result, place, results)
+    def _iterated(self, result: Any, place: Place) -> Iterator[tuple[Any, Place]]:
+        source = self._source(result, place)
         if source is None:
             yield result, place
             return
@@ -129,7 +134,7 @@ class OpenFunction:
                 try:
                     item = next(source, _END)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
-                    _blame(error, place)
+                    _blame(error, self._tell(place))
                 if item is _END:
                     return
                 yield item, place
@@ -138,20 +143,21 @@ class OpenFunction:
             if close is not None:
                 close()
 
-    def _source(self, result: Any, place: object, results: Results) -> Iterator[Any] | None:
+    def _source(self, result: Any, place: Any) -> Iterator[Any] | None:
         """Returns what a result is to be iterated with, or None if it is one by itself."""
-        if results == "one":
+        if self._results == "one":
             return None
         if isinstance(result, AsyncIterator):
             return self._event_loop().iterate(result)
         if isinstance(result, Iterator):
             return result
-        if results == "batches":
+        if self._results == "batches":
             return None
         if isinstance(result, (Mapping, str, bytes)) or not isinstance(result, Iterable):
             told = "None" if result is None else f"a value of type {type(result).__name__}"
             raise UserCodeError(
-                f"the function returned {told} for {place}; return a list of rows, or yield rows"
+                f"the function returned {told} for {self._tell(place)}; "
+                "return a list of rows, or yield rows"
             )
         return iter(result)
 
@@ -161,11 +167,11 @@ class OpenFunction:
         return self._loop
 
 
-def _blame(error: BaseException, place: object) -> NoReturn:
+def _blame(error: BaseException, place: str) -> NoReturn:
     """Raises what user code raised as a `UserCodeError` that tells where."""
     if isinstance(error, MillstreamError):
         raise error
-    raise user_error(error, str(place)) from error
+    raise user_error(error, place) from error
 
 
 class ForeignError(Exception):
