@@ -190,7 +190,7 @@ def readings(folder: Path, stop: threading.Event) -> set[tuple[int, ...]]:
             ]
         except FileNotFoundError:
             continue
-        seen.add(tuple(sorted(sum(rows, []))))
+        seen.add(tuple(sorted(x for part in rows for x in part)))
     return seen
 
 
@@ -211,13 +211,13 @@ def test_readers_see_all_old_or_all_new(tmp_path):
     assert tuple(ids(folder)) == versions[-1]
 
 
-def in_threads(actions) -> list[BaseException]:
-    errors: list[BaseException] = []
+def in_threads(actions) -> list[Exception]:
+    errors: list[Exception] = []
 
     def run(action):
         try:
             action()
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test fails
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(action,)) for action in actions]
@@ -269,7 +269,7 @@ def test_overwriting_keeps_what_other_runs_are_writing(tmp_path):
 def test_overwriting_where_folders_cannot_change_places(tmp_path, monkeypatch):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "file").write_text("old")
-    monkeypatch.setattr(commits.FolderCommit, "_change_places", lambda commit, moves: False)
+    monkeypatch.setattr(commits.FolderCommit, "_beside", lambda commit: None)
     write(tmp_path, [numbers(0, 3)], [numbers(3, 5)])
     write(tmp_path, [numbers(7, 8)], mode="overwrite")
     assert ids(tmp_path) == [7]

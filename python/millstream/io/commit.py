@@ -12,6 +12,7 @@ ones. Where a file system cannot do that, new files are put in first and old one
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import logging
 import os
 import shutil
@@ -19,7 +20,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -104,7 +105,7 @@ class FolderCommit:
         Raises:
             WriteError: The target cannot be written, or the mode is "error" and there is data.
         """
-        with writing(self.target, "the target cannot be written"):
+        with writing(self.target, "the target cannot be written"), self._alone():
             kind = self._filesystem.get_file_info(self.target).type
             if kind == pa_fs.FileType.File:
                 raise WriteError("the target is a file; name a folder", file=self.target)
@@ -139,24 +140,44 @@ class FolderCommit:
             WriteError: It did not work; what was there before is still there, and nothing else.
         """
         try:
-            with writing(self.target, "the files cannot be put in place"):
+            with writing(self.target, "the files cannot be put in place"), self._alone():
                 moves = self._moves(tables, schema)
                 if self.mode == "error" and self._visible_files():
                     raise self._occupied()
-                if self.mode == "overwrite":
-                    self._replace(moves)
-                else:
+                replaced = self._replace(moves) if self.mode == "overwrite" else None
+                if self.mode != "overwrite":
                     self._add(moves)
+                self._remove_folder(self.staging)
         except BaseException:
             self.abort()
             raise
-        self._remove_folder(self.staging)
+        if replaced is not None:
+            shutil.rmtree(replaced, ignore_errors=True)
         return [f"{self.target}/{move.place}" for move in moves]
 
     def abort(self) -> None:
         """Removes all that the run has written; the target is as it was before."""
-        self._remove_folder(self.staging)
-        self._remove_made()
+        with self._alone():
+            self._remove_folder(self.staging)
+            self._remove_made()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other runs on this machine from committing to the same place meanwhile."""
+        try:
+            if not isinstance(self._filesystem, pa_fs.LocalFileSystem):
+                raise NotADirectoryError(self.target)
+            folder = os.open(os.path.dirname(os.path.realpath(self.target)), os.O_RDONLY)
+        except OSError:
+            yield
+            return
+        try:
+            with suppress(OSError):
+                # Some network file systems know no locks; there, runs are as good as on others.
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _moves(self, tables: Iterable[pa.Table], schema: pa.Schema | None) -> list[_Move]:
         staged: list[tuple[str, str]] = []
@@ -216,44 +237,52 @@ class FolderCommit:
                 self._remove_if_empty(folder)
             raise
 
-    def _replace(self, moves: Sequence[_Move]) -> None:
-        """Puts the new files in place of all that is there."""
+    def _replace(self, moves: Sequence[_Move]) -> str | None:
+        """Puts the new files in place of all that is there.
+
+        Returns:
+            The folder that holds the old files, if it has not been the target since.
+        """
         old = self._visible_files()
         if not old:
             self._add(moves)
-        elif not (
-            isinstance(self._filesystem, pa_fs.LocalFileSystem) and self._change_places(moves)
-        ):
-            places = {f"{self.target}/{move.place}" for move in moves}
-            self._put(moves, self.target)
-            for path in old:
-                if path not in places:
-                    self._filesystem.delete_file(path)
-            self._remove_empty_folders()
+            return None
+        beside = self._beside()
+        if beside is not None:
+            self._change_places(moves, beside)
+            return beside
+        places = {f"{self.target}/{move.place}" for move in moves}
+        self._put(moves, self.target)
+        for path in old:
+            if path not in places:
+                self._filesystem.delete_file(path)
+        self._remove_empty_folders()
+        return None
 
-    def _change_places(self, moves: Sequence[_Move]) -> bool:
-        """Makes a whole new folder beside the target and lets the two change places.
-
-        Returns:
-            False if the folder that the target is in does not allow that.
-        """
+    def _beside(self) -> str | None:
+        """Makes a folder that can change places with the target; `None` if there can be none."""
         target = os.path.realpath(self.target)
+        is_local = isinstance(self._filesystem, pa_fs.LocalFileSystem)
+        if not is_local or os.path.ismount(target):
+            return None
         beside = os.path.join(os.path.dirname(target), f"{_HIDDEN}{self.run_id}")
         try:
             os.mkdir(beside)
         except OSError:
-            return False
+            return None
+        shutil.copystat(target, beside)
+        return beside
+
+    def _change_places(self, moves: Sequence[_Move], beside: str) -> None:
+        """Puts the new files into the folder beside, which then becomes the target."""
+        target = os.path.realpath(self.target)
         try:
-            shutil.copystat(target, beside)
-            if os.path.ismount(target):
-                return False
             self._put(moves, beside)
             _exchange(beside, target)
-        finally:
-            if os.path.isdir(beside):
-                _carry_over(beside, target)
-                shutil.rmtree(beside, ignore_errors=True)
-        return True
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        _carry_over(beside, target)
 
     def _visible_files(self) -> list[str]:
         selector = pa_fs.FileSelector(self.target, allow_not_found=True, recursive=True)
@@ -379,7 +408,10 @@ def _carry_over(old: str, target: str) -> None:
         path = os.path.join(old, name)
         age_s = time.time() - os.path.getmtime(path)
         if name.startswith(_HIDDEN) and age_s < _ABANDONED_S:
-            os.rename(path, os.path.join(target, name))
+            try:
+                os.rename(path, os.path.join(target, name))
+            except OSError as error:
+                _log.warning("another run loses its staging folder %s: %s", path, error)
 
 
 _Result = TypeVar("_Result")
