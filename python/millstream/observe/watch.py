@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from millstream._core import Snapshot
 from millstream.observe.progress import Display
@@ -42,6 +43,7 @@ class Watch:
         self._started_s = time.monotonic() if started_s is None else started_s
         self._first_block_s: float | None = None
         self._report: RunReport | None = None
+        self._ending = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="millstream-watch", daemon=True)
         self._thread.start()
@@ -61,15 +63,16 @@ class Watch:
         Args:
             outcome: `"finished"`, `"stopped"` or `"failed"`.
         """
-        if not self._ended.is_set():
-            self._ended.set()
-            self._thread.join()
-            report = self._report = self._reported(outcome)
-            # What took the snapshots can go now.
-            self._snapshot = lambda: report.snapshot
-            if self._display is not None:
-                self._display.end(report.wall_s, report.snapshot, outcome)
-        return self.report()
+        with self._ending:
+            if self._report is None:
+                self._ended.set()
+                self._thread.join()
+                self._report = self._reported(outcome)
+                if self._display is not None:
+                    self._display.end(self._report.wall_s, self._report.snapshot, outcome)
+                # What took the snapshots can go now.
+                self._snapshot = partial(getattr, self._report, "snapshot")
+            return self._report
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_EVERY_S):

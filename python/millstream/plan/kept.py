@@ -10,14 +10,22 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from millstream.blocks import block
 from millstream.run.protocol import BlockHandle
 
 
 @dataclass(frozen=True)
 class KeptBlock:
-    """A block that its handle keeps alive."""
+    """A block that its handle keeps alive.
+
+    Args:
+        handle: The block.
+        schema: That of all blocks together; columns that this one lacks are null in its rows.
+        files: None.
+    """
 
     handle: BlockHandle
+    schema: pa.Schema
     files: tuple[str, ...] = ()
 
     @property
@@ -27,4 +35,5 @@ class KeptBlock:
 
     def read(self) -> Iterator[pa.Table]:
         """Yields the block; on the machine where it is, without copying it."""
-        yield self.handle.fetch()
+        table = self.handle.fetch()
+        yield block.align(table, self.schema) if self.schema.names else table

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
@@ -17,7 +17,6 @@ from millstream import _core
 from millstream.blocks import block
 from millstream.context import DataContext, ExecutionResources
 from millstream.errors import ArgumentError, ResourcesError
-from millstream.io.commit import FolderCommit
 from millstream.io.source import ReadUnit, Source
 from millstream.observe.progress import open_display
 from millstream.observe.watch import Watch
@@ -27,6 +26,9 @@ from millstream.plan.physical import PhysicalPlan, block_bytes_target
 from millstream.plan.rules import to_physical
 from millstream.run.driver import Run
 from millstream.run.protocol import Backend, BlockHandle, OpBody
+
+if TYPE_CHECKING:
+    from millstream.io.commit import FolderCommit
 
 
 class Execution:
@@ -51,7 +53,7 @@ class Execution:
             backend.close()
             raise
         self._run = run
-        self._was_stopped = False
+        self._is_stopping = False
         verbose = context.execution_options.verbose_progress
         display = partial(open_display, physical, operators=verbose)
         self.watch = Watch(
@@ -74,7 +76,7 @@ class Execution:
             for handle in self._run:
                 self.watch.note_block()
                 yield handle
-            outcome = "stopped" if self._was_stopped else "finished"
+            outcome = "stopped" if self._is_stopping else "finished"
         except GeneratorExit:
             raise
         except BaseException:
@@ -91,8 +93,9 @@ class Execution:
 
     def stop(self) -> None:
         """Ends the run from any thread, and waits until nothing of it is left."""
-        self._was_stopped = True
+        self._is_stopping = True
         self._run.close()
+        self.watch.end("stopped")
 
 
 def open_backend(context: DataContext) -> Backend:
@@ -157,16 +160,11 @@ def first_schema(execution: Execution) -> pa.Schema:
 
 def keep_blocks(execution: Execution) -> LogicalPlan:
     """Runs to the end and keeps all blocks where they are; gives a plan that reads them."""
-    units: list[ReadUnit] = []
-    schemas: list[pa.Schema] = []
-    count = 0
-    for handle in execution.blocks():
-        meta = handle.meta
-        count += meta.rows
-        units.append(KeptBlock(handle))
-        if meta.schema is not None:
-            schemas.append(meta.schema)
-    return LogicalPlan(Read(Source("Kept", units, block.unify_schemas(schemas), count)))
+    handles = list(execution.blocks())
+    metas = [handle.meta for handle in handles]
+    schema = block.unify_schemas(meta.schema for meta in metas if meta.schema is not None)
+    units: list[ReadUnit] = [KeptBlock(handle, schema) for handle in handles]
+    return LogicalPlan(Read(Source("Kept", units, schema, sum(meta.rows for meta in metas))))
 
 
 def write(
