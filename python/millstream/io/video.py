@@ -6,7 +6,7 @@ some megabytes are held. Must not know what happens to the frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -130,13 +130,13 @@ class VideoFormat:
         with open_file(filesystem, path) as file, _open(file) as container:
             stream = _stream_of(container, path)
             _check_complete(stream, file.size(), path)
-            step = self.step(stream)
+            step, convert = self.step(stream), self._converter()
             frames: list[np.ndarray[Any, Any]] = []
             rows: list[tuple[int, float | None]] = []
             for index, frame in enumerate(container.decode(stream)):
                 if index % step:
                     continue
-                pixels = self._pixels(frame)
+                pixels = convert(frame)
                 if frames and (_is_full(frames) or frames[0].shape != pixels.shape):
                     yield self._table(frames, rows)
                     frames, rows = [], []
@@ -161,11 +161,22 @@ class VideoFormat:
             return 1
         return max(1, round(float(rate) / self.fps))
 
-    def _pixels(self, frame: VideoFrame) -> np.ndarray[Any, Any]:
-        height, width = self.resize or (frame.height, frame.width)
-        converted = frame.reformat(width=width, height=height, format="rgb24")
-        pixels: np.ndarray[Any, Any] = converted.to_ndarray()
-        return pixels
+    def _converter(self) -> Callable[[VideoFrame], np.ndarray[Any, Any]]:
+        """Makes what turns frames into pixels, to be used for one stream by one thread."""
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
+        # Since this version, it would take all processors for itself.
+        threads = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
+
+        def convert(frame: VideoFrame) -> np.ndarray[Any, Any]:
+            height, width = self.resize or (frame.height, frame.width)
+            converted = reformatter.reformat(frame, width, height, "rgb24", **threads)
+            pixels: np.ndarray[Any, Any] = converted.to_ndarray()
+            return pixels
+
+        return convert
 
     def _table(
         self, frames: list[np.ndarray[Any, Any]], rows: list[tuple[int, float | None]]
