@@ -16,7 +16,7 @@ import pytest
 from io_sources import rows_of, table_of, tables_of, unit_rows
 
 from millstream.errors import ArgumentError, ReadError, SchemaError
-from millstream.io import parquet
+from millstream.io import parquet, parquet_scan
 from millstream.io.parquet import plan_parquet
 from millstream.io.partitioning import NULL_DIRECTORY, Partitioning
 
@@ -357,7 +357,7 @@ def test_a_huge_row_group_is_streamed(tmp_path):
         sizes.append(table.nbytes)
         del table
     assert sum(sizes) > 115e6
-    assert max(sizes) < 2 * parquet.TABLE_BYTES
+    assert max(sizes) < 2 * parquet_scan.TABLE_BYTES
     assert peak < 64e6
 
 

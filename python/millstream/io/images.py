@@ -134,9 +134,14 @@ class ImageFormat:
         return (*size, bands) if bands > 1 else size
 
     def _pixels(self, data: pa.Buffer) -> np.ndarray[Any, Any]:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
-        with Image.open(io.BytesIO(data)) as opened:
+        try:
+            opened = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError as error:
+            # Pillow's own words name an address in memory.
+            raise ValueError("it is of no format that Pillow knows") from error
+        with opened:
             image: Image.Image = opened
             if image.mode == "1" or (image.mode == "P" and self.mode not in (None, "P")):
                 # Neither bits nor the numbers of a palette's colours can be mixed when resizing.

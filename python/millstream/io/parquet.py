@@ -1,7 +1,7 @@
-"""Reading Parquet: footers are read to plan, row groups are the units of work.
+"""Planning to read Parquet: footers are read, row groups become the units of work.
 
-Owns the plan of a Parquet source and its units. Must not know what happens to the rows.
-`millstream.io.parquet_sink` writes.
+Owns the plan of a Parquet source. Must not know what happens to the rows.
+`millstream.io.parquet_scan` reads, `millstream.io.parquet_sink` writes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from millstream.blocks import block
 from millstream.errors import ArgumentError, ReadError, SchemaError
 from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
+from millstream.io.parquet_scan import Filter, ParquetUnit, Piece, Scan
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns
 from millstream.io.source import (
@@ -104,220 +105,6 @@ def plan_parquet(
 
 
 @dataclass(frozen=True)
-class ParquetUnit:
-    """Rows of Parquet files.
-
-    Args:
-        scan: What all units of the source have in common.
-        pieces: Where the rows are.
-    """
-
-    scan: _Scan
-    pieces: tuple[_Piece, ...]
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The paths that it reads from."""
-        return tuple(dict.fromkeys(piece.path for piece in self.pieces))
-
-    @property
-    def nbytes(self) -> int:
-        """About how many bytes its rows take in memory."""
-        return sum(piece.nbytes for piece in self.pieces)
-
-    def read(self) -> Iterator[pa.Table]:
-        """Yields the rows in tables of about `TABLE_BYTES`; an empty one if there are no rows."""
-        empty = True
-        for piece in self.pieces:
-            with blaming(piece.path, "cannot read this Parquet file"):
-                for table in self.scan.read(piece):
-                    empty = False
-                    yield table
-        if empty:
-            yield self.scan.schema.empty_table()
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A part of a file.
-
-    Args:
-        path: The file.
-        nbytes: About how many bytes its rows take in memory.
-        row_groups: Where the rows are; `None`: in all row groups.
-        rows: How many rows these have; 0 if unknown.
-        start: The first row of these that belongs to the piece.
-        stop: The row after the last one; `None`: all do.
-    """
-
-    path: str
-    nbytes: int
-    row_groups: tuple[int, ...] | None = None
-    rows: int = 0
-    start: int = 0
-    stop: int | None = None
-
-    def part(self, start: int, stop: int) -> _Piece:
-        """The rows from `start` to `stop` of a whole piece."""
-        nbytes = self.nbytes * (stop - start) // max(1, self.rows)
-        return replace(self, start=start, stop=stop, nbytes=nbytes)
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """How every unit of one source reads.
-
-    Args:
-        filesystem: Where the files are.
-        schema: The columns that come out.
-        all_columns: Whether columns that the plan has not seen come out too.
-        exact: Whether values are converted to the schema's types whatever the files say.
-        filter: What rows must satisfy.
-        added: The columns that the paths give.
-    """
-
-    filesystem: pa_fs.FileSystem
-    schema: pa.Schema
-    all_columns: bool
-    exact: bool
-    filter: _Filter | None
-    added: PathColumns
-
-    def read(self, piece: _Piece) -> Iterator[pa.Table]:
-        """Yields the rows of a piece, with the columns of the schema."""
-        with open_file(self.filesystem, piece.path) as source:
-            footer = pq.read_metadata(source)
-            constants = self._constants(piece.path, footer.schema.to_arrow_schema())
-            groups = self._row_groups(piece, footer, constants)
-            large = sum(_compressed_bytes(footer, group) for group in groups) > _PRE_BUFFER_BYTES
-            # A large row group is streamed page by page; a small one is fetched in one go.
-            file = pq.ParquetFile(
-                source,
-                metadata=footer,
-                pre_buffer=not large,
-                buffer_size=_STREAM_BUFFER_BYTES if large else 0,
-            )
-            for table in self._tables(file, groups, piece):
-                shown = self._shape(table, constants, piece.path)
-                if shown.num_rows:
-                    yield block.seal(shown)
-
-    def _tables(
-        self, file: pq.ParquetFile, groups: Sequence[int], piece: _Piece
-    ) -> Iterator[pa.Table]:
-        """Yields the columns of the file that are needed, of the piece's rows only."""
-        names = self._names(file.schema_arrow)
-        row = 0
-        batches = file.iter_batches(
-            batch_size=_batch_rows(file.metadata, groups),
-            row_groups=list(groups),
-            columns=names,
-            use_threads=False,
-        )
-        for batch in batches:
-            first = max(piece.start - row, 0)
-            last = batch.num_rows if piece.stop is None else piece.stop - row
-            row += batch.num_rows
-            if first < min(last, batch.num_rows):
-                # Arrow does not count the rows of a slice without columns.
-                table = pa.Table.from_batches([batch]) if names != [] else None
-                rows = table if table is not None else block.rows_only(batch.num_rows)
-                yield rows.slice(first, last - first)
-            if piece.stop is not None and row >= piece.stop:
-                return
-
-    def _names(self, file_schema: pa.Schema) -> list[str] | None:
-        if self.all_columns:
-            return None
-        needed = [*self.schema.names, *(self.filter.schema.names if self.filter else ())]
-        return [name for name in dict.fromkeys(needed) if name in file_schema.names]
-
-    def _constants(self, path: str, file_schema: pa.Schema) -> dict[str, pa.Scalar]:
-        """Returns the columns that are the same in each row of a file."""
-        values = self.added.values(path)
-        return {name: value for name, value in values.items() if name not in file_schema.names}
-
-    def _shape(self, table: pa.Table, constants: Mapping[str, pa.Scalar], path: str) -> pa.Table:
-        """Adds what the path says, filters, and gives the rows the columns of the schema."""
-        rows = table.num_rows
-        for name, value in constants.items():
-            table = table.append_column(name, pa.repeat(value, rows))
-        if self.filter is not None:
-            table = self.filter.apply(table)
-        schema = self._schema_of(table.schema, path)
-        if not schema.names:
-            return block.rows_only(table.num_rows)
-        return block.align(table, schema)
-
-    def _schema_of(self, found: pa.Schema, path: str) -> pa.Schema:
-        """Returns the schema of a block: the plan's, widened by what a file brings besides."""
-        if self.exact:
-            return self.schema
-        if not self.all_columns:
-            found = pa.schema([field for field in found if field.name in self.schema.names])
-        try:
-            return block.unify_schemas([self.schema, found])
-        except SchemaError as error:
-            raise SchemaError(error.message, file=path) from error
-
-    def _row_groups(
-        self, piece: _Piece, footer: pq.FileMetaData, constants: Mapping[str, pa.Scalar]
-    ) -> Sequence[int]:
-        groups = piece.row_groups
-        if groups is None:
-            groups = tuple(range(footer.num_row_groups))
-        if self.filter is None or piece.stop is not None:
-            return groups
-        return self.filter.row_groups(self.filesystem, piece.path, groups, constants)
-
-
-@dataclass(frozen=True)
-class _Filter:
-    """What rows must satisfy.
-
-    Args:
-        expression: A `pyarrow.compute.Expression`.
-        schema: The columns that it needs.
-    """
-
-    expression: Any
-    schema: pa.Schema
-
-    def apply(self, table: pa.Table) -> pa.Table:
-        """Keeps the rows for which the expression is true; columns that they lack are null."""
-        for field in self.schema:
-            if field.name not in table.column_names:
-                table = table.append_column(field.name, pa.nulls(table.num_rows, field.type))
-        return table.filter(self.expression)
-
-    def row_groups(
-        self,
-        filesystem: pa_fs.FileSystem,
-        path: str,
-        groups: Sequence[int],
-        constants: Mapping[str, pa.Scalar],
-    ) -> Sequence[int]:
-        """Leaves out the row groups that hold no such row, by their statistics and the path."""
-        import pyarrow.dataset as pa_dataset
-
-        if not groups:
-            return groups
-        said = pc.scalar(True)
-        for name, value in constants.items():
-            field = pc.field(name)
-            said = said & (field == value if value.is_valid else field.is_null())
-        fragment = pa_dataset.ParquetFileFormat().make_fragment(
-            path, filesystem, partition_expression=said, row_groups=list(groups)
-        )
-        try:
-            subset = fragment.subset(self.expression, schema=self.schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-            # Not every expression can be held against statistics; the rows decide.
-            return groups
-        return [group.id for group in subset.row_groups]
-
-
-@dataclass(frozen=True)
 class _Footer:
     """What the plan needs of a file's footer: its columns, and rows and bytes of each row group."""
 
@@ -359,7 +146,7 @@ class _Plan:
         if columns is not None:
             block.require_columns(known, columns)
             schema = pa.schema([known.field(name) for name in columns])
-        scan = _Scan(
+        scan = Scan(
             filesystem=self.listing.filesystem,
             schema=schema,
             all_columns=columns is None and not self.exact,
@@ -391,7 +178,7 @@ class _Plan:
     def _with_path_columns(self, in_files: pa.Schema) -> pa.Schema:
         return pa.schema([*in_files, *self.added.fields(self.listing.paths, in_files.names)])
 
-    def _bound_filter(self, known: pa.Schema) -> _Filter | None:
+    def _bound_filter(self, known: pa.Schema) -> Filter | None:
         if self.filter is None:
             return None
         if not isinstance(self.filter, pc.Expression):
@@ -402,7 +189,7 @@ class _Plan:
         for schema in (few, known):
             try:
                 schema.empty_table().filter(self.filter)
-                return _Filter(self.filter, schema)
+                return Filter(self.filter, schema)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
                 problem = error
         raise SchemaError(
@@ -417,7 +204,7 @@ class _Plan:
         known = [footer.rows for footer in footers if footer is not None]
         return sum(known) if len(known) == len(footers) else None
 
-    def _pieces(self, in_files: pa.Schema, shown: pa.Schema) -> list[_Piece]:
+    def _pieces(self, in_files: pa.Schema, shown: pa.Schema) -> list[Piece]:
         """Cuts the files into row groups where their footers are known."""
         share = _share(in_files, shown)
         sampled = sum(file.size for file in self.listing.files if file.path in self.footers)
@@ -427,12 +214,12 @@ class _Plan:
         for file in self.listing.files:
             footer = self.footers.get(file.path)
             if footer is None:
-                pieces.append(_Piece(file.path, int(file.size * growth * share)))
+                pieces.append(Piece(file.path, int(file.size * growth * share)))
             else:
                 pieces.extend(_pieces_of(file.path, footer, share, shown))
-        return pieces or [_Piece(self.listing.paths[0], 0)]
+        return pieces or [Piece(self.listing.paths[0], 0)]
 
-    def _grouped(self, pieces: list[_Piece]) -> Iterable[tuple[_Piece, ...]]:
+    def _grouped(self, pieces: list[Piece]) -> Iterable[tuple[Piece, ...]]:
         """Gives each unit its pieces: one, or as the number of blocks demands."""
         if self.blocks is None or self.blocks == len(pieces):
             return [(piece,) for piece in pieces]
@@ -447,7 +234,7 @@ class _Plan:
         ]
 
 
-def _pieces_of(path: str, footer: _Footer, share: float, shown: pa.Schema) -> Iterator[_Piece]:
+def _pieces_of(path: str, footer: _Footer, share: float, shown: pa.Schema) -> Iterator[Piece]:
     groups = footer.row_groups
     width = _row_bytes(shown)
     for start, stop in group_by_weight([size for _, size in groups], _PIECES_MAX):
@@ -455,7 +242,7 @@ def _pieces_of(path: str, footer: _Footer, share: float, shown: pa.Schema) -> It
         size = int(sum(size for _, size in groups[start:stop]) * share)
         if rows:
             # Dictionaries and runs make a column of numbers small on disk only.
-            yield _Piece(path, max(size, rows * width), tuple(range(start, stop)), rows)
+            yield Piece(path, max(size, rows * width), tuple(range(start, stop)), rows)
 
 
 def _read_footers(listing: Listing, blocks: int | None) -> dict[str, _Footer]:
@@ -551,30 +338,12 @@ def _width(type: pa.DataType) -> int:
         return 0
 
 
-def _compressed_bytes(footer: pq.FileMetaData, group: int) -> int:
-    # Data and dictionaries of all columns; reading each column's entry would take as long as this.
-    return int(footer.row_group(group).total_byte_size)
-
-
-def _batch_rows(footer: pq.FileMetaData, groups: Sequence[int]) -> int:
-    """Returns how many rows make a table of about `TABLE_BYTES`."""
-    rows = sum(footer.row_group(group).num_rows for group in groups)
-    size = sum(footer.row_group(group).total_byte_size for group in groups)
-    wanted: int = TABLE_BYTES * rows // max(1, size)
-    return max(1, min(_BATCH_ROWS_MAX, wanted))
-
-
 #: Of more files than this, only a sample of footers is read to plan.
 FOOTERS_MAX = 64
-#: The size of the tables that a unit yields, by what the footer says of the encoded data.
-TABLE_BYTES = 16 << 20
-_BATCH_ROWS_MAX = 1 << 17
 # A file of thousands of row groups would otherwise be thousands of units.
 _PIECES_MAX = 256
 _FOOTER_THREADS = min(32, 4 * (os.cpu_count() or 1) + 4)
 # Starting threads takes longer than reading so few footers.
 _FOOTERS_WITHOUT_THREADS = 2
-_PRE_BUFFER_BYTES = 64 << 20
-_STREAM_BUFFER_BYTES = 1 << 20
 # What a string or list is taken for when the bytes of columns are compared.
 _UNKNOWN_WIDTH = 32
