@@ -1,0 +1,431 @@
+"""The Ray backend: carries out actions as Ray tasks and actors, and reports by events.
+
+Owns the references to blocks and the handles of tasks and actors. Must not know scheduling, nor
+fetch a block.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.core.generated.gcs_pb2 import ActorTableData
+from ray.exceptions import RayError
+
+from millstream import _core
+from millstream.errors import MillstreamError, WorkerError
+from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.ray.cluster import Cluster, Watcher, connect
+from millstream.run.ray.failures import read_failure
+from millstream.run.ray.operators import STREAMING, Operator, unsendable
+from millstream.run.ray.remote import Block, Item, Loaded, table_of
+from millstream.run.ray.stream import Stream, StreamEndedError, open_stream
+from millstream.run.worker import BlockMeta, TaskEnd, TaskError
+
+Report = Callable[[], None]
+"""What is to be done on the driver's thread about something that Ray has told."""
+
+
+class RayBackend:
+    """Runs operators on the Ray cluster that is initialised, or a new one on this machine."""
+
+    def __init__(self) -> None:
+        connect()
+        self._cluster = Cluster()
+        self._operators: list[Operator] = []
+        self._blocks: dict[int, _Block] = {}
+        self._numbers = itertools.count()
+        self._tasks: dict[int, _Task] = {}
+        self._actors: dict[int, _Actor] = {}
+        # Cancelled tasks whose workers may not have noticed yet.
+        self._ending: list[ray.ObjectRef[Any]] = []
+        self._errors: OrderedDict[tuple[int | None, int], MillstreamError] = OrderedDict()
+        self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
+        self._events: list[_core.Event] = []
+        self._watcher: Watcher | None = None
+        self._closed = False
+
+    def nodes(self) -> list[_core.Node]:
+        """The nodes of the cluster."""
+        return self._cluster.nodes()
+
+    def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
+        """Makes ready to run these operators."""
+        self._operators = [Operator(op) for op in ops]
+        nodes = self.nodes()
+        self._watcher = Watcher(self._look)
+        return nodes
+
+    def perform(self, actions: Sequence[_core.Action]) -> None:
+        """Carries out actions."""
+        for action in actions:
+            match action:
+                case _core.Action.LaunchTask():
+                    self._launch(action)
+                case _core.Action.ResumeTask(task, credit):
+                    self._resume(task, credit)
+                case _core.Action.CancelTask(task):
+                    self._cancel(task)
+                case _core.Action.StartActor(actor, op, node):
+                    self._start_actor(actor, op, node)
+                case _core.Action.StopActor(actor):
+                    self._stop_actor(actor)
+                case _core.Action.DropBlock(block):
+                    self._blocks.pop(block, None)
+
+    def wait(self, timeout_s: float | None) -> list[_core.Event]:
+        """Waits until something happened."""
+        self._hear(0 if self._events else timeout_s)
+        events, self._events = self._events, []
+        return events
+
+    def wake(self) -> None:
+        """Makes a `wait` return."""
+        self._reports.put(None)
+
+    def output(self, block: int) -> BlockHandle:
+        """The data of a block."""
+        found = self._blocks[block]
+        return BlockHandle(block, found.meta, found.reference, fetch)
+
+    def error_of(self, task: int | None, op: int) -> MillstreamError | None:
+        """What a task or a constructor raised, or how its worker died."""
+        return self._errors.get((task, op)) or self._errors.get((None, op))
+
+    def close(self) -> None:
+        """Ends all tasks and actors and forgets all blocks."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._watcher is not None:
+            self._watcher.stop()
+        if ray.is_initialized():
+            self._end_all()
+        self._tasks.clear()
+        self._actors.clear()
+        self._blocks.clear()
+        self._operators.clear()
+        self._ending.clear()
+
+    # Actions --------------------------------------------------------------------------------
+
+    def _launch(self, action: _core.Action.LaunchTask) -> None:
+        operator = self._operators[action.op]
+        blocks = [self._blocks[block].reference for block in action.blocks]
+        context = f"task {action.task}, attempt {action.attempt + 1}"
+        if action.actor is None:
+            function = operator.function(self._affinity(action.node))
+            units = operator.units_of(action)
+            try:
+                generator = function.remote(
+                    operator.payload, action.rows_skipped, context, units, *blocks
+                )
+            except TypeError as error:
+                raise unsendable(operator.name, error) from error
+        else:
+            actor = self._actors.get(action.actor)
+            if actor is None:
+                # It was lost while this action was under way.
+                self._events.append(_core.Event.TaskFailed(action.task, "not_run"))
+                return
+            actor.tasks.append(action.task)
+            generator = actor.run.remote(action.rows_skipped, context, *blocks)
+        task = _Task(action, open_stream(generator))
+        self._tasks[action.task] = task
+        self._watch(task)
+
+    def _resume(self, number: int, credit: int) -> None:
+        task = self._tasks.get(number)
+        if task is not None:
+            task.credit += credit
+            item, task.parked = task.parked, None
+            if item is not None:
+                self._take(task, item)
+
+    def _cancel(self, number: int) -> None:
+        task = self._tasks.get(number)
+        if task is not None:
+            self._interrupt(task)
+            # Its worker may be deep in user code: nobody waits for that.
+            self._end(task, _core.Event.TaskFailed(number, "cancelled"))
+
+    def _interrupt(self, task: _Task) -> None:
+        ray.cancel(task.stream.completed)
+        if task.actor is None:
+            self._ending.append(task.stream.completed)
+            _, self._ending = ray.wait(self._ending, num_returns=len(self._ending), timeout=0)
+
+    def _start_actor(self, number: int, op: int, node: int) -> None:
+        operator = self._operators[op]
+        actor = _Actor(op, operator.actor(self._affinity(node)).remote())
+        self._actors[number] = actor
+        loaded = actor.handle.load.remote(operator.payload).future()
+        loaded.add_done_callback(
+            lambda done: self._report(
+                partial(self._actor_loaded, number, done.exception() or done.result())
+            )
+        )
+
+    def _stop_actor(self, number: int) -> None:
+        actor = self._actors.pop(number, None)
+        if actor is not None:
+            ray.kill(actor.handle)
+
+    def _affinity(self, node: int) -> str | None:
+        return None if self._cluster.is_one_node else self._cluster.id_of(node)
+
+    # What Ray tells -------------------------------------------------------------------------
+
+    def _report(self, report: Report) -> None:
+        """Has something done on the driver's thread; called on any."""
+        self._reports.put(report)
+
+    def _hear(self, timeout_s: float | None) -> None:
+        """Waits for a report, and takes note of all that there are."""
+        try:
+            report = self._reports.get(timeout=timeout_s)
+            while True:
+                if report is not None:
+                    report()
+                report = self._reports.get_nowait()
+        except queue.Empty:
+            return
+
+    def _watch(self, task: _Task) -> None:
+        number = task.number
+        task.stream.watch_value(lambda value: self._report(partial(self._item_came, number, value)))
+
+    def _item_came(self, number: int, item: object) -> None:
+        task = self._tasks.get(number)
+        if task is None:
+            return
+        if not isinstance(item, Item):
+            self._fail(task, item)
+        elif item.meta is not None and task.credit == 0:
+            task.parked = item
+        else:
+            self._take(task, item)
+
+    def _take(self, task: _Task, item: Item) -> None:
+        """Takes an item off its stream: a block if it has one, and the end if it has that."""
+        try:
+            reference = task.stream.take()
+        except StreamEndedError as ended:
+            self._fail(task, ended)
+            return
+        if item.meta is not None and item.data is None:
+            came = partial(self._block_came, task.number, item, item.meta)
+            task.stream.watch_presence(lambda _: self._report(came))
+            return
+        if item.meta is not None:
+            self._produce(task, item, item.meta, reference)
+        if item.end is not None:
+            self._finish(task, item.end)
+        else:
+            self._watch(task)
+
+    def _block_came(self, number: int, item: Item, meta: BlockMeta) -> None:
+        task = self._tasks.get(number)
+        if task is None:
+            return
+        try:
+            reference = task.stream.take()
+        except StreamEndedError as ended:
+            # Its worker died between the two objects.
+            self._fail(task, ended)
+            return
+        self._produce(task, item, meta, reference)
+        self._watch(task)
+
+    def _produce(
+        self, task: _Task, item: Item, meta: BlockMeta, reference: ray.ObjectRef[Block]
+    ) -> None:
+        if item.data is None:
+            task.schema = meta.schema or task.schema
+            meta = BlockMeta(meta.rows, meta.nbytes, task.schema)
+        block = next(self._numbers)
+        self._blocks[block] = _Block(reference, meta)
+        task.has_begun = True
+        task.credit -= 1
+        node = self._cluster.number(item.node)
+        self._events.append(
+            _core.Event.BlockProduced(task.number, block, meta.rows, meta.nbytes, node)
+        )
+
+    def _finish(self, task: _Task, end: TaskEnd | TaskError) -> None:
+        if isinstance(end, TaskError):
+            self._keep_error(task.number, task.op, end.error)
+            self._end(task, _core.Event.TaskFailed(task.number, "user_code"))
+        else:
+            event = _core.Event.TaskFinished(task.number, end.busy_us, end.heap_peak_bytes)
+            self._end(task, event)
+
+    def _fail(self, task: _Task, raised: object) -> None:
+        """Ends a task that Ray says has failed."""
+        raised = task.stream.failure() or raised
+        failure = read_failure(raised, self._operators[task.op].name)
+        self._keep_error(task.number, task.op, failure.error)
+        if failure.node_lost and self._watcher is not None:
+            self._watcher.look_now()
+        if failure.object_lost is not None:
+            self._lose_block(failure.object_lost)
+        if failure.actor_lost and task.actor is not None:
+            self._lose_actor(task.actor)
+        kind = "not_run" if failure.is_death and task.is_excused else failure.kind
+        self._end(task, _core.Event.TaskFailed(task.number, kind))
+
+    def _end(self, task: _Task, event: _core.Event) -> None:
+        del self._tasks[task.number]
+        actor = self._actors.get(task.actor) if task.actor is not None else None
+        if actor is not None:
+            actor.tasks.remove(task.number)
+        self._events.append(event)
+
+    def _actor_loaded(self, number: int, told: object) -> None:
+        actor = self._actors.get(number)
+        if actor is None:
+            return
+        match told:
+            case Loaded(node):
+                load_us = (time.monotonic_ns() - actor.started_ns) // 1000
+                event = _core.Event.ActorReady(number, self._cluster.number(node), load_us)
+                self._events.append(event)
+            case TaskError(error):
+                self._keep_error(None, actor.op, error)
+                self._lose_actor(number, user_code=True)
+            case _:
+                failure = read_failure(told, self._operators[actor.op].name)
+                self._keep_error(None, actor.op, failure.error)
+                self._lose_actor(number, user_code=failure.kind == "user_code")
+
+    def _lose_actor(self, number: int, *, user_code: bool = False) -> None:
+        """Reports that an actor is gone, once; its tasks report themselves afterwards."""
+        actor = self._actors.pop(number, None)
+        if actor is None:
+            return
+        # Only the first of its tasks can have been at work; the others waited behind it.
+        for waiting in actor.tasks[1:]:
+            task = self._tasks[waiting]
+            task.is_excused = not task.has_begun
+        # It may be out of reach only, and must not go on.
+        ray.kill(actor.handle)
+        self._events.append(_core.Event.ActorLost(number, user_code))
+
+    def _lose_block(self, object_id: str) -> None:
+        for number, block in self._blocks.items():
+            if block.reference.hex() == object_id:
+                self._events.append(_core.Event.BlockLost(number))
+
+    def _keep_error(self, task: int | None, op: int, error: MillstreamError) -> None:
+        self._errors[task, op] = error
+        while len(self._errors) > _ERRORS_MAX:
+            self._errors.popitem(last=False)
+
+    # The watcher's thread -------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Looks for nodes that came or went, and for actors that died while they had no task."""
+        changes = self._cluster.changes()
+        if changes:
+            self._report(partial(self._events.extend, changes))
+        for number, actor in list(self._actors.items()):
+            if is_dead(actor.handle):
+                self._report(partial(self._lose_actor, number))
+
+    # The end --------------------------------------------------------------------------------
+
+    def _end_all(self) -> None:
+        for task in self._tasks.values():
+            self._interrupt(task)
+        self._tasks.clear()
+        for actor in self._actors.values():
+            ray.kill(actor.handle)
+        left = _still_there(self._ending, _CANCEL_GRACE_S)
+        for task_ended in left:
+            ray.cancel(task_ended, force=True)
+        _still_there(left, _FORCE_GRACE_S)
+
+
+def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
+    """The table of a block.
+
+    Raises:
+        WorkerError: The block is lost.
+    """
+    try:
+        return table_of(ray.get(reference))
+    except RayError as error:
+        raise WorkerError(
+            f"a block of the output is lost: {error}; its node went away: run again"
+        ) from error
+
+
+def is_dead(actor: ray.actor.ActorHandle[Any]) -> bool:
+    """Whether Ray has told this process that an actor is dead. Asks nobody."""
+    state = getattr(actor, "_get_local_state", None)
+    return state is not None and state() == ActorTableData.ActorState.DEAD
+
+
+class _Task:
+    """One task that runs, and how far its stream has been read."""
+
+    def __init__(self, action: _core.Action.LaunchTask, stream: Stream) -> None:
+        self.number = action.task
+        self.op = action.op
+        self.actor = action.actor
+        self.credit = action.credit
+        self.stream = stream
+        self.parked: Item | None = None
+        self.schema: pa.Schema | None = None
+        self.has_begun = False
+        self.is_excused = False
+
+
+class _Actor:
+    """One actor and its tasks, in the order in which it runs them."""
+
+    def __init__(self, op: int, handle: ray.actor.ActorHandle[Any]) -> None:
+        self.op = op
+        self.handle = handle
+        self.run = handle.run.options(**STREAMING)
+        self.started_ns = time.monotonic_ns()
+        self.tasks: list[int] = []
+
+
+class _Block:
+    """One block."""
+
+    def __init__(self, reference: ray.ObjectRef[Block], meta: BlockMeta) -> None:
+        self.reference = reference
+        self._meta = meta
+
+    def meta(self) -> BlockMeta:
+        """What is known of it; the schema of a small one is in its data only."""
+        if self._meta.schema is not None:
+            return self._meta
+        schema = fetch(self.reference).schema
+        return BlockMeta(self._meta.rows, self._meta.nbytes, schema)
+
+
+def _still_there(tasks: list[ray.ObjectRef[Any]], grace_s: float) -> list[ray.ObjectRef[Any]]:
+    """Those of the tasks that have not ended within a grace."""
+    if not tasks:
+        return []
+    left: list[ray.ObjectRef[Any]]
+    _, left = ray.wait(tasks, num_returns=len(tasks), timeout=grace_s, fetch_local=False)
+    return left
+
+
+# A run fails at its first error; what is kept beyond it are the deaths that were survived.
+_ERRORS_MAX = 100
+# How long workers may take to leave Python code when they are interrupted.
+_CANCEL_GRACE_S = 1.0
+# How long Ray may take to kill them.
+_FORCE_GRACE_S = 4.0

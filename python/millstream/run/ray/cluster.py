@@ -1,0 +1,133 @@
+"""The cluster as this run sees it: which nodes there are, what they have, and which come and go.
+
+Owns the connection to Ray and the numbers of nodes. Must not know tasks or blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from millstream import _core
+
+
+def connect() -> None:
+    """Starts Ray on this machine, unless the program has a connection already.
+
+    It stays for later runs of the process; Ray itself ends it with the process.
+    """
+    if not ray.is_initialized():
+        ray.init(logging_level=logging.WARNING, include_dashboard=False)
+
+
+class Cluster:
+    """The nodes of the cluster by number."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._alive: set[str] = set()
+
+    def nodes(self) -> list[_core.Node]:
+        """The nodes that are there now."""
+        return [self._join(node) for node in _alive_nodes()]
+
+    def number(self, node_id: str) -> int:
+        """A node's number; one that is not known yet gets the next."""
+        with self._lock:
+            if node_id not in self._numbers:
+                self._numbers[node_id] = len(self._ids)
+                self._ids.append(node_id)
+            return self._numbers[node_id]
+
+    def id_of(self, number: int) -> str:
+        """The Ray id of a node."""
+        return self._ids[number]
+
+    @property
+    def is_one_node(self) -> bool:
+        """Whether placement needs no words."""
+        return len(self._ids) == 1
+
+    def changes(self) -> list[_core.Event]:
+        """Which nodes came and went since the last call."""
+        found = {node["NodeID"]: node for node in _alive_nodes()}
+        events: list[_core.Event] = []
+        for gone in sorted(self._alive - found.keys()):
+            self._alive.discard(gone)
+            events.append(_core.Event.NodeLost(self.number(gone)))
+        joined = sorted(found.keys() - self._alive)
+        return events + [_core.Event.NodeJoined(self._join(found[new])) for new in joined]
+
+    def _join(self, node: dict[str, Any]) -> _core.Node:
+        self._alive.add(node["NodeID"])
+        resources = dict(node["Resources"])
+        cpu = resources.pop("CPU", 0.0)
+        gpu = resources.pop("GPU", 0.0)
+        store = resources.pop("object_store_memory", 0.0)
+        custom = {name: amount for name, amount in resources.items() if name[:5] != "node:"}
+        free = _free_store_bytes(node["NodeID"], store)
+        return _core.Node(
+            node=self.number(node["NodeID"]),
+            cpu=cpu,
+            gpu=gpu,
+            custom=custom,
+            store_bytes=max(0, int(store * STORE_SHARE - (store - free))),
+        )
+
+
+class Watcher:
+    """A thread that looks at the cluster every few seconds.
+
+    Args:
+        look: What it does each time.
+    """
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+        self._ended = False
+        self._wanted = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="millstream-cluster", daemon=True)
+        self._thread.start()
+
+    def look_now(self) -> None:
+        """Makes it look at once, since something is amiss."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Ends it; a look that is under way is not waited for."""
+        self._ended = True
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait(LOOK_EVERY_S)
+            self._wanted.clear()
+            if self._ended:
+                return
+            try:
+                self._look()
+            except Exception:
+                # The cluster is hard to reach, or Ray is being shut down: the next look tells.
+                _logger.debug("cannot look at the cluster", exc_info=True)
+
+
+def _alive_nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _free_store_bytes(node_id: str, store: float) -> float:
+    per_node = ray._private.state.available_resources_per_node()
+    return float(per_node.get(node_id, {}).get("object_store_memory", store))
+
+
+_logger = logging.getLogger(__name__)
+#: The part of a node's object store that a run may fill. Ray spills at 0.8.
+STORE_SHARE = 0.7
+#: How soon nodes that come and go, and actors that die while idle, are noticed.
+LOOK_EVERY_S = 1.0

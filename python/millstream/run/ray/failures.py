@@ -1,0 +1,86 @@
+"""What Ray's exceptions mean for a task.
+
+Owns the reading of Ray's errors. Must not know what is done about them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ray import exceptions
+
+from millstream.errors import MillstreamError, UserCodeError, WorkerError
+
+Kind = Literal["user_code", "worker_died", "out_of_memory", "not_run", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task failed.
+
+    Args:
+        kind: In the core's words.
+        error: For people.
+        actor_lost: Whether its actor is gone.
+        node_lost: Whether its node is gone.
+        object_lost: The hexadecimal id of the input that is gone, if that is why.
+    """
+
+    kind: Kind
+    error: MillstreamError
+    actor_lost: bool = False
+    node_lost: bool = False
+    object_lost: str | None = None
+
+    @property
+    def is_death(self) -> bool:
+        """Whether a process died."""
+        return self.kind in ("worker_died", "out_of_memory")
+
+
+def read_failure(raised: object, operator: str) -> Failure:
+    """Makes a failure of what Ray raised, or returned in place of a value."""
+    cause = raised.cause if isinstance(raised, exceptions.RayTaskError) else raised
+    actor_lost = isinstance(cause, exceptions.RayActorError)
+    match cause:
+        case exceptions.TaskCancelledError():
+            return Failure("cancelled", WorkerError("the task was cancelled", operator=operator))
+        case exceptions.OutOfMemoryError():
+            return Failure("out_of_memory", _worker_error(cause, operator))
+        case exceptions.RayActorError() if _OUT_OF_MEMORY in str(cause).lower():
+            return Failure("out_of_memory", _worker_error(cause, operator), actor_lost=True)
+        case exceptions.NodeDiedError():
+            return Failure("not_run", _worker_error(cause, operator), node_lost=True)
+        case exceptions.ObjectLostError():
+            error = _worker_error(cause, operator)
+            return Failure("not_run", error, object_lost=cause.object_ref_hex)
+        case exceptions.RuntimeEnvSetupError():
+            told = f"the operator's runtime_env cannot be set up: {cause}"
+            return Failure("user_code", UserCodeError(told, operator=operator))
+        case exceptions.RayError():
+            return Failure("worker_died", _worker_error(cause, operator), actor_lost=actor_lost)
+        case BaseException():
+            return Failure("user_code", _user_error(cause, operator))
+        case _:
+            told = f"a worker answered with {cause!r}, which means nothing"
+            return Failure("user_code", WorkerError(told, operator=operator))
+
+
+def _worker_error(cause: BaseException, operator: str) -> WorkerError:
+    error = WorkerError(str(cause), operator=operator)
+    error.__cause__ = cause
+    return error
+
+
+def _user_error(cause: BaseException, operator: str) -> UserCodeError:
+    """The worker body tells what user code raises; this is what it could not even begin with."""
+    error = UserCodeError(
+        f"a worker could not run the task: {type(cause).__name__}: {cause}", operator=operator
+    )
+    error.__cause__ = cause
+    return error
+
+
+# So begins what Ray says of an actor that its memory monitor killed.
+_OUT_OF_MEMORY = "out of memory"

@@ -1,0 +1,102 @@
+"""One operator as Ray runs it: the stage as it is sent, and the remote functions and classes.
+
+Owns Ray's options. Must not know which tasks run.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray import cloudpickle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from millstream import _core
+from millstream.errors import SerializationError
+from millstream.run.protocol import OpBody
+from millstream.run.ray.remote import Payload, StageActor, run_task
+from millstream.run.worker import ReadUnit
+
+
+class Operator:
+    """One operator: its stage as it is sent, and the Ray functions and classes for it."""
+
+    def __init__(self, op: OpBody) -> None:
+        self.name = op.name
+        self._units = op.units
+        self._options = _options(op)
+        self._functions: dict[str | None, Any] = {}
+        self._classes: dict[str | None, Any] = {}
+        try:
+            data = cloudpickle.dumps(op.stage)
+        except Exception as error:
+            # What a user's object raises when it is pickled may be anything.
+            raise unsendable(op.name, error) from error
+        is_small = len(data) <= _PAYLOAD_INLINE_BYTES_MAX
+        self.payload = Payload(uuid.uuid4().hex, op.name, data if is_small else [ray.put(data)])
+
+    def units_of(self, action: _core.Action.LaunchTask) -> Sequence[ReadUnit] | None:
+        """The units that a task of a source reads."""
+        if action.first_unit is None:
+            return None
+        return self._units[action.first_unit : action.first_unit + action.unit_count]
+
+    def function(self, node: str | None) -> Any:
+        """The remote function for a node. It is the same each time, so that Ray reuses leases."""
+        if node not in self._functions:
+            options = {**self._options, "max_retries": 0, **STREAMING, **_strategy(node)}
+            self._functions[node] = ray.remote(run_task).options(**options)
+        return self._functions[node]
+
+    def actor(self, node: str | None) -> Any:
+        """The remote class for a node."""
+        if node not in self._classes:
+            options = {
+                **self._options,
+                "max_restarts": 0,
+                "max_task_retries": 0,
+                **_strategy(node),
+            }
+            del options["name"]
+            self._classes[node] = ray.remote(StageActor).options(**options)
+        return self._classes[node]
+
+
+def unsendable(operator: str, error: Exception) -> SerializationError:
+    """The error of an operator whose function or input does not pickle."""
+    return SerializationError(
+        f"cannot be sent to workers: {type(error).__name__}: {error}; what does not pickle, such "
+        "as a lock, a file or a connection, must be made inside the function, or in the "
+        "constructor of a class",
+        operator=operator,
+    )
+
+
+def _options(op: OpBody) -> dict[str, Any]:
+    resources = dict(op.custom)
+    memory = resources.pop("memory", 0)
+    options: dict[str, Any] = {
+        **op.ray_remote_args,
+        "name": op.name,
+        "num_cpus": op.cpu,
+        "num_gpus": op.gpu,
+    }
+    if memory:
+        options["memory"] = memory
+    if resources:
+        options["resources"] = resources
+    return options
+
+
+def _strategy(node: str | None) -> dict[str, Any]:
+    if node is None:
+        return {}
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
+
+
+# What is known of a block and the block: a worker may be ahead of the driver by one of each.
+STREAMING = {"num_returns": "streaming", "_generator_backpressure_num_objects": 2}
+# A larger stage is put into the object store once instead of travelling with each task.
+_PAYLOAD_INLINE_BYTES_MAX = 16 * 1024

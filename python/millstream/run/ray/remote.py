@@ -1,0 +1,216 @@
+"""What runs in Ray's workers: a task, and an actor, over the common worker body.
+
+Owns the form in which blocks and what is known of them travel. Must not know the driver's side.
+
+A task is a stream of objects. What is known of a block comes first, as an `Item`, and a small
+block comes inside it; a larger one follows as an object of its own, which the driver passes on
+without ever fetching it. The last item carries the task's end.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple, TypeAlias
+
+import pyarrow as pa
+import ray
+from ray import cloudpickle
+
+from millstream.errors import MillstreamError, UserCodeError
+from millstream.run.worker import (
+    BlockMeta,
+    OpenStage,
+    Output,
+    ReadUnit,
+    TaskEnd,
+    TaskError,
+    open_stage,
+)
+
+
+class Payload(NamedTuple):
+    """An operator's stage, pickled.
+
+    Args:
+        key: Names the stage in the whole cluster.
+        operator: Its name.
+        data: The pickled stage, or a list of the reference to it if it is large.
+    """
+
+    key: str
+    operator: str
+    data: bytes | list[ray.ObjectRef[bytes]]
+
+
+class Item(NamedTuple):
+    """One element of a task's stream.
+
+    Args:
+        node: The Ray id of the node that it comes from.
+        meta: What is known of a block; None if there is only an end.
+        data: The block itself, as an Arrow IPC stream, if it is small; else it follows.
+        end: The task's end, if this is the last element.
+    """
+
+    node: str
+    meta: BlockMeta | None
+    data: bytes | None = None
+    end: TaskEnd | TaskError | None = None
+
+
+class Loaded(NamedTuple):
+    """An actor has loaded its stage.
+
+    Args:
+        node: The Ray id of its node.
+    """
+
+    node: str
+
+
+# A block as an object of its own, or inside an item.
+Block: TypeAlias = pa.Table | Item
+
+
+def table_of(found: Block) -> pa.Table:
+    """The table of a block, however it travelled."""
+    if isinstance(found, Item):
+        return pa.ipc.open_stream(found.data).read_all()
+    return found
+
+
+def run_task(
+    payload: Payload,
+    rows_skipped: int,
+    context: str,
+    units: Sequence[ReadUnit] | None,
+    *blocks: Block,
+) -> Iterator[Item | pa.Table]:
+    """Runs one task on the stage of this payload, which is opened once per process."""
+    try:
+        stage = _open(payload)
+    except MillstreamError as error:
+        yield Item(_node(), None, None, TaskError(error))
+        return
+    yield from _run(stage, rows_skipped, context, units, list(blocks))
+
+
+class StageActor:
+    """A process that loads a stage and runs tasks on it."""
+
+    def __init__(self) -> None:
+        self._stage: OpenStage | None = None
+
+    def load(self, payload: Payload) -> Loaded | TaskError:
+        """Constructs the user's classes."""
+        try:
+            self._stage = _load(payload)
+        except MillstreamError as error:
+            return TaskError(error)
+        return Loaded(_node())
+
+    def run(self, rows_skipped: int, context: str, *blocks: Block) -> Iterator[Item | pa.Table]:
+        """Runs one task."""
+        if self._stage is None:
+            raise RuntimeError("the actor was given a task before it was loaded")
+        yield from _run(self._stage, rows_skipped, context, None, list(blocks))
+
+
+def _run(
+    stage: OpenStage,
+    rows_skipped: int,
+    context: str,
+    units: Sequence[ReadUnit] | None,
+    blocks: list[Block],
+) -> Iterator[Item | pa.Table]:
+    work = [table_of(block) for block in blocks] if units is None else units
+    where = f"{context}, on {_address()}, process {os.getpid()}"
+    return _items(stage.run(work, rows_skipped, where))
+
+
+def _items(outputs: Iterator[Output]) -> Iterator[Item | pa.Table]:
+    """Gives outputs the form in which they travel.
+
+    A small block waits for what comes after it, since that is nearly always the end of the task:
+    blocks are put out when they are full. Then the two are one object.
+    """
+    node = _node()
+    held: Item | None = None
+    sent: pa.Schema | None = None
+    for output in outputs:
+        if isinstance(output, (TaskEnd, TaskError)):
+            yield held._replace(end=output) if held else Item(node, None, None, output)
+            return
+        if held is not None:
+            yield held
+        meta, table = output
+        if meta.nbytes <= INLINE_BYTES_MAX:
+            held = Item(node, BlockMeta(meta.rows, meta.nbytes, None), _ipc(table))
+            continue
+        held = None
+        is_sent = sent is not None and sent.equals(table.schema)
+        sent = table.schema
+        yield Item(node, BlockMeta(meta.rows, meta.nbytes, None if is_sent else sent))
+        yield table
+        del output, table
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _open(payload: Payload) -> OpenStage:
+    """The opened stage of a payload, kept for the next task of this process."""
+    with _lock:
+        stage = _opened.pop(payload.key, None)
+        if stage is None:
+            stage = _load(payload)
+        _opened[payload.key] = stage
+        while len(_opened) > _OPENED_MAX:
+            _opened.popitem(last=False)
+        return stage
+
+
+def _load(payload: Payload) -> OpenStage:
+    try:
+        data = payload.data if isinstance(payload.data, bytes) else ray.get(payload.data[0])
+        stage = pickle.loads(data)  # noqa: S301 - the driver's own
+    except Exception as error:
+        raise _unloadable(payload, error) from error
+    return open_stage(stage, dumps=cloudpickle.dumps)
+
+
+def _unloadable(payload: Payload, error: Exception) -> UserCodeError:
+    return UserCodeError(
+        f"a worker cannot load the operator's functions: {type(error).__name__}: {error}; "
+        "modules that they import must be installed on all nodes, or be beside the script",
+        operator=payload.operator,
+    )
+
+
+@cache
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@cache
+def _address() -> str:
+    return f"node {ray.util.get_node_ip_address()}"
+
+
+#: Up to this a block travels inside its item. Ray keeps objects below 100 KiB out of the store.
+INLINE_BYTES_MAX = 64 * 1024
+
+#: The stages that this process has opened, the latest last.
+_opened: OrderedDict[str, OpenStage] = OrderedDict()
+_lock = threading.Lock()
+#: Enough for all operators of a run; what is left of earlier runs goes.
+_OPENED_MAX = 32

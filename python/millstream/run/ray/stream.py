@@ -1,0 +1,203 @@
+"""Reading a task's stream of objects by events: nothing polls, and no block is fetched.
+
+Owns the semi-private calls of Ray that this needs, the probe for them, and the public fallback.
+Must not know what the objects mean, nor scheduling.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import ray
+from ray.exceptions import ObjectRefStreamEndOfStreamError, RayError
+
+Tell = Callable[[object], None]
+"""Takes an object's value, or the exception that stands for it; called on any thread."""
+
+
+class StreamEndedError(Exception):
+    """The stream has no further object."""
+
+
+class Stream(Protocol):
+    """The objects that one task yields, in order.
+
+    At most one `watch_*` is under way at a time. An object that has not been taken holds back
+    the task: it goes on at most until it has put out as much as back-pressure allows.
+    """
+
+    def watch_value(self, tell: Tell) -> None:
+        """Calls `tell` with the next object's value when it is there. Only for small objects."""
+
+    def watch_presence(self, tell: Tell) -> None:
+        """Calls `tell` with None when the next object is there, without fetching it."""
+
+    def take(self) -> ray.ObjectRef[Any]:
+        """The next object, which has been told to be there; the task may go on.
+
+        Raises:
+            StreamEndedError: It will never be there.
+        """
+
+    @property
+    def completed(self) -> ray.ObjectRef[Any]:
+        """An object that is there when the task has ended, whatever its end."""
+
+    def failure(self) -> BaseException | None:
+        """What the task, which has ended, failed of. Ray then logs no unseen error."""
+
+
+def open_stream(generator: ray.ObjectRefGenerator) -> Stream:
+    """The stream of a streaming task."""
+    return CallbackStream(generator) if has_callbacks() else WaitingStream(generator)
+
+
+def has_callbacks() -> bool:
+    """Whether this Ray has the semi-private calls."""
+    worker = ray._private.worker.global_worker.core_worker
+    return (
+        hasattr(ray.ObjectRef, "_on_completed")
+        and hasattr(ray.ObjectRef, "_on_ready")
+        and hasattr(worker, "peek_object_ref_stream")
+        and hasattr(worker, "try_read_next_object_ref_stream")
+    )
+
+
+class CallbackStream:
+    """Has Ray call back: no thread waits."""
+
+    def __init__(self, generator: ray.ObjectRefGenerator) -> None:
+        self._generator = generator
+        self._worker = ray._private.worker.global_worker.core_worker
+        # A callback is dropped together with the reference that it was set on.
+        self._watched: ray.ObjectRef[Any] | None = None
+
+    @property
+    def completed(self) -> ray.ObjectRef[Any]:
+        """There when the task has ended."""
+        return self._generator.completed()
+
+    def watch_value(self, tell: Tell) -> None:
+        """Calls `tell` when the next object is there."""
+        self._watched, _ = self._worker.peek_object_ref_stream(self._generator._generator_ref)
+        self._watched._on_completed(tell)
+
+    def watch_presence(self, tell: Tell) -> None:
+        """Calls `tell` when the next object is there, without fetching it."""
+        self._watched, is_there = self._worker.peek_object_ref_stream(
+            self._generator._generator_ref
+        )
+        if is_there:
+            tell(None)
+        else:
+            self._watched._on_ready(tell)
+
+    def take(self) -> ray.ObjectRef[Any]:
+        """The next object."""
+        self._watched = None
+        try:
+            return self._worker.try_read_next_object_ref_stream(self._generator._generator_ref)
+        except ObjectRefStreamEndOfStreamError:
+            raise StreamEndedError from None
+
+    def failure(self) -> BaseException | None:
+        """What the task failed of."""
+        return _failure(self._generator)
+
+
+class WaitingStream:
+    """Has one thread of the process wait for all streams, with public calls only."""
+
+    def __init__(self, generator: ray.ObjectRefGenerator) -> None:
+        self._generator = generator
+        self._next: ray.ObjectRef[Any] | None = None
+
+    @property
+    def completed(self) -> ray.ObjectRef[Any]:
+        """There when the task has ended."""
+        return self._generator.completed()
+
+    def watch_value(self, tell: Tell) -> None:
+        """Calls `tell` when the next object is there."""
+
+        def there() -> None:
+            self._advance()
+            try:
+                tell(StreamEndedError() if self._next is None else ray.get(self._next))
+            except RayError as error:
+                tell(error)
+
+        _waiter.watch(self._generator, there)
+
+    def watch_presence(self, tell: Tell) -> None:
+        """Calls `tell` when the next object is there, without fetching it."""
+
+        def there() -> None:
+            self._advance()
+            tell(None)
+
+        _waiter.watch(self._generator, there)
+
+    def take(self) -> ray.ObjectRef[Any]:
+        """The next object."""
+        found, self._next = self._next, None
+        if found is None or found == self._generator.completed():
+            raise StreamEndedError
+        return found
+
+    def failure(self) -> BaseException | None:
+        """What the task failed of."""
+        return _failure(self._generator)
+
+    def _advance(self) -> None:
+        self._next = next(self._generator, None)
+
+
+class _Waiter:
+    """The thread that waits for streams; it ends when there are none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: dict[ray.ObjectRefGenerator, Callable[[], None]] = {}
+        self._is_running = False
+
+    def watch(self, generator: ray.ObjectRefGenerator, there: Callable[[], None]) -> None:
+        """Calls `there` once, when the next object of a stream is there or the stream ended."""
+        with self._lock:
+            self._watched[generator] = there
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._wait, name="millstream-streams", daemon=True).start()
+
+    def _wait(self) -> None:
+        while True:
+            with self._lock:
+                generators = list(self._watched)
+                if not generators:
+                    self._is_running = False
+                    return
+            ready, _ = ray.wait(
+                generators, num_returns=len(generators), timeout=_WAIT_S, fetch_local=False
+            )
+            for generator in ready:
+                with self._lock:
+                    there = self._watched.pop(generator)
+                there()
+
+
+def _failure(generator: ray.ObjectRefGenerator) -> BaseException | None:
+    failure: BaseException | None = None
+    try:
+        ray.get(generator.completed(), timeout=_ERROR_S)
+    except RayError as error:
+        failure = error
+    return failure
+
+
+_waiter = _Waiter()
+#: How long the waiting thread overlooks a stream that was added after it began to wait.
+_WAIT_S = 0.02
+#: The error of a task that has ended is in this process already.
+_ERROR_S = 10.0
