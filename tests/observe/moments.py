@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from millstream.observe.report import RunReport
 from millstream.plan.physical import PhysicalOp, PhysicalPlan
 
-NUMBERS = (
-    "tasks_running tasks_paused tasks_finished tasks_failed tasks_retried tasks_preempted "
-    "actors_starting actors_ready actors_started actors_lost queued_blocks queued_rows "
-    "queued_bytes rows_in rows_out blocks_out bytes_out units_total units_done busy_us "
-    "heap_peak_bytes store_used store_reserved"
-).split()
+NUMBERS = [
+    *("tasks_running", "tasks_paused", "tasks_finished", "tasks_failed", "tasks_retried"),
+    *("tasks_preempted", "actors_starting", "actors_ready", "actors_started", "actors_lost"),
+    *("queued_blocks", "queued_rows", "queued_bytes", "rows_in", "rows_out", "blocks_out"),
+    *("bytes_out", "units_total", "units_done", "busy_us", "heap_peak_bytes"),
+    *("store_used", "store_reserved"),
+]
 
 
 def op(name="Op", state="running", verdict="", **numbers):
@@ -39,7 +40,7 @@ def node(cpu=(1, 2), gpu=(0, 0), store=(0, 1 << 30), peak=0):
 
 
 def snapshot(*ops, nodes=(), **numbers):
-    numbers = dict(output_rows=0, stale_events=0, overshoots=0) | numbers
+    numbers = {"output_rows": 0, "stale_events": 0, "overshoots": 0} | numbers
     return SimpleNamespace(ops=list(ops), nodes=list(nodes) or [node()], **numbers)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from millstream.observe.estimate import Progress, Rate, Total, progress_of, total_rows
 from moments import op, physical, plan, snapshot
+
+from millstream.observe.estimate import Progress, Rate, Total, progress_of, total_rows
 
 READ = physical("Read", "source")
 MAP = physical("Map")

@@ -9,15 +9,20 @@ from moments import node, op, physical, plan, snapshot
 
 from millstream.observe.estimate import Progress, Rate, Total
 from millstream.observe.progress import (
+    Lines,
     LiveDisplay,
     LogDisplay,
+    meter_text,
     open_display,
     operator_line,
-    run_line,
+    usage_text,
 )
 
 GIB = 2**30
-CLUSTER = [node((20, 64), (2, 2), (30 * GIB, 40 * GIB)), node((5, 48), (0, 0), (3.2 * GIB, 24 * GIB))]
+CLUSTER = [
+    node((20, 64), (2, 2), (30 * GIB, 40 * GIB)),
+    node((5, 48), (0, 0), (3.2 * GIB, 24 * GIB)),
+]
 PLAN = plan(physical("ReadVideo", "source"), physical("MapBatches(Model)", "actors"))
 
 
@@ -34,8 +39,8 @@ def rate_of(done, seconds):
 
 def line(done, total, seconds=100.0, outcome="running", nodes=CLUSTER):
     progress = Progress(done, total, "row")
-    moment = snapshot(op(), nodes=nodes)
-    return run_line(progress, rate_of(done, seconds), seconds, moment, outcome)
+    usage = usage_text(snapshot(op(), nodes=nodes), outcome)
+    return f"{usage} {meter_text(progress, rate_of(done, seconds), seconds, outcome)}"
 
 
 def test_the_line_of_a_run_reads_as_designed():
@@ -58,8 +63,8 @@ def test_before_the_first_row_neither_rate_nor_end_are_guessed():
 
 
 def test_a_finished_run_shows_its_mean_rate_and_no_remaining_time():
-    shown = line(1000, Total(1000, is_exact=True), outcome="finished")
-    assert shown.startswith("Finished: ")
+    shown = line(1000, Total(1000, is_exact=True), outcome="finished", nodes=[node(peak=GIB / 2)])
+    assert shown.startswith("Finished: at most 512.0 MiB/1.0 GiB object_store_memory: 100%")
     assert shown.endswith("100%|██████████| 1,000/1,000 [01:40, 10.0row/s]")
 
 
@@ -133,3 +138,24 @@ def test_on_a_terminal_lines_are_drawn_over_and_stay():
     written = stream.getvalue()
     assert "Running: " in written
     assert "TaskPoolMap[ReadVideo]" in written.rpartition("Finished: ")[2]
+
+
+def test_while_one_display_draws_others_write_lines():
+    first = open_display(PLAN, operators=True, stream=Terminal())
+    second = open_display(PLAN, operators=True, stream=Terminal())
+    assert isinstance(second, LogDisplay)
+    first.end(1.0, snapshot(op(), op()), "finished")
+    third = open_display(PLAN, operators=True, stream=Terminal())
+    assert isinstance(third, LiveDisplay)
+    third.end(1.0, snapshot(op(), op()), "finished")
+
+
+def test_titles_of_many_operators_are_cut_in_the_middle():
+    long = plan(physical("->".join(f"MapBatches(step_{n})" for n in range(9)), "source"))
+    _, [(shown, _)] = Lines(long, operators=True).at(1.0, snapshot(op()))
+    title = shown.rpartition(":")[0]
+    assert (len(title), title[:12], title[-9:]) == (60, "TaskPoolMap[", "(step_8)]")
+
+
+def test_operators_can_be_left_out():
+    assert Lines(PLAN, operators=False).at(1.0, snapshot(op(), op()))[1] == []

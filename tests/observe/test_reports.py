@@ -58,7 +58,9 @@ def preprocess(batch):
 
 
 def test_stats_tell_time_rows_bytes_and_what_held_each_operator():
-    assert stats(report(PLAN, MOMENT, held=HELD)) == """\
+    assert (
+        stats(report(PLAN, MOMENT, held=HELD))
+        == """\
 Input -> TaskPoolMap[ReadVideo] -> ActorPoolMap[MapBatches(Model)]
 Finished after 10 s: 1,000 rows, 100 rows/s, 1.0 MiB out; first block after 500 ms
 Object store: at most 310.0 MiB of 500.0 MiB (62%)
@@ -74,6 +76,7 @@ ActorPoolMap[MapBatches(Model)] (1 GPU each)
   Time: 18 s of work in 8 tasks, 2.25 s each; 1.80 at work on average, of 2 actors started
   Rows: 1,000 in, 1,000 out in 8 blocks, 1.0 MiB
   Held: 20% … are loading, 10% waits for input"""
+    )
 
 
 def test_why_names_the_scarcest_workers_what_held_the_others_and_what_would_help():
@@ -129,7 +132,9 @@ def test_explain_shows_the_flow_and_what_each_operator_holds():
         .map_batches(Model, memory=2**30, compute=ms.ActorPoolStrategy(size=2))
         .map(preprocess, concurrency=3, resources={"tpu": 0.5})
     )
-    assert explain(ds._plan, to_physical(ds._plan, 1)) == """\
+    assert (
+        explain(ds._plan, to_physical(ds._plan, 1))
+        == """\
 Logical plan
   ReadRange -> MapBatches(preprocess) -> MapBatches(Model) -> MapBatches(Model) -> Map(preprocess)
 Physical plan
@@ -140,6 +145,7 @@ Operators
   ActorPoolMap[MapBatches(Model)]: 1 GPU per actor; 1 to 4 actors; at least 64 rows per task
   ActorPoolMap[MapBatches(Model)]: 1 CPU, 1.0 GiB memory per actor; 2 actors
   TaskPoolMap[Map(preprocess)]: 1 CPU, 0.5 tpu per task; at most 3 tasks at a time"""
+    )
 
 
 def test_reports_need_neither_ray_nor_rich():

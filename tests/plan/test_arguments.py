@@ -28,7 +28,9 @@ def identity(batch):
     return batch
 
 
-def shape(fn=identity, compute=None, concurrency=None, cpus=None, gpus=None, memory=None, **options):
+def shape(
+    fn=identity, compute=None, concurrency=None, cpus=None, gpus=None, memory=None, **options
+):
     workers = Workers(compute, concurrency, cpus, gpus, memory, options)
     return workers.shape(FunctionCall(fn))
 

@@ -31,7 +31,7 @@ def test_values_that_make_no_sense_are_refused(name, value):
 
 
 def test_unknown_settings_are_refused_with_those_that_exist():
-    with pytest.raises(ms.ArgumentError, match="'use_polars'.*backend"):
+    with pytest.raises(ms.ArgumentError, match=r"'use_polars'.*backend"):
         DataContext().use_polars = True
 
 

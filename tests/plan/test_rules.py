@@ -117,5 +117,5 @@ def test_a_selection_after_a_function_stays(parquet):
 
 
 def test_a_column_that_the_selection_before_left_out_is_unknown(parquet):
-    with pytest.raises(ms.SchemaError, match="'b'.*'a'"):
+    with pytest.raises(ms.SchemaError, match=r"'b'.*'a'"):
         parquet.select_columns("a").select_columns("b")

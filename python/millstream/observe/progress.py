@@ -6,6 +6,7 @@ Owns how a moment of a run is shown. Knows nothing of how a run works: it is giv
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from millstream._core import OpSnapshot, Snapshot
@@ -21,7 +22,7 @@ from millstream.observe.text import (
 from millstream.plan.physical import PhysicalPlan
 
 if TYPE_CHECKING:
-    from rich.live import Live
+    from rich.console import Console
     from rich.text import Text
 
 
@@ -38,6 +39,8 @@ class Display(Protocol):
 def open_display(plan: PhysicalPlan, *, operators: bool, stream: TextIO | None = None) -> Display:
     """The display that fits where the output goes: live on a terminal, else log lines.
 
+    Two displays cannot draw on one terminal: while one does, others write log lines.
+
     Args:
         plan: What runs.
         operators: Whether each operator has a line.
@@ -46,8 +49,8 @@ def open_display(plan: PhysicalPlan, *, operators: bool, stream: TextIO | None =
     from rich.console import Console
 
     console = Console(file=stream, stderr=stream is None)
-    if console.is_terminal:
-        return LiveDisplay(plan, operators, stream)
+    if console.is_terminal and _drawing.acquire(blocking=False):
+        return LiveDisplay(plan, operators, console)
     return LogDisplay(plan, operators, stream or sys.stderr)
 
 
@@ -61,32 +64,53 @@ class Lines:
 
     def at(
         self, elapsed_s: float, snapshot: Snapshot, outcome: str = "running"
-    ) -> tuple[str, list[tuple[str, str]]]:
-        """The line of the run, and for each operator its counts and what holds it."""
+    ) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+        """The line of the run in two parts, and for each operator its counts and what holds it."""
         progress = progress_of(self._plan, snapshot)
         self._rate.add(elapsed_s, progress.done)
-        head = run_line(progress, self._rate, elapsed_s, snapshot, outcome)
+        head = (
+            usage_text(snapshot, outcome),
+            meter_text(progress, self._rate, elapsed_s, outcome),
+        )
         if not self._operators:
             return head, []
         totals = total_rows(self._plan, snapshot)
-        titles = [op.title for op in self._plan.ops]
+        titles = [_short(op.title) for op in self._plan.ops]
         rows = zip(titles, snapshot.ops, totals, strict=True)
         return head, [operator_line(title, op, total) for title, op, total in rows]
 
 
-def run_line(
-    progress: Progress, rate: Rate, elapsed_s: float, snapshot: Snapshot, outcome: str
-) -> str:
-    """The line of the run: what it uses of the cluster, how far it is, and when it will end."""
+def usage_text(snapshot: Snapshot, outcome: str) -> str:
+    """What a run uses of the cluster; when it is over, the most that it held in memory."""
     nodes = snapshot.nodes
-    store = [sum(node.store_used for node in nodes), sum(node.store_total for node in nodes)]
+    store_total = bytes_text(sum(node.store_total for node in nodes))
+    if outcome != "running":
+        peak = bytes_text(sum(node.store_peak for node in nodes))
+        return f"{outcome.capitalize()}: at most {peak}/{store_total} object_store_memory:"
     used = [f"{_used([(node.cpu_used, node.cpu_total) for node in nodes])} CPU"]
     if any(node.gpu_total for node in nodes):
         used.append(f"{_used([(node.gpu_used, node.gpu_total) for node in nodes])} GPU")
-    used.append(f"{bytes_text(store[0])}/{bytes_text(store[1])} object_store_memory")
-    return f"{outcome.capitalize()}: {', '.join(used)}: " + _meter(
-        progress, rate, elapsed_s, outcome
-    )
+    store_used = bytes_text(sum(node.store_used for node in nodes))
+    used.append(f"{store_used}/{store_total} object_store_memory")
+    return f"Running: {', '.join(used)}:"
+
+
+def meter_text(progress: Progress, rate: Rate, elapsed_s: float, outcome: str) -> str:
+    """How far a run is, how fast, and when it will end; what is not known is a question mark."""
+    share, per_second = progress.share, rate.per_second()
+    if outcome != "running":
+        per_second = progress.done / elapsed_s if elapsed_s > 0 else None
+    speed = "?" if per_second is None else rate_text(per_second)
+    clock = clock_text(elapsed_s)
+    counts = _of(progress.done, progress.total)
+    if share is None or outcome not in ("running", "finished"):
+        return f"{counts} [{clock}, {speed}{progress.unit}/s]"
+    left = "?"
+    if progress.total and per_second:
+        left = clock_text((progress.total.count - progress.done) / per_second)
+    times = clock if outcome == "finished" else f"{clock}<{left}"
+    bar = bar_text(share, _BAR_WIDTH)
+    return f"{int(share * 100)}%|{bar}| {counts} [{times}, {speed}{progress.unit}/s]"
 
 
 def operator_line(title: str, op: OpSnapshot, total: Total | None) -> tuple[str, str]:
@@ -113,41 +137,34 @@ def operator_line(title: str, op: OpSnapshot, total: Total | None) -> tuple[str,
 class LiveDisplay:
     """Lines on a terminal that are drawn over and stay when the run ends."""
 
-    def __init__(self, plan: PhysicalPlan, operators: bool, stream: TextIO | None = None) -> None:
+    def __init__(self, plan: PhysicalPlan, operators: bool, console: Console) -> None:
+        from rich.live import Live
+
         self._lines = Lines(plan, operators)
-        self._stream = stream
-        self._live: Live | None = None
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False)
+        self._live.start()
 
     def show(self, elapsed_s: float, snapshot: Snapshot) -> None:
         """Draws a moment."""
-        if self._live is None:
-            self._live = self._opened()
         self._live.update(self._drawn(elapsed_s, snapshot, "running"), refresh=True)
 
     def end(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> None:
         """Draws the last moment."""
-        if self._live is None:
-            return
         self._live.update(self._drawn(elapsed_s, snapshot, outcome), refresh=True)
         self._live.stop()
-
-    def _opened(self) -> Live:
-        from rich.console import Console
-        from rich.live import Live
-
-        console = Console(file=self._stream, stderr=self._stream is None)
-        live = Live(console=console, auto_refresh=False)
-        live.start()
-        return live
+        _drawing.release()
 
     def _drawn(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> Text:
         from rich.text import Text
 
-        head, operators = self._lines.at(elapsed_s, snapshot, outcome)
+        (usage, meter), operators = self._lines.at(elapsed_s, snapshot, outcome)
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(head, "bold")
+        is_narrow = len(usage) + 1 + len(meter) > self._console.width
+        text.append(usage, "bold").append("\n  " if is_narrow else " ").append(meter, "bold")
         for line, verdict in operators:
-            text.append(f"\n  {line}")
+            title, _, counts = line.rpartition("]: ")
+            text.append(f"\n  {title}]", "cyan").append(f" {counts}")
             if verdict:
                 text.append(f" · {verdict}", "dim")
         return text
@@ -173,30 +190,11 @@ class LogDisplay:
         if self._next_s > _LOG_EVERY_S:
             self._write(*self._lines.at(elapsed_s, snapshot, outcome))
 
-    def _write(self, head: str, operators: list[tuple[str, str]]) -> None:
-        lines = [head]
+    def _write(self, head: tuple[str, str], operators: list[tuple[str, str]]) -> None:
+        lines = [" ".join(head)]
         lines += [f"  {line}{f' · {verdict}' if verdict else ''}" for line, verdict in operators]
         self._stream.write("\n".join(lines) + "\n")
         self._stream.flush()
-
-
-def _meter(progress: Progress, rate: Rate, elapsed_s: float, outcome: str) -> str:
-    share, per_second = progress.share, rate.per_second()
-    if outcome != "running":
-        per_second = progress.done / elapsed_s if elapsed_s > 0 else None
-    speed = "?" if per_second is None else rate_text(per_second)
-    clock = clock_text(elapsed_s)
-    if share is None or outcome not in ("running", "finished"):
-        return f"{_of(progress.done, progress.total)} [{clock}, {speed}{progress.unit}/s]"
-    left = "?"
-    if outcome == "running" and progress.total and per_second:
-        left = clock_text((progress.total.count - progress.done) / per_second)
-    times = clock if outcome == "finished" else f"{clock}<{left}"
-    percent = int(share * 100) if outcome == "running" else 100
-    return (
-        f"{percent}%|{bar_text(share, _BAR_WIDTH)}| {_of(progress.done, progress.total)} "
-        f"[{times}, {speed}{progress.unit}/s]"
-    )
 
 
 def _of(done: int, total: Total | None) -> str:
@@ -210,6 +208,17 @@ def _used(amounts: list[tuple[float, float]]) -> str:
     return f"{used:.1f}/{total:.1f}"
 
 
+def _short(title: str) -> str:
+    if len(title) <= _TITLE_WIDTH:
+        return title
+    head = _TITLE_WIDTH // 2
+    return f"{title[:head]}…{title[head + 1 - _TITLE_WIDTH :]}"
+
+
+#: Held by the display that draws.
+_drawing = threading.Lock()
 #: Log lines stay, so there are few of them.
 _LOG_EVERY_S = 10.0
 _BAR_WIDTH = 10
+#: Longer titles, of many fused operators, would push the counts off the screen.
+_TITLE_WIDTH = 60
