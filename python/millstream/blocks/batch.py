@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, tensor
+from millstream.blocks.ownership import own
 from millstream.errors import ArgumentError, MillstreamError, UserCodeError
 
 BatchFormat = Literal["default", "numpy", "pandas", "pyarrow"]
@@ -167,7 +168,8 @@ def _from_table(table: pa.Table) -> pa.Table:
 
 def _from_mapping(batch: Mapping[Any, Any], given: Given | None) -> pa.Table:
     made: dict[str, columns.Column] = {}
-    for name, values in batch.items():
+    is_given = None if given is None else lambda array: given.column_of(array) is not None
+    for name, values in own(batch, is_given).items():
         if not isinstance(name, str):
             raise UserCodeError(
                 f"the function returned a dict with the key {name!r} of type "
@@ -192,8 +194,8 @@ def _column(name: str, values: Any, given: Given | None) -> columns.Column:
         if isinstance(values, (list, tuple)):
             return columns.from_values(values, like)
         if not isinstance(values, np.ndarray) and hasattr(values, "__array__"):
-            # Tensors of other libraries, pandas series, NumPy scalars.
-            values = np.asarray(values)
+            # Tensors of other libraries, which may share their memory, and NumPy scalars.
+            values = np.array(values)
         if isinstance(values, np.ndarray) and values.ndim > 0:
             column = given.column_of(values) if given else None
             same = columns.restored(values, column) if column is not None else None

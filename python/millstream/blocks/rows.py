@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, tensor
+from millstream.blocks.ownership import own
 from millstream.errors import UserCodeError
 
 Row = dict[str, Any]
@@ -61,8 +62,10 @@ class RowBuilder:
                 f"the function returned {_describe(row)}, which is not a row; "
                 "return a dict of column name to value"
             )
-        self._rows.append(row)
-        for value in row.values():
+        # A copy, since a generator may yield one dict again and again, each time filled anew.
+        own_row = own(row)
+        self._rows.append(own_row)
+        for value in own_row.values():
             self._nbytes += 8 if type(value) in _SMALL else _value_bytes(value)
         if len(self._rows) >= _ROWS_MAX or self._nbytes >= _BYTES_MAX:
             return self.finish()
