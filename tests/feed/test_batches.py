@@ -223,3 +223,21 @@ def test_rows_stop_the_source_when_left():
     assert next(rows) == {"id": 1}
     rows.close()
     assert source.closed.wait(10)
+
+
+def test_later_rows_have_the_columns_of_those_before():
+    def tables():
+        yield pa.table({"a": [1]})
+        yield pa.table({"b": ["x"]})
+        yield block.rows_only(1)
+        yield pa.table({"b": ["y"], "a": [2]})
+
+    assert list(feed.iter_rows(tables())) == [
+        {"a": 1},
+        {"a": None, "b": "x"},
+        {"a": None, "b": None},
+        {"a": 2, "b": "y"},
+    ]
+    batches = list(feed.iter_batches(tables(), None, "pyarrow"))
+    assert [batch.column_names for batch in batches[1:]] == [["a", "b"]] * 3
+    assert batches[2].schema.types == [pa.int64(), pa.string()]

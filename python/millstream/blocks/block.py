@@ -12,7 +12,7 @@ users never see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -107,6 +107,22 @@ def concat(blocks: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables([align(block, schema) for block in blocks])
 
 
+def completed(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Gives each block of a stream the columns that those before it had, null in its rows."""
+    known: dict[str, pa.DataType] = {}
+    for block in blocks:
+        schema = visible_schema(block.schema)
+        if list(known) == schema.names[: len(known)]:
+            known = {field.name: _known(known, field) for field in schema}
+            yield block
+            continue
+        for field in schema:
+            known[field.name] = _known(known, field)
+        fields = [pa.field(name, type) for name, type in known.items()]
+        own = [schema.field(f.name) if f.name in schema.names else f for f in fields]
+        yield align(block, pa.schema(own))
+
+
 def align(block: pa.Table, schema: pa.Schema) -> pa.Table:
     """Gives a block the columns and types of a schema made by `unify_schemas`."""
     if block.schema.equals(schema):
@@ -198,6 +214,11 @@ def _unify_types(name: str, left: pa.DataType, right: pa.DataType) -> pa.DataTyp
         f"column {name!r} is {left} in some blocks and {right} in others, which no common type "
         "holds; convert it before the blocks meet"
     )
+
+
+def _known(known: dict[str, pa.DataType], field: pa.Field) -> pa.DataType:
+    """Returns what a missing column should be: of the type seen last that is not null."""
+    return known.get(field.name, field.type) if pa.types.is_null(field.type) else field.type
 
 
 def _cast(column: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:

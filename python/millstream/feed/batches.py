@@ -30,6 +30,8 @@ def iter_batches(
 ) -> Iterator[Batch]:
     """Yields the rows of blocks as batches.
 
+    A batch has all columns that those before it had, null where its blocks have none of that name.
+
     Args:
         tables: The blocks, in order. Closed at the end if they have a `close`.
         batch_size: Rows of each batch; None gives each block as one batch.
@@ -59,9 +61,11 @@ def iter_batches(
             )
         if batch_size is None:
             raise ArgumentError("local_shuffle_buffer_size needs a batch_size")
-        stream = shuffled(tables, batch_size, local_shuffle_buffer_size, local_shuffle_seed)
+        stream = shuffled(
+            block.completed(tables), batch_size, local_shuffle_buffer_size, local_shuffle_seed
+        )
     else:
-        stream = rebatch(tables, batch_size)
+        stream = rebatch(block.completed(tables), batch_size)
     batches = _batches(
         tables, stream, batch_size if drop_last else None, batch_format, not zero_copy_batch
     )

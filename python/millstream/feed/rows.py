@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 
+from millstream.blocks import block
 from millstream.blocks.rows import Row
 from millstream.blocks.rows import iter_rows as rows_of
 from millstream.errors import ArgumentError
@@ -22,6 +23,8 @@ def iter_rows(
     stop: Callable[[], None] | None = None,
 ) -> Iterator[Row]:
     """Yields the rows of blocks as dicts, in order.
+
+    A row has all columns that rows before it had, None where its block has none of that name.
 
     Args:
         tables: The blocks. Closed at the end if they have a `close`.
@@ -38,7 +41,7 @@ def iter_rows(
 
 def _rows(tables: Iterator[pa.Table]) -> Iterator[Row]:
     try:
-        for table in tables:
+        for table in block.completed(tables):
             yield from rows_of(table)
     finally:
         close = getattr(tables, "close", None)
