@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as compute
 
 from millstream.blocks import primitive, tensor
 
@@ -104,6 +103,9 @@ def _exceeds_floats(column: pa.ChunkedArray) -> bool:
     """Tells whether integers with nulls, which NumPy has only as floats, would be rounded."""
     if not pa.types.is_integer(column.type) or column.type.bit_width < 64:
         return False
+    # Loaded where it is needed, since it takes longer to load than a small pipeline to run.
+    from pyarrow import compute
+
     bounds = compute.min_max(column)
     extremes = [bounds["min"].as_py(), bounds["max"].as_py()]
     return any(value is not None and abs(value) > 2**53 for value in extremes)

@@ -6,7 +6,6 @@ a user sees. Must not know what is passed to them, files or scheduling.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import os
@@ -17,9 +16,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from millstream.errors import MillstreamError, UserCodeError
+
+if TYPE_CHECKING:
+    import asyncio
 
 Place = TypeVar("Place")
 """What a call was about."""
@@ -240,6 +242,9 @@ class _LoopThread:
     """An event loop on a thread of its own, until this object is collected."""
 
     def __init__(self) -> None:
+        # Loaded where it is needed, since it takes longer to load than a small pipeline to run.
+        import asyncio
+
         self._loop = asyncio.new_event_loop()
         threading.Thread(
             target=_run_loop, args=(self._loop,), name="millstream-async", daemon=True
@@ -247,6 +252,8 @@ class _LoopThread:
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
     def submit(self, awaitable: Awaitable[Any]) -> _Future:
+        import asyncio
+
         async def settle() -> Any:
             return await awaitable
 
@@ -275,8 +282,9 @@ _Future = Any
 _END = object()
 # So many coroutines of one function run at a time; each holds its input.
 _COROUTINES_MAX = 16
+_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 _OUR_FOLDERS = (
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
-    os.path.dirname(os.path.abspath(asyncio.__file__)) + os.sep,
-    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(asyncio.__file__))), "concurrent"),
+    os.path.join(_LIBRARY, "asyncio", ""),
+    os.path.join(_LIBRARY, "concurrent", ""),
 )
