@@ -109,11 +109,13 @@ class Scan:
             constants = self._constants(piece.path, footer.schema.to_arrow_schema())
             groups = self._row_groups(piece, footer, constants)
             large = sum(_compressed_bytes(footer, group) for group in groups) > _PRE_BUFFER_BYTES
-            # A large row group is streamed page by page; a small one is fetched in one go.
+            is_local = isinstance(self.filesystem, pa_fs.LocalFileSystem)
+            # A large row group is streamed page by page; a small one is fetched in one go, which
+            # takes a thread of its own and is worth it only where each request is slow.
             file = pq.ParquetFile(
                 source,
                 metadata=footer,
-                pre_buffer=not large,
+                pre_buffer=not large and not is_local,
                 buffer_size=_STREAM_BUFFER_BYTES if large else 0,
             )
             for table in self._tables(file, groups, piece):
