@@ -6,6 +6,12 @@
 //!
 //! [`Scheduler`]: millstream_core::Scheduler
 
+pub mod checker;
+pub mod cluster;
+pub mod faults;
 pub mod random;
 pub mod rows;
+pub mod simulation;
+pub mod swarm;
 pub mod trace;
+pub mod workload;

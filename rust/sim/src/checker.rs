@@ -1,0 +1,275 @@
+//! The oracles: whether what the scheduler ordered is right, given what it was told.
+//!
+//! Owns books of its own, kept from events, actions and [`Snapshot`]s alone: it shares no code with
+//! the core, and knows nothing of what the cluster will do next. The invariants are those of the
+//! design: I1 the ledger balances, I2 a block is in one place, I3 each input is consumed by one
+//! successful attempt, I7 stale events change a counter only, I8 after a stop nothing starts, I9
+//! rows come out once and in order. I4, I5 and I6 need the clock, the stores and a second run; they
+//! are judged in [`simulation`](crate::simulation).
+
+mod actions;
+mod coverage;
+mod events;
+mod final_checks;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use millstream_core::{
+    Action, ActorId, BlockId, Bytes, Event, FailCause, NodeId, Resources, Rows, Snapshot, Span,
+    TaskFailure, TaskId, Time, Work,
+};
+use thiserror::Error;
+
+use crate::checker::coverage::Coverage;
+use crate::random::Random;
+use crate::rows::{Content, RowMap};
+use crate::workload::Scenario;
+
+/// An oracle that was violated.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{invariant} violated at {}.{:06} s: {what}", at.0 / 1_000_000, at.0 % 1_000_000)]
+pub struct Violation {
+    /// Its name in the design, `"I1"` to `"I9"`, or `"protocol"` for an order that makes no sense.
+    pub invariant: &'static str,
+    /// When.
+    pub at: Time,
+    /// What happened.
+    pub what: String,
+}
+
+/// What an oracle found: the invariant and the words.
+type Finding = (&'static str, String);
+
+/// The books of the oracles.
+#[derive(Debug)]
+pub struct Checker<'a> {
+    scenario: &'a Scenario,
+    rows: RowMap,
+    nodes: BTreeMap<NodeId, NodeBook>,
+    tasks: BTreeMap<TaskId, TaskBook>,
+    /// Attempts that have ended.
+    ended: BTreeSet<TaskId>,
+    works: BTreeMap<WorkKey, WorkBook>,
+    units_next: u64,
+    actors: BTreeMap<ActorId, ActorBook>,
+    actors_seen: u64,
+    tasks_seen: u64,
+    /// Actors in a row that were lost while they were loading, by operator.
+    loads_lost: BTreeMap<usize, u32>,
+    blocks: BTreeMap<BlockId, BlockBook>,
+    output: Coverage,
+    failure: Option<FailCause>,
+    /// Failures that the events of the run justify.
+    justified: Vec<FailCause>,
+    is_stopped: bool,
+    stale_events: u64,
+}
+
+#[derive(Clone, Debug)]
+struct NodeBook {
+    total: Resources,
+    free: Resources,
+    store_used: u64,
+    is_draining: bool,
+}
+
+#[derive(Clone, Debug)]
+struct TaskBook {
+    key: WorkKey,
+    node: NodeId,
+    actor: Option<ActorId>,
+    credit: u32,
+    handed_over: u32,
+    is_cancelled: bool,
+}
+
+/// A piece of work over all its attempts: its operator, and the first unit or block of its input.
+type WorkKey = (usize, u64);
+
+#[derive(Clone, Debug)]
+struct WorkBook {
+    work: Work,
+    output: Content,
+    /// Rows of the output that were accepted.
+    accepted: u64,
+    attempts: u32,
+    deaths: u32,
+    is_running: bool,
+    is_done: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ActorBook {
+    op: usize,
+    node: NodeId,
+    is_ready: bool,
+    tasks: BTreeSet<TaskId>,
+}
+
+#[derive(Clone, Debug)]
+struct BlockBook {
+    producer: usize,
+    node: NodeId,
+    bytes: u64,
+    content: Content,
+    place: Place,
+}
+
+/// Where a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before the next operator, or before the consumer.
+    Queued,
+    /// Input of a piece of work that is not done.
+    Input,
+    /// With the consumer.
+    Emitted,
+    /// Of no more use: consumed, taken, or of a dead attempt. Must be dropped at once.
+    Useless,
+}
+
+impl<'a> Checker<'a> {
+    /// Books for a run that begins.
+    #[must_use]
+    pub fn new(scenario: &'a Scenario) -> Self {
+        let mut checker = Self {
+            scenario,
+            rows: scenario.row_map(),
+            nodes: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            works: BTreeMap::new(),
+            units_next: 0,
+            actors: BTreeMap::new(),
+            actors_seen: 0,
+            tasks_seen: 0,
+            loads_lost: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            output: Coverage::default(),
+            failure: None,
+            justified: Vec::new(),
+            is_stopped: false,
+            stale_events: 0,
+        };
+        for spec in &scenario.nodes {
+            checker.add_node(spec.node, &spec.resources);
+        }
+        checker
+    }
+
+    /// Judges one turn.
+    ///
+    /// # Errors
+    /// The first invariant that it violates.
+    pub fn judge(
+        &mut self,
+        now: Time,
+        events: &[Event],
+        actions: &[Action],
+        snapshot: &Snapshot,
+    ) -> Result<(), Violation> {
+        let found = |(invariant, what)| Violation { invariant, at: now, what };
+        for event in events {
+            self.note(event);
+        }
+        for action in actions {
+            self.check_action(action)
+                .map_err(|(invariant, what)| found((invariant, format!("{action:?}: {what}"))))?;
+        }
+        self.check_failure().map_err(found)?;
+        self.check_drops().map_err(found)?;
+        self.check_snapshot(snapshot).map_err(found)
+    }
+
+    /// Judges a turn in which nothing but an old event, or none, was reported.
+    ///
+    /// # Errors
+    /// I7, if anything but a counter changed.
+    pub fn judge_stale(
+        now: Time,
+        event: &Event,
+        actions: &[Action],
+        before: &Snapshot,
+        after: &Snapshot,
+    ) -> Result<(), Violation> {
+        let stale = u64::from(*event != Event::TimePassed);
+        let mut expected = before.clone();
+        expected.stale_events += stale;
+        // A verdict is words about the turn in which it was reached, and free bytes are among them.
+        for (op, now) in expected.ops.iter_mut().zip(&after.ops) {
+            op.verdict.clone_from(&now.verdict);
+        }
+        // The driver holds the block of a dead attempt until it is told to forget it.
+        let harmless = match event {
+            Event::BlockProduced { block, .. } => vec![Action::DropBlock { block: *block }],
+            _ => Vec::new(),
+        };
+        if *after == expected && actions == harmless {
+            return Ok(());
+        }
+        let what = format!(
+            "{event:?} was answered by {actions:?}\n  before: {before:?}\n  after: {after:?}"
+        );
+        Err(Violation { invariant: "I7", at: now, what })
+    }
+
+    /// How the run ended, so far.
+    #[must_use]
+    pub const fn failure(&self) -> Option<FailCause> {
+        self.failure
+    }
+
+    /// Whether the run was stopped.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Rows that reached the consumer, from the first on.
+    #[must_use]
+    pub fn rows_out(&self) -> u64 {
+        self.output.prefix()
+    }
+
+    /// An event that is out of date, or about something that never was.
+    pub fn stale_event(&self, random: &mut Random) -> Event {
+        let never = STALE + random.between(0, 99);
+        let ended = random.between(0, self.ended.len().saturating_sub(1) as u64);
+        let task = self.ended.iter().nth(usize::try_from(ended).unwrap_or(0));
+        let task = task.copied().unwrap_or(TaskId(never));
+        let (block, actor) = (BlockId(never), ActorId(never));
+        let node = *self.nodes.keys().next().expect("because every cluster has a node");
+        let failures = [TaskFailure::UserCode, TaskFailure::WorkerDied, TaskFailure::Cancelled];
+        match random.between(0, 7) {
+            0 => Event::TaskFinished { task, busy: Span(1), heap_peak: Bytes::ZERO },
+            1 => Event::TaskFailed { task, failure: random.pick(&failures) },
+            2 => Event::BlockProduced { task, block, rows: Rows(3), bytes: Bytes(5), node },
+            3 => Event::ActorReady { actor, node, load: Span(1) },
+            4 => Event::ActorLost { actor, user_code: random.chance(500) },
+            5 => Event::OutputTaken { block },
+            6 => Event::BlockLost { block },
+            _ => Event::NodeLost { node: NodeId(u32::MAX) },
+        }
+    }
+
+    fn add_node(&mut self, node: NodeId, resources: &Resources) {
+        let book = NodeBook {
+            total: resources.clone(),
+            free: resources.clone(),
+            store_used: 0,
+            is_draining: false,
+        };
+        self.nodes.insert(node, book);
+    }
+
+    fn last_op(&self) -> usize {
+        self.scenario.plan.ops().len() - 1
+    }
+
+    fn request(&self, op: usize) -> &Resources {
+        &self.scenario.plan.ops()[op].resources
+    }
+}
+
+/// Numbers that neither the core nor the cluster gets to.
+const STALE: u64 = 1 << 40;

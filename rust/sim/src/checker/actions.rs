@@ -1,0 +1,268 @@
+//! What each action must fulfil, and what it means for the books.
+
+use std::collections::BTreeSet;
+
+use millstream_core::{
+    Action, ActorId, BlockId, FailCause, NodeId, OpId, OpKind, Rows, TaskId, Work,
+};
+
+use crate::checker::{ActorBook, Checker, Finding, Place, TaskBook, WorkBook, WorkKey};
+use crate::rows::Content;
+
+/// Fails with an invariant and words unless a condition holds.
+macro_rules! ensure {
+    ($condition:expr, $invariant:literal, $($words:tt)+) => {
+        if !$condition {
+            return Err(($invariant, format!($($words)+)));
+        }
+    };
+}
+pub(super) use ensure;
+
+impl Checker<'_> {
+    pub(super) fn check_action(&mut self, action: &Action) -> Result<(), Finding> {
+        let is_ending = matches!(
+            action,
+            Action::CancelTask { .. } | Action::DropBlock { .. } | Action::StopActor { .. }
+        );
+        ensure!(is_ending || !self.is_stopped, "I8", "ordered after the stop");
+        match action {
+            Action::LaunchTask { task, op, attempt, node, actor, work, rows_skipped, credit } => {
+                ensure!(self.failure.is_none(), "I8", "launched after the run failed");
+                let key = self.check_work(*op, work)?;
+                self.check_attempt(key, work, *attempt, *rows_skipped)?;
+                self.check_site(key.0, *node, *actor)?;
+                self.check_concurrency(key.0)?;
+                ensure!(task.0 >= self.tasks_seen, "protocol", "the number was used before");
+                self.tasks_seen = task.0 + 1;
+                self.start_task(*task, key, *node, *actor, *credit);
+                Ok(())
+            }
+            Action::ResumeTask { task, credit } => {
+                let book = self.tasks.get_mut(task);
+                let Some(book) = book.filter(|book| !book.is_cancelled) else {
+                    return Err(("protocol", "the task does not run".to_owned()));
+                };
+                book.credit += credit;
+                Ok(())
+            }
+            Action::CancelTask { task } => {
+                let Some(book) = self.tasks.get_mut(task) else {
+                    return Err(("protocol", "the task does not run".to_owned()));
+                };
+                book.is_cancelled = true;
+                Ok(())
+            }
+            Action::StartActor { actor, op, node } => self.check_start_actor(*actor, *op, *node),
+            Action::StopActor { actor } => self.check_stop_actor(*actor),
+            Action::EmitBlock { block } => self.check_emit(*block),
+            Action::DropBlock { block } => self.check_drop(*block),
+            Action::FailRun { cause, .. } => self.check_fail(*cause),
+        }
+    }
+
+    /// Whether the work is the next units, queued blocks, or a piece of work that waits for its next
+    /// attempt; notes new work.
+    fn check_work(&mut self, op: OpId, work: &Work) -> Result<WorkKey, Finding> {
+        let op = op.0 as usize;
+        let Some(spec) = self.scenario.plan.ops().get(op) else {
+            return Err(("protocol", "there is no such operator".to_owned()));
+        };
+        let first = match (work, &spec.kind) {
+            (Work::Units { first, .. }, OpKind::Source { .. }) => *first,
+            (Work::Blocks(blocks), OpKind::Tasks | OpKind::Actors(_)) => {
+                let Some(first) = blocks.first() else {
+                    return Err(("protocol", "a task without input".to_owned()));
+                };
+                first.0
+            }
+            _ => return Err(("protocol", "the work is of the wrong kind".to_owned())),
+        };
+        let key = (op, first);
+        if self.works.contains_key(&key) {
+            return Ok(key);
+        }
+        let output = match work {
+            Work::Units { first, count } => self.take_units(*first, *count)?,
+            Work::Blocks(blocks) => self.take_blocks(op, blocks)?,
+        };
+        let work = WorkBook {
+            work: work.clone(),
+            output,
+            accepted: 0,
+            attempts: 0,
+            deaths: 0,
+            is_running: false,
+            is_done: false,
+        };
+        self.works.insert(key, work);
+        Ok(key)
+    }
+
+    fn take_units(&mut self, first: u64, count: u64) -> Result<Content, Finding> {
+        let (next, total) = (self.units_next, self.scenario.unit_rows.len() as u64);
+        ensure!(first == next, "I3", "unit {next} is the next one");
+        ensure!(count > 0 && first + count <= total, "I3", "there are only {total} units");
+        self.units_next += count;
+        Ok(self.rows.of_units(first, count))
+    }
+
+    fn take_blocks(&mut self, op: usize, blocks: &[BlockId]) -> Result<Content, Finding> {
+        let mut input = Content::default();
+        for block in blocks {
+            let Some(book) = self.blocks.get_mut(block) else {
+                return Err(("I2", format!("{block} does not exist")));
+            };
+            ensure!(book.producer + 1 == op, "I2", "{block} waits before another operator");
+            ensure!(book.place == Place::Queued, "I2", "{block} is {:?}", book.place);
+            book.place = Place::Input;
+            input.append(&book.content);
+        }
+        Ok(self.rows.of_input(op, &input))
+    }
+
+    fn check_attempt(
+        &mut self,
+        key: WorkKey,
+        work: &Work,
+        attempt: u32,
+        rows_skipped: Rows,
+    ) -> Result<(), Finding> {
+        let book = self.works.get_mut(&key).expect("because it was noted just now");
+        ensure!(book.work == *work, "I3", "the work was {:?} at its first attempt", book.work);
+        ensure!(!book.is_done, "I3", "the work is done");
+        ensure!(!book.is_running, "I3", "another attempt at the work runs");
+        ensure!(book.attempts == attempt, "protocol", "it is attempt {}", book.attempts);
+        ensure!(book.accepted == rows_skipped.0, "I9", "{} rows are out already", book.accepted);
+        book.attempts += 1;
+        book.is_running = true;
+        Ok(())
+    }
+
+    fn check_site(&mut self, op: usize, node: NodeId, actor: Option<ActorId>) -> Result<(), Finding> {
+        let OpKind::Actors(pool) = self.scenario.plan.ops()[op].kind else {
+            ensure!(actor.is_none(), "protocol", "a stateless task on an actor");
+            return self.take(node, op);
+        };
+        let Some(book) = actor.and_then(|actor| self.actors.get(&actor)) else {
+            return Err(("protocol", "there is no such actor".to_owned()));
+        };
+        ensure!(book.op == op && book.node == node, "protocol", "it is another actor");
+        ensure!(book.is_ready, "protocol", "the actor is not ready");
+        let tasks = book.tasks.len();
+        ensure!(
+            tasks < pool.tasks_in_flight_max as usize,
+            "protocol",
+            "the actor has {tasks} tasks already"
+        );
+        Ok(())
+    }
+
+    fn check_concurrency(&self, op: usize) -> Result<(), Finding> {
+        let spec = &self.scenario.plan.ops()[op];
+        if matches!(spec.kind, OpKind::Actors(_)) {
+            return Ok(());
+        }
+        let limit = spec.concurrency_max as usize;
+        let running = self.tasks.values().filter(|task| task.key.0 == op).count();
+        ensure!(limit == 0 || running < limit, "protocol", "{running} tasks run already");
+        Ok(())
+    }
+
+    fn start_task(
+        &mut self,
+        id: TaskId,
+        key: WorkKey,
+        node: NodeId,
+        actor: Option<ActorId>,
+        credit: u32,
+    ) {
+        if let Some(actor) = actor.and_then(|actor| self.actors.get_mut(&actor)) {
+            actor.tasks.insert(id);
+        }
+        let book = TaskBook { key, node, actor, credit, handed_over: 0, is_cancelled: false };
+        self.tasks.insert(id, book);
+    }
+
+    fn check_start_actor(&mut self, id: ActorId, op: OpId, node: NodeId) -> Result<(), Finding> {
+        ensure!(self.failure.is_none(), "I8", "started after the run failed");
+        ensure!(id.0 >= self.actors_seen, "protocol", "the number was used before");
+        self.actors_seen = id.0 + 1;
+        let op = op.0 as usize;
+        let Some(OpKind::Actors(pool)) = self.scenario.plan.ops().get(op).map(|op| &op.kind) else {
+            return Err(("protocol", "the operator has no actors".to_owned()));
+        };
+        let size = self.actors.values().filter(|actor| actor.op == op).count();
+        ensure!(size < pool.actors_max as usize, "protocol", "the pool has {size} actors already");
+        self.take(node, op)?;
+        self.actors.insert(id, ActorBook { op, node, is_ready: false, tasks: BTreeSet::new() });
+        Ok(())
+    }
+
+    fn check_stop_actor(&mut self, id: ActorId) -> Result<(), Finding> {
+        let Some(actor) = self.actors.remove(&id) else {
+            return Err(("protocol", "there is no such actor".to_owned()));
+        };
+        for task in &actor.tasks {
+            let is_cancelled = self.tasks.get(task).is_none_or(|task| task.is_cancelled);
+            ensure!(is_cancelled, "protocol", "{task} still runs on it");
+        }
+        self.give(actor.node, actor.op);
+        Ok(())
+    }
+
+    fn check_emit(&mut self, id: BlockId) -> Result<(), Finding> {
+        let last = self.last_op();
+        let Some(block) = self.blocks.get_mut(&id) else {
+            return Err(("I2", "it does not exist".to_owned()));
+        };
+        ensure!(block.producer == last, "I2", "it is no output");
+        ensure!(block.place == Place::Queued, "I2", "it is {:?}", block.place);
+        block.place = Place::Emitted;
+        let expected = self.output.prefix();
+        if let Err(stretch) = self.output.add(&block.content) {
+            return Err(("I9", format!("rows {}..{} are out twice", stretch.first, stretch.end)));
+        }
+        let rows = block.content.rows();
+        let in_order = !self.scenario.plan.config().preserve_order
+            || self.output.prefix() == expected + rows;
+        ensure!(in_order, "I9", "row {expected} is the next, not {:?}", block.content.stretches());
+        Ok(())
+    }
+
+    fn check_drop(&mut self, id: BlockId) -> Result<(), Finding> {
+        let Some(block) = self.blocks.remove(&id) else {
+            return Err(("I2", "it does not exist".to_owned()));
+        };
+        let is_free = block.place == Place::Useless || self.is_stopped;
+        ensure!(is_free, "I2", "it is {:?}", block.place);
+        if let Some(node) = self.nodes.get_mut(&block.node) {
+            node.store_used -= block.bytes;
+        }
+        Ok(())
+    }
+
+    fn check_fail(&mut self, cause: FailCause) -> Result<(), Finding> {
+        ensure!(self.failure.is_none(), "protocol", "the run failed before");
+        ensure!(
+            self.justified.contains(&cause),
+            "protocol",
+            "nothing that happened is such a failure, but {:?}",
+            self.justified
+        );
+        self.failure = Some(cause);
+        Ok(())
+    }
+
+    /// Takes the slots of a task or actor of `op` at `node`.
+    fn take(&mut self, node: NodeId, op: usize) -> Result<(), Finding> {
+        let request = self.request(op).clone();
+        let Some(book) = self.nodes.get_mut(&node) else {
+            return Err(("protocol", "there is no such node".to_owned()));
+        };
+        ensure!(!book.is_draining, "protocol", "the node is draining");
+        ensure!(book.free.fits(&request), "I1", "it needs {request}, {} is free", book.free);
+        book.free.debit(&request);
+        Ok(())
+    }
+}

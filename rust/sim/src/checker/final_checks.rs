@@ -1,0 +1,123 @@
+//! What must hold after every turn, and at the end.
+
+use millstream_core::{OpSnapshot, Snapshot, Time};
+
+use crate::checker::actions::ensure;
+use crate::checker::{Checker, Finding, Place, Violation};
+
+impl Checker<'_> {
+    /// Judges a run that says it is done.
+    ///
+    /// # Errors
+    /// I3 or I9, if something is missing; I2, if something was left behind.
+    pub fn judge_end(&self, now: Time) -> Result<(), Violation> {
+        let checks = [self.check_nothing_left(), self.check_complete()];
+        checks
+            .into_iter()
+            .collect::<Result<(), Finding>>()
+            .map_err(|(invariant, what)| Violation { invariant, at: now, what })
+    }
+
+    /// A failure that the events justify must be reported in the turn in which they come.
+    pub(super) fn check_failure(&self) -> Result<(), Finding> {
+        let is_silent =
+            !self.justified.is_empty() && self.failure.is_none() && !self.is_stopped;
+        ensure!(!is_silent, "protocol", "the run goes on in spite of {:?}", self.justified);
+        Ok(())
+    }
+
+    /// What is of no more use must be dropped in the turn in which it becomes so.
+    pub(super) fn check_drops(&self) -> Result<(), Finding> {
+        if self.is_stopped {
+            return Ok(());
+        }
+        let left = self.blocks.iter().find(|(_, block)| block.place == Place::Useless);
+        match left {
+            Some((id, block)) => {
+                Err(("I2", format!("{id} of operator {} is of no more use", block.producer)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Compares the scheduler's account of itself with the books.
+    pub(super) fn check_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Finding> {
+        ensure!(
+            snapshot.stale_events >= self.stale_events,
+            "I7",
+            "the count of stale events fell to {}",
+            snapshot.stale_events
+        );
+        self.stale_events = snapshot.stale_events;
+        self.check_nodes(snapshot)?;
+        if self.is_stopped {
+            return Ok(());
+        }
+        snapshot.ops.iter().enumerate().try_for_each(|(op, seen)| self.check_queue(op, seen))
+    }
+
+    fn check_nodes(&self, snapshot: &Snapshot) -> Result<(), Finding> {
+        ensure!(snapshot.nodes.len() == self.nodes.len(), "I1", "the nodes differ");
+        for (seen, (id, book)) in snapshot.nodes.iter().zip(&self.nodes) {
+            let used = (
+                book.total.cpu.saturating_sub(book.free.cpu),
+                book.total.gpu.saturating_sub(book.free.gpu),
+                book.store_used,
+            );
+            let claimed = (seen.cpu_used, seen.gpu_used, seen.store_used.0);
+            ensure!(
+                seen.node == *id && used == claimed,
+                "I1",
+                "{id} uses {used:?} (CPU, GPU, bytes), the scheduler's books say {claimed:?}"
+            );
+        }
+        Ok(())
+    }
+
+    fn check_queue(&self, op: usize, seen: &OpSnapshot) -> Result<(), Finding> {
+        let waiting = self
+            .blocks
+            .values()
+            .filter(|block| block.place == Place::Queued && block.producer + 1 == op);
+        let (blocks, rows) =
+            waiting.fold((0, 0), |(blocks, rows), b| (blocks + 1, rows + b.content.rows()));
+        let claimed = (seen.queued_blocks, seen.queued_rows);
+        ensure!(
+            (blocks, rows) == claimed,
+            "I2",
+            "{blocks} blocks with {rows} rows wait for '{}', its snapshot says {claimed:?}",
+            seen.name
+        );
+        let running = self.tasks.values().filter(|task| task.key.0 == op).count() as u64;
+        let claimed = seen.tasks_running + seen.tasks_paused;
+        ensure!(running == claimed, "I3", "'{}' has {running} tasks, not {claimed}", seen.name);
+        Ok(())
+    }
+
+    fn check_nothing_left(&self) -> Result<(), Finding> {
+        ensure!(self.tasks.is_empty(), "I3", "tasks are left: {:?}", self.tasks);
+        ensure!(self.actors.is_empty(), "protocol", "actors are left: {:?}", self.actors);
+        let block = self.blocks.keys().next();
+        ensure!(block.is_none(), "I2", "{} blocks are left: {block:?} …", self.blocks.len());
+        Ok(())
+    }
+
+    fn check_complete(&self) -> Result<(), Finding> {
+        if self.is_stopped || self.failure.is_some() {
+            return Ok(());
+        }
+        let units = self.scenario.unit_rows.len() as u64;
+        ensure!(self.units_next == units, "I3", "{} of {units} units were read", self.units_next);
+        for ((op, first), work) in &self.works {
+            ensure!(work.is_done, "I3", "work {first} of operator {op} was never finished");
+        }
+        let total = self.rows.total(&self.scenario.plan);
+        ensure!(
+            self.output.is_all(total),
+            "I9",
+            "{} of {total} rows are out without a gap",
+            self.output.prefix()
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! What goes wrong, as rules: asked about an occasion, they answer with what happens.
+//!
+//! Owns the chances. Knows nothing of what follows from a fault.
+
+use millstream_core::{Span, TaskFailure, Time};
+
+use crate::random::{Random, scaled};
+use crate::trace::NodeSpec;
+
+/// The chances of everything that can go wrong, in thousandths.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// The worker of an attempt dies.
+    pub task_death: u64,
+    /// An attempt is killed because memory ran out.
+    pub out_of_memory: u64,
+    /// The user's code raises, at every attempt at the same work.
+    pub user_error: u64,
+    /// An actor dies while it runs a task.
+    pub actor_death: u64,
+    /// An actor dies while it loads.
+    pub load_death: u64,
+    /// An actor's constructor raises.
+    pub load_error: u64,
+    /// A driver reports the tasks of a lost actor one by one, though the scheduler knows already.
+    pub reports_tasks_of_lost_actors: bool,
+    /// After a turn, an old event is reported once more.
+    pub stale_event: u64,
+    /// After a turn, the driver wakes up for nothing.
+    pub idle_turn: u64,
+    /// Nodes that join later.
+    pub joins: Vec<(Time, NodeSpec)>,
+    /// When the run is stopped from outside.
+    pub stop_at: Option<Time>,
+}
+
+/// Something that happens to an attempt at a share of its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blow {
+    /// How long after its start.
+    pub after: Span,
+    /// What.
+    pub kind: BlowKind,
+}
+
+/// What happens to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlowKind {
+    /// The task alone ends.
+    Task(TaskFailure),
+    /// The actor that runs it dies.
+    Actor,
+}
+
+impl Faults {
+    /// What happens to an attempt that works for `span`. `work` names the work, the same for all its
+    /// attempts.
+    pub fn attempt(
+        &self,
+        random: &mut Random,
+        seed: u64,
+        work: [u64; 2],
+        is_on_actor: bool,
+        span: Span,
+    ) -> Option<Blow> {
+        if Random::of(&[seed, work[0], work[1], USER]).chance(self.user_error) {
+            let after = Span(random.between(0, span.0));
+            return Some(Blow { after, kind: BlowKind::Task(TaskFailure::UserCode) });
+        }
+        // Beyond the end too: a task that waits for room may be hit later than it works.
+        let after = Span(scaled(span.0, random.between(0, 1500), 1000));
+        let kind = if is_on_actor {
+            random.chance(self.actor_death).then_some(BlowKind::Actor)?
+        } else if random.chance(self.task_death) {
+            BlowKind::Task(TaskFailure::WorkerDied)
+        } else if random.chance(self.out_of_memory) {
+            BlowKind::Task(TaskFailure::OutOfMemory)
+        } else {
+            return None;
+        };
+        Some(Blow { after, kind })
+    }
+
+    /// Whether an actor dies `after` it started to load, and whether its constructor raised.
+    pub fn load(&self, random: &mut Random, load: Span) -> Option<(Span, bool)> {
+        let after = Span(random.between(0, load.0));
+        if random.chance(self.load_error) {
+            return Some((after, true));
+        }
+        random.chance(self.load_death).then_some((after, false))
+    }
+}
+
+/// Keeps these draws apart from those of the models.
+const USER: u64 = 3;

@@ -1,0 +1,307 @@
+//! The loop that lets a scheduler and a cluster play against each other under the eyes of the oracles.
+//!
+//! Owns the turns, and the oracles that need more than one of them: I4 (something always moves), I5
+//! (bytes on a node) and I6 (the same once more).
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use millstream_core::{Action, Event, FailCause, NodeId, Scheduler, Snapshot, Span, Time};
+use serde::Serialize;
+
+use crate::checker::{Checker, Violation};
+use crate::cluster::Cluster;
+use crate::random::Random;
+use crate::trace::{Recorder, step};
+use crate::workload::Scenario;
+
+/// How a simulated run went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// How it ended.
+    pub ending: Ending,
+    /// When it ended.
+    pub makespan: Span,
+    /// Turns of the driver.
+    pub turns: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Rows that reached the consumer, from the first on.
+    pub rows_out: u64,
+    /// Launches and resumptions past the memory limit that the scheduler declared.
+    pub overshoots: u64,
+    /// The stores.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Ending {
+    /// All rows are out.
+    Completed,
+    /// The plan was refused at submit, with these words.
+    Refused(String),
+    /// The run failed.
+    Failed(FailCause),
+    /// It was stopped from outside.
+    Stopped,
+}
+
+/// The store of a node over a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeReport {
+    /// The node.
+    pub node: NodeId,
+    /// What fits.
+    pub store_bytes: u64,
+    /// The most that was there.
+    pub peak_bytes: u64,
+    /// What was written to disk.
+    pub spilled_bytes: u64,
+}
+
+/// Runs a scenario to its end. `trace` gets the turns as they happen.
+///
+/// # Errors
+/// The first oracle that is violated. A panic of the core is one too.
+pub fn run<'a>(
+    scenario: &'a Scenario,
+    trace: Option<&'a mut dyn Write>,
+) -> Result<Report, Violation> {
+    let nodes = scenario.nodes.iter().cloned().map(Into::into).collect();
+    let scheduler = match Scheduler::submit(scenario.plan.clone(), nodes) {
+        Ok(scheduler) => scheduler,
+        Err(error) => return Ok(refused(&error.to_string())),
+    };
+    let recorder = trace.map(|writer| Recorder::start(writer, &scenario.plan, &scenario.nodes));
+    let mut simulation = Simulation {
+        scenario,
+        first: scheduler.clone(),
+        scheduler,
+        cluster: Cluster::new(scenario),
+        checker: Checker::new(scenario),
+        random: Random::of(&[scenario.seed, DRIVER]),
+        recorder: recorder.transpose().map_err(|error| broken_trace(&error))?,
+        turns: Vec::new(),
+        events: 0,
+    };
+    simulation.run()
+}
+
+struct Simulation<'a> {
+    scenario: &'a Scenario,
+    /// The scheduler as it was submitted, for I6.
+    first: Scheduler,
+    scheduler: Scheduler,
+    cluster: Cluster<'a>,
+    checker: Checker<'a>,
+    random: Random,
+    recorder: Option<Recorder<&'a mut dyn Write>>,
+    turns: Vec<Turn>,
+    events: u64,
+}
+
+struct Turn {
+    now: Time,
+    events: Vec<Event>,
+    actions: Vec<Action>,
+}
+
+impl Simulation<'_> {
+    fn run(&mut self) -> Result<Report, Violation> {
+        self.turn(Vec::new())?;
+        while !self.scheduler.is_done() {
+            self.check_moving()?;
+            let Some(events) = self.cluster.wait(self.scheduler.next_wakeup()) else {
+                return Err(self.stuck());
+            };
+            self.turn(events)?;
+            self.disturb()?;
+        }
+        self.checker.judge_end(self.cluster.now())?;
+        self.check_again()?;
+        Ok(self.report())
+    }
+
+    /// One turn of the driver, judged.
+    fn turn(&mut self, events: Vec<Event>) -> Result<(), Violation> {
+        let now = self.cluster.now();
+        let actions = self.step(now, events.clone())?;
+        let snapshot = self.scheduler.snapshot();
+        self.checker.judge(now, &events, &actions, &snapshot)?;
+        self.cluster.perform(&actions);
+        self.events += events.len() as u64;
+        self.keep(now, events, actions)
+    }
+
+    fn step(&mut self, now: Time, events: Vec<Event>) -> Result<Vec<Action>, Violation> {
+        let known = format!("{events:?}");
+        let is_checked = self.turns.len() % CHECK_EACH_TURNS == 0;
+        let scheduler = &mut self.scheduler;
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            let actions = step(scheduler, now, events);
+            if is_checked {
+                scheduler.assert_invariants();
+            }
+            actions
+        }));
+        stepped.map_err(|panic| {
+            let words = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+                .unwrap_or_default();
+            Violation { invariant: "panic", at: now, what: format!("{words}\n  at {known}") }
+        })
+    }
+
+    fn keep(
+        &mut self,
+        now: Time,
+        events: Vec<Event>,
+        actions: Vec<Action>,
+    ) -> Result<(), Violation> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(now, &events, &actions).map_err(|error| broken_trace(&error))?;
+        }
+        self.turns.push(Turn { now, events, actions });
+        if self.turns.len() > TURNS_MAX {
+            return Err(self.violation("I4", "the run does not end".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Reports something out of date, or wakes up for nothing, after which nothing may change.
+    fn disturb(&mut self) -> Result<(), Violation> {
+        let faults = &self.scenario.faults;
+        let event = if self.random.chance(faults.stale_event) {
+            self.checker.stale_event(&mut self.random)
+        } else if self.random.chance(faults.idle_turn) {
+            Event::TimePassed
+        } else {
+            return Ok(());
+        };
+        let (now, before) = (self.cluster.now(), self.scheduler.snapshot());
+        let actions = self.step(now, vec![event.clone()])?;
+        let after = self.scheduler.snapshot();
+        Checker::judge_stale(now, &event, &actions, &before, &after)?;
+        self.keep(now, vec![event], actions)
+    }
+
+    /// I4: while work remains, something runs, starts, or is due.
+    fn check_moving(&self) -> Result<(), Violation> {
+        if self.cluster.is_moving() || self.scheduler.next_wakeup().is_some() {
+            return Ok(());
+        }
+        // A failure is answered by a stop, which comes from outside.
+        if self.checker.failure().is_some() && !self.checker.is_stopped() {
+            return Ok(());
+        }
+        Err(self.stuck())
+    }
+
+    /// I6: the same events once more give the same actions.
+    fn check_again(&mut self) -> Result<(), Violation> {
+        let mut scheduler = self.first.clone();
+        for turn in &self.turns {
+            let actions = step(&mut scheduler, turn.now, turn.events.clone());
+            if actions != turn.actions {
+                let what = format!("{:?} was answered by {actions:?}, first {:?}", turn.events, turn.actions);
+                return Err(Violation { invariant: "I6", at: turn.now, what });
+            }
+        }
+        Ok(())
+    }
+
+    fn stuck(&self) -> Violation {
+        self.violation("I4", format!("nothing moves\n{}", pending(&self.scheduler.snapshot())))
+    }
+
+    fn violation(&self, invariant: &'static str, what: String) -> Violation {
+        Violation { invariant, at: self.cluster.now(), what }
+    }
+
+    fn report(&self) -> Report {
+        let ending = match (self.checker.failure(), self.checker.is_stopped()) {
+            (Some(cause), _) => Ending::Failed(cause),
+            (None, true) => Ending::Stopped,
+            (None, false) => Ending::Completed,
+        };
+        let nodes = self.cluster.stores().iter().map(|(node, store)| NodeReport {
+            node: *node,
+            store_bytes: store.bytes_max,
+            peak_bytes: store.bytes_peak,
+            spilled_bytes: store.bytes_spilled,
+        });
+        Report {
+            ending,
+            makespan: self.cluster.now().since(Time::default()),
+            turns: self.turns.len() as u64,
+            events: self.events,
+            rows_out: self.checker.rows_out(),
+            overshoots: self.scheduler.snapshot().overshoots,
+            nodes: nodes.collect(),
+        }
+    }
+}
+
+/// What is left to do, and what holds it.
+fn pending(snapshot: &Snapshot) -> String {
+    let ops = snapshot.ops.iter().map(|op| {
+        format!(
+            "  '{}' {:?}: {}; {} running, {} paused, {} blocks wait, {} of {} units done, \
+             {} actors ready, {} starting",
+            op.name,
+            op.state,
+            op.verdict,
+            op.tasks_running,
+            op.tasks_paused,
+            op.queued_blocks,
+            op.units_done,
+            op.units_total,
+            op.actors_ready,
+            op.actors_starting,
+        )
+    });
+    let nodes = snapshot.nodes.iter().map(|node| {
+        format!(
+            "  {}: {}/{} CPU, {}/{} GPU, {} used and {} reserved of {}",
+            node.node,
+            node.cpu_used,
+            node.cpu_total,
+            node.gpu_used,
+            node.gpu_total,
+            node.store_used,
+            node.store_reserved,
+            node.store_total,
+        )
+    });
+    ops.chain(nodes).collect::<Vec<String>>().join("\n")
+}
+
+fn refused(words: &str) -> Report {
+    Report {
+        ending: Ending::Refused(words.to_owned()),
+        makespan: Span::ZERO,
+        turns: 0,
+        events: 0,
+        rows_out: 0,
+        overshoots: 0,
+        nodes: Vec::new(),
+    }
+}
+
+fn broken_trace(error: &std::io::Error) -> Violation {
+    Violation {
+        invariant: "trace",
+        at: Time::default(),
+        what: format!("it cannot be written: {error}"),
+    }
+}
+
+/// Keeps these draws apart from those of the cluster and the models.
+const DRIVER: u64 = 5;
+/// The core's own assertions look at everything that exists, so they are not made each time.
+const CHECK_EACH_TURNS: usize = 7;
+/// Far more than any run needs that gets on at all.
+const TURNS_MAX: usize = 200_000;

@@ -1,0 +1,352 @@
+//! Many small random worlds, each decided by its seed.
+//!
+//! Owns what is drawn: a seed first draws which shapes and faults exist in its world at all, and
+//! then how large and how frequent they are. Knows nothing of how worlds are run or judged.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use millstream_core::{
+    Bytes, Config, Execution, NodeId, OpId, OpKind, OpSpec, Plan, PoolSpec, Resources, Rows, Slots,
+    Span, Time, Unit,
+};
+use serde::Serialize;
+
+use crate::checker::Violation;
+use crate::faults::Faults;
+use crate::random::{Random, scaled};
+use crate::rows::RowRatio;
+use crate::simulation::{self, Ending, Report};
+use crate::trace::NodeSpec;
+use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
+
+/// A seed whose world violates an oracle.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The oracle and what it saw.
+    pub violation: Violation,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, violation } = self;
+        writeln!(f, "seed {seed}: {violation}")?;
+        writeln!(f, "{}", describe(&scenario(*seed)))?;
+        write!(f, "again: python -m millstream.sim swarm --first {seed} --seeds 1 --trace seed.jsonl")
+    }
+}
+
+/// How many worlds ended how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// All rows came out.
+    pub completed: u64,
+    /// The plan was refused at submit.
+    pub refused: u64,
+    /// A failure was reported that had to be.
+    pub failed: u64,
+    /// Stopped from outside.
+    pub stopped: u64,
+    /// Events in all worlds.
+    pub events: u64,
+}
+
+/// Runs the worlds of `count` seeds from `first` on.
+///
+/// # Errors
+/// The first seed that violates an oracle.
+pub fn run(first: u64, count: u64) -> Result<Summary, Failure> {
+    let mut summary = Summary::default();
+    for seed in first..first.saturating_add(count) {
+        let report = run_seed(seed)?;
+        summary.events += report.events;
+        *match report.ending {
+            Ending::Completed => &mut summary.completed,
+            Ending::Refused(_) => &mut summary.refused,
+            Ending::Failed(_) => &mut summary.failed,
+            Ending::Stopped => &mut summary.stopped,
+        } += 1;
+    }
+    Ok(summary)
+}
+
+/// Runs the world of one seed.
+///
+/// # Errors
+/// The oracle that it violates.
+pub fn run_seed(seed: u64) -> Result<Report, Failure> {
+    simulation::run(&scenario(seed), None).map_err(|violation| Failure { seed, violation })
+}
+
+/// The world of a seed.
+///
+/// # Panics
+/// Never: what is drawn is a well-formed plan.
+#[must_use]
+pub fn scenario(seed: u64) -> Scenario {
+    let mut random = Random::of(&[seed, SWARM]);
+    let mut shape = Shape::draw(&mut random);
+    let models: Vec<OpModel> = (0..shape.ops).map(|_| shape.model(&mut random)).collect();
+    shape.trim(&models);
+    let ops = shape.ops(&mut random);
+    let store = shape.store(&mut random, &models);
+    let nodes = nodes(&mut random, &ops, store);
+    let faults = faults(&mut random, &nodes);
+    let unit_rows = shape.unit_rows.clone();
+    let plan = Plan::new(ops, shape.config).expect("because the swarm draws well-formed plans");
+    let consumer = consumer(&mut random);
+    let delays = Delays {
+        order: Span(random.pick(&[0, 0, 100, 5_000])),
+        event_max: Span(random.pick(&[0, 0, 200, 20_000])),
+        turn: Span(random.pick(&[0, 0, 50, 3_000])),
+    };
+    Scenario { seed, plan, nodes, unit_rows, models, consumer, delays, faults }
+}
+
+/// A world in words, for a report.
+#[must_use]
+pub fn describe(scenario: &Scenario) -> String {
+    let mut words = String::new();
+    let config = scenario.plan.config();
+    let rows: u64 = scenario.unit_rows.iter().sum();
+    let mut line = |text: String| writeln!(words, "  {text}").expect("because a String takes all");
+    line(format!("{config:?}"));
+    line(format!("{} units with {rows} rows", scenario.unit_rows.len()));
+    for (op, model) in scenario.plan.ops().iter().zip(&scenario.models) {
+        let kind = match &op.kind {
+            OpKind::Source { .. } => "source".to_owned(),
+            other => format!("{other:?}"),
+        };
+        line(format!(
+            "'{}' {kind}, each {}, at most {} at a time, batch {}; {model:?}",
+            op.name, op.resources, op.concurrency_max, op.bundle_rows_min.0
+        ));
+    }
+    for node in &scenario.nodes {
+        line(format!("{}: {}, {} B of store", node.node, node.resources, node.store.0));
+    }
+    line(format!("{:?}", scenario.consumer));
+    line(format!("{:?}", scenario.delays));
+    line(format!("{:?}", scenario.faults));
+    words
+}
+
+/// What is drawn for the whole world before its parts.
+struct Shape {
+    config: Config,
+    ops: usize,
+    unit_rows: Vec<u64>,
+    knows_bytes: bool,
+    has_gpu: bool,
+    has_custom: bool,
+    has_limits: bool,
+    has_batches: bool,
+    has_ratios: bool,
+    has_giants: bool,
+    bytes_spread: u64,
+    pace_spread: u64,
+    actors: u64,
+}
+
+impl Shape {
+    fn draw(random: &mut Random) -> Self {
+        let bulk = random.chance(60);
+        let config = Config {
+            execution: if bulk { Execution::Bulk } else { Execution::Streaming },
+            preserve_order: random.chance(700),
+            block_bytes_target: Bytes(random.pick(&[1_000, 10_000, 1_000_000])),
+            task_span_target: Span(random.pick(&[0, 10_000, 200_000])),
+            deaths_max: u32::try_from(random.between(2, 6)).unwrap_or(4),
+        };
+        let units = random.pick(&[1, 3, 10, 40, 100]);
+        let (least, most) = (random.pick(&[0, 1, 1]), random.pick(&[1, 5, 50]));
+        let unit_rows = (0..units).map(|_| random.between(least, most)).collect();
+        Self {
+            config,
+            ops: usize::try_from(random.between(1, 5)).unwrap_or(1),
+            unit_rows,
+            knows_bytes: random.chance(400),
+            has_gpu: random.chance(400),
+            has_custom: random.chance(150),
+            has_limits: random.chance(200),
+            has_batches: random.chance(250),
+            has_ratios: random.chance(350),
+            has_giants: random.chance(100),
+            bytes_spread: random.pick(&[0, 0, 100, 600]),
+            pace_spread: random.pick(&[0, 100, 900]),
+            actors: random.pick(&[0, 300, 600, 1000]),
+        }
+    }
+
+    /// Takes units away until the world is small enough to be run by the thousand.
+    fn trim(&mut self, models: &[OpModel]) {
+        while blocks(models, self.unit_rows.iter().sum()) > BLOCKS_MAX {
+            if self.unit_rows.len() > 1 {
+                self.unit_rows.truncate(self.unit_rows.len() / 2);
+            } else {
+                self.unit_rows[0] /= 2;
+            }
+        }
+    }
+
+    fn ops(&self, random: &mut Random) -> Vec<OpSpec> {
+        (0..self.ops).map(|position| self.op(random, position)).collect()
+    }
+
+    fn op(&self, random: &mut Random, position: usize) -> OpSpec {
+        let kind = if position == 0 {
+            let bytes = if self.knows_bytes { random.between(1, 20_000) } else { 0 };
+            let unit = Unit { bytes: Bytes(bytes) };
+            OpKind::Source { units: vec![unit; self.unit_rows.len()] }
+        } else if random.chance(self.actors) {
+            let least = small(random, 1, 2);
+            let pool = PoolSpec {
+                actors_min: least,
+                actors_max: least + small(random, 0, 3),
+                tasks_in_flight_max: small(random, 1, 4),
+            };
+            OpKind::Actors(pool)
+        } else {
+            OpKind::Tasks
+        };
+        let rarely = |random: &mut Random, may: bool, most| {
+            if may && random.chance(500) { random.between(1, most) } else { 0 }
+        };
+        // The size of a pool is its limit.
+        let has_limit = self.has_limits && !matches!(kind, OpKind::Actors(_));
+        OpSpec {
+            name: format!("{}{position}", if position == 0 { "Read" } else { "Map" }),
+            input: position.checked_sub(1).map(|input| OpId(u32::try_from(input).unwrap_or(0))),
+            kind,
+            resources: self.request(random),
+            concurrency_max: u32::try_from(rarely(random, has_limit, 4)).unwrap_or(0),
+            bundle_rows_min: Rows(rarely(random, self.has_batches && position > 0, 60)),
+        }
+    }
+
+    fn request(&self, random: &mut Random) -> Resources {
+        let mut custom = BTreeMap::new();
+        if self.has_custom && random.chance(400) {
+            custom.insert("licence".to_owned(), Slots::whole(1));
+        }
+        let gpu = if self.has_gpu { random.pick(&[0, 0, 5_000, 10_000]) } else { 0 };
+        let cpu = random.pick(&[0, 5_000, 10_000, 10_000, 10_000, 20_000]);
+        Resources { cpu: Slots(cpu), gpu: Slots(gpu), custom }
+    }
+
+    fn model(&self, random: &mut Random) -> OpModel {
+        let target = self.config.block_bytes_target.0;
+        let row_bytes = match self.has_giants && random.chance(400) {
+            true => random.between(target, 5 * target),
+            false => random.between(1, target / 3),
+        };
+        let largest = row_bytes * (1000 + self.bytes_spread) / 1000;
+        let ratios = [(0, 1), (1, 3), (2, 3), (1, 1), (3, 1), (10, 1)];
+        let (out, per) = if self.has_ratios { random.pick(&ratios) } else { (1, 1) };
+        let task = Span(random.pick(&[0, 100, 1_000, 50_000]));
+        let item = Span(random.pick(&[0, 10, 1_000, 20_000]));
+        OpModel {
+            ratio: RowRatio { out, per },
+            pace: Pace::Even { task, item },
+            pace_spread: self.pace_spread,
+            block_rows: (target / largest.max(1)).max(1),
+            row_bytes,
+            bytes_spread: self.bytes_spread,
+            emission: random.pick(&[Emission::Streamed, Emission::Streamed, Emission::AtEnd]),
+            emits_empty: random.chance(500),
+            load: Span(random.pick(&[0, 100_000, 5_000_000])),
+            heap: random.between(0, 1 << 30),
+        }
+    }
+
+    /// From less than what one task of each operator wants up to more than is ever needed.
+    fn store(&self, random: &mut Random, models: &[OpModel]) -> u64 {
+        let windows: u64 = models.iter().map(|model| 2 * model.block_bytes_max()).sum();
+        windows * random.pick(&[5, 10, 15, 20, 40, 200, 10_000]) / 10
+    }
+}
+
+/// About how many blocks there will be, if the source puts out `rows`.
+fn blocks(models: &[OpModel], rows: u64) -> u64 {
+    let mut rows = rows;
+    let mut blocks = 0;
+    for (position, model) in models.iter().enumerate() {
+        if position > 0 {
+            rows = scaled(rows, model.ratio.out, model.ratio.per);
+        }
+        blocks += rows.div_ceil(model.block_rows);
+    }
+    blocks
+}
+
+/// Nodes of which the first can run everything, in most worlds.
+fn nodes(random: &mut Random, ops: &[OpSpec], store: u64) -> Vec<NodeSpec> {
+    let mut first = Resources::default();
+    for op in ops {
+        let count = match op.kind {
+            OpKind::Actors(pool) => u64::from(pool.actors_min),
+            _ => 1,
+        };
+        first.credit(&op.resources.times(count));
+    }
+    first.credit(&Resources::cpu(Slots::whole(random.between(0, 6))));
+    let count = random.pick(&[1, 1, 2, 3, 5]);
+    let cut = random.chance(50);
+    (0..count)
+        .map(|number| {
+            let mut resources = first.clone();
+            if number > 0 || cut {
+                resources.cpu = Slots::whole(random.between(1, 8));
+                resources.gpu = Slots::whole(random.between(0, 2)).min(first.gpu);
+            }
+            let store = Bytes(random.around(store, if number == 0 { 0 } else { 500 }));
+            NodeSpec { node: NodeId(number), resources, store }
+        })
+        .collect()
+}
+
+fn consumer(random: &mut Random) -> Consumer {
+    let rest = random.chance(100);
+    Consumer {
+        block: Span(random.pick(&[0, 0, 1_000, 50_000])),
+        blocks_max: random.chance(60).then(|| random.between(1, 20)),
+        rest: rest.then(|| (random.between(0, 5), Span(10_000_000))),
+    }
+}
+
+fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
+    let some = |random: &mut Random, worlds, chances: &[u64]| {
+        if random.chance(worlds) { random.pick(chances) } else { 0 }
+    };
+    let joins = random.chance(120).then(|| {
+        let at = Time(random.between(0, 3_000_000));
+        let spec = NodeSpec { node: NodeId(JOINING_NODE), ..nodes[0].clone() };
+        (at, spec)
+    });
+    Faults {
+        task_death: some(random, 300, &[10, 100, 300]),
+        out_of_memory: some(random, 200, &[10, 100]),
+        user_error: some(random, 50, &[2, 50]),
+        actor_death: some(random, 300, &[10, 100, 300]),
+        load_death: some(random, 250, &[50, 300]),
+        load_error: some(random, 30, &[50, 500]),
+        reports_tasks_of_lost_actors: random.chance(700),
+        stale_event: some(random, 400, &[20, 200]),
+        idle_turn: some(random, 400, &[20, 200]),
+        joins: joins.into_iter().collect(),
+        stop_at: random.chance(60).then(|| Time(random.between(0, 2_000_000))),
+    }
+}
+
+fn small(random: &mut Random, first: u64, last: u64) -> u32 {
+    u32::try_from(random.between(first, last)).unwrap_or(u32::MAX)
+}
+
+/// Keeps these draws apart from those of the runs.
+const SWARM: u64 = 6;
+/// Worlds of this size take a few milliseconds each.
+const BLOCKS_MAX: u64 = 600;
+/// No world starts with so many nodes.
+const JOINING_NODE: u32 = 1_000;

@@ -1,0 +1,279 @@
+//! What is simulated: a plan, a cluster, and how long, how large and how unlucky everything is.
+//!
+//! Owns the models. A model's answer follows from the seed and from what is asked about, never from
+//! when it is asked, so that every attempt at the same work has the same output. Knows nothing of
+//! the clock.
+
+use millstream_core::{Plan, Span};
+
+use crate::faults::Faults;
+use crate::random::{Random, scaled};
+use crate::rows::{Content, RowMap, RowRatio};
+use crate::trace::NodeSpec;
+
+/// Everything that decides a simulated run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The seed of all that is drawn while it runs.
+    pub seed: u64,
+    /// What runs.
+    pub plan: Plan,
+    /// The cluster at the start.
+    pub nodes: Vec<NodeSpec>,
+    /// The rows of each unit of the source.
+    pub unit_rows: Vec<u64>,
+    /// One for each operator.
+    pub models: Vec<OpModel>,
+    /// Who takes the output.
+    pub consumer: Consumer,
+    /// How slow news and orders travel.
+    pub delays: Delays,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+impl Scenario {
+    /// Which rows each operator puts out.
+    #[must_use]
+    pub fn row_map(&self) -> RowMap {
+        RowMap::new(&self.unit_rows, self.models.iter().map(|model| model.ratio).collect())
+    }
+}
+
+/// How the tasks of an operator behave.
+#[derive(Clone, Debug)]
+pub struct OpModel {
+    /// Rows out for rows in; unused for the source.
+    pub ratio: RowRatio,
+    /// How long a task works.
+    pub pace: Pace,
+    /// By how much that varies, in thousandths.
+    pub pace_spread: u64,
+    /// Rows in a full block.
+    pub block_rows: u64,
+    /// Bytes of a row in the object store.
+    pub row_bytes: u64,
+    /// By how much the bytes of a block vary, in thousandths.
+    pub bytes_spread: u64,
+    /// When blocks are finished.
+    pub emission: Emission,
+    /// Whether a task without output hands over an empty block, which carries the schema.
+    pub emits_empty: bool,
+    /// How long an actor takes to start and load.
+    pub load: Span,
+    /// The resident memory of a worker.
+    pub heap: u64,
+}
+
+/// How long a task works, as a function of its items: units for a source, rows of input for any
+/// other operator.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// A fixed cost and one for each item.
+    Even {
+        /// For each task.
+        task: Span,
+        /// For each item.
+        item: Span,
+    },
+    /// One for the first `items`, another one from there on.
+    Halves {
+        /// Each of the first.
+        first: Span,
+        /// Each of the rest.
+        second: Span,
+        /// How many are the first.
+        items: u64,
+    },
+    /// Each `every`-th item is slow.
+    Spiky {
+        /// Most items.
+        usual: Span,
+        /// The slow ones.
+        spike: Span,
+        /// How often.
+        every: u64,
+    },
+}
+
+/// When the blocks of a task are finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emission {
+    /// One after the other, while the task works.
+    Streamed,
+    /// All when the work is done.
+    AtEnd,
+}
+
+/// Who takes the output.
+#[derive(Clone, Copy, Debug)]
+pub struct Consumer {
+    /// How long it works on a block.
+    pub block: Span,
+    /// After so many blocks it has enough, and stops the run.
+    pub blocks_max: Option<u64>,
+    /// After so many blocks it rests once, for so long.
+    pub rest: Option<(u64, Span)>,
+}
+
+/// How slow news and orders travel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delays {
+    /// From the driver to a worker.
+    pub order: Span,
+    /// From a worker to the driver, at most; drawn for each event.
+    pub event_max: Span,
+    /// How long the driver is busy with one turn; what happens meanwhile comes in one batch.
+    pub turn: Span,
+}
+
+/// One finished block of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its rows.
+    pub rows: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// How long the task works on it, from the block before.
+    pub work: Span,
+}
+
+impl OpModel {
+    /// How long a task of operator `op` works on `items`.
+    #[must_use]
+    pub fn span(&self, seed: u64, op: u64, items: &Content) -> Span {
+        let exact = match self.pace {
+            Pace::Even { task, item } => task + item.times(items.rows()),
+            Pace::Halves { .. } | Pace::Spiky { .. } => {
+                let each = items.stretches().iter().flat_map(|s| s.first..s.end);
+                each.map(|item| self.item_span(item)).sum()
+            }
+        };
+        let first = items.stretches().first().map_or(0, |stretch| stretch.first);
+        Span(Random::of(&[seed, op, first, PACE]).around(exact.0, self.pace_spread))
+    }
+
+    fn item_span(&self, item: u64) -> Span {
+        match self.pace {
+            Pace::Even { item, .. } => item,
+            Pace::Halves { first, second, items } => {
+                if item < items {
+                    first
+                } else {
+                    second
+                }
+            }
+            Pace::Spiky { usual, spike, every } => {
+                if item % every == every - 1 {
+                    spike
+                } else {
+                    usual
+                }
+            }
+        }
+    }
+
+    /// The blocks of a task that works for `span` on `output` and leaves out its first `skipped`
+    /// rows, and how long it works after the last of them.
+    #[must_use]
+    pub fn pieces(
+        &self,
+        seed: u64,
+        op: u64,
+        span: Span,
+        output: &Content,
+        skipped: u64,
+    ) -> (Vec<Piece>, Span) {
+        let total = output.rows();
+        let mut pieces = Vec::new();
+        let (mut position, mut worked) = (skipped, Span::ZERO);
+        while position < total {
+            let part = output.part(position, self.block_rows.max(1));
+            position += part.rows();
+            let until = match self.emission {
+                Emission::Streamed => Span(scaled(span.0, position, total)),
+                Emission::AtEnd => span,
+            };
+            let bytes = self.block_bytes(seed, op, &part);
+            pieces.push(Piece { rows: part.rows(), bytes, work: until.saturating_sub(worked) });
+            worked = until;
+        }
+        if pieces.is_empty() && self.emits_empty {
+            pieces.push(Piece { rows: 0, bytes: EMPTY_BLOCK_BYTES, work: span });
+            worked = span;
+        }
+        (pieces, span.saturating_sub(worked))
+    }
+
+    /// The bytes of the largest block there can be.
+    #[must_use]
+    pub fn block_bytes_max(&self) -> u64 {
+        let even = self.block_rows.max(1).saturating_mul(self.row_bytes);
+        scaled(even, 1000 + self.bytes_spread, 1000).max(EMPTY_BLOCK_BYTES)
+    }
+
+    fn block_bytes(&self, seed: u64, op: u64, part: &Content) -> u64 {
+        let first = part.stretches().first().map_or(0, |stretch| stretch.first);
+        let even = part.rows().saturating_mul(self.row_bytes);
+        Random::of(&[seed, op, first, BYTES]).around(even, self.bytes_spread)
+    }
+}
+
+/// Keeps the draws of different models apart.
+const PACE: u64 = 1;
+const BYTES: u64 = 2;
+/// A schema and nothing else.
+const EMPTY_BLOCK_BYTES: u64 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> OpModel {
+        OpModel {
+            ratio: RowRatio::ONE,
+            pace: Pace::Even { task: Span(10), item: Span(30) },
+            pace_spread: 0,
+            block_rows: 4,
+            row_bytes: 8,
+            bytes_spread: 0,
+            emission: Emission::Streamed,
+            emits_empty: true,
+            load: Span::ZERO,
+            heap: 0,
+        }
+    }
+
+    #[test]
+    fn a_retry_works_as_long_and_puts_out_the_rest() {
+        let (model, output) = (model(), Content::of(0, 10));
+        let span = model.span(1, 0, &output);
+        let (pieces, tail) = model.pieces(1, 0, span, &output, 0);
+        assert_eq!(pieces.iter().map(|p| (p.rows, p.bytes)).collect::<Vec<_>>(), [
+            (4, 32),
+            (4, 32),
+            (2, 16)
+        ]);
+        let (rest, rest_tail) = model.pieces(1, 0, span, &output, 8);
+        assert_eq!(rest.iter().map(|p| p.rows).sum::<u64>(), 2);
+        for (pieces, tail) in [(pieces, tail), (rest, rest_tail)] {
+            assert_eq!(pieces.iter().map(|p| p.work).sum::<Span>() + tail, span);
+        }
+    }
+
+    #[test]
+    fn a_task_without_rows_hands_over_its_schema() {
+        let (pieces, tail) = model().pieces(1, 0, Span(10), &Content::default(), 0);
+        assert_eq!((pieces.len(), tail), (1, Span::ZERO));
+    }
+
+    #[test]
+    fn slow_items_are_where_they_should_be() {
+        let spiky = Pace::Spiky { usual: Span(1), spike: Span(9), every: 10 };
+        let model = OpModel { pace: spiky, ..model() };
+        assert_eq!(model.span(1, 0, &Content::of(0, 20)), Span(36));
+        let halves = Pace::Halves { first: Span(1), second: Span(5), items: 3 };
+        let model = OpModel { pace: halves, ..model };
+        assert_eq!(model.span(1, 0, &Content::of(2, 4)), Span(6));
+    }
+}
