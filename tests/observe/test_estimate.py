@@ -24,6 +24,14 @@ def test_a_source_is_extrapolated_from_its_units():
     assert total_rows(plan(READ), moment) == [Total(1000, is_exact=False)]
 
 
+def test_a_source_whose_functions_may_change_the_rows_is_estimated_until_its_units_tell():
+    probable = plan(physical("Read->Map", "source", rows_out=500, is_rows_out_certain=False))
+    early = op(units_total=100, units_done=3, tasks_running=2, rows_out=10)
+    assert total_rows(probable, snapshot(early)) == [Total(500, is_exact=False)]
+    later = op(units_total=100, units_done=49, tasks_running=2, rows_out=100)
+    assert total_rows(probable, snapshot(later)) == [Total(200, is_exact=False)]
+
+
 def test_what_is_done_is_exact():
     moment = snapshot(op(state="done", rows_out=7), op(rows_in=2, rows_out=6))
     assert total_rows(plan(READ, MAP), moment) == [

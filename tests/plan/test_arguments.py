@@ -10,6 +10,7 @@ import millstream as ms
 from millstream.compute import ActorPoolStrategy, TaskPoolStrategy
 from millstream.errors import ArgumentError
 from millstream.plan.arguments import FunctionCall, Workers, check_columns
+from millstream.run.protocol import MEMORY
 
 
 class Model:
@@ -113,7 +114,7 @@ def test_more_than_one_gpu_is_a_whole_number():
 
 def test_custom_resources_memory_and_accelerators_are_amounts_by_name():
     made = shape(memory=1 << 30, resources={"tpu": 2, "none": 0}, accelerator_type="A100")
-    assert made.custom == {"accelerator_type:A100": 0.001, "memory": 1 << 30, "tpu": 2}
+    assert made.custom == {"accelerator_type:A100": 0.001, MEMORY: 1024, "tpu": 2}
 
 
 @pytest.mark.parametrize("resources", [{"tpu": -1}, {"CPU": 1}, {1: 1}, ["tpu"], {"tpu": "many"}])

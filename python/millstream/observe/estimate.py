@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from millstream._core import OpSnapshot, Snapshot
-from millstream.plan.physical import PhysicalPlan
+from millstream.plan.physical import PhysicalOp, PhysicalPlan
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,18 @@ def total_rows(plan: PhysicalPlan, snapshot: Snapshot) -> list[Total | None]:
         if op.state == "done":
             totals.append(Total(op.rows_out, is_exact=True))
         elif number == 0:
-            totals.append(_source_total(plan.ops[0].rows_out, op))
+            totals.append(_source_total(plan.ops[0], op))
         else:
             totals.append(_extrapolated(totals[-1], op))
     return totals
 
 
-def _source_total(planned: int | None, op: OpSnapshot) -> Total | None:
-    if planned is not None:
-        return Total(planned, is_exact=True)
-    if not op.units_done:
-        return None
+def _source_total(planned: PhysicalOp, op: OpSnapshot) -> Total | None:
+    if planned.rows_out is not None and planned.is_rows_out_certain:
+        return Total(planned.rows_out, is_exact=True)
+    if op.units_done < max(_UNITS_TELLING, op.tasks_running):
+        rows = planned.rows_out
+        return None if rows is None else Total(max(op.rows_out, rows), is_exact=False)
     # The rows of tasks under way are counted too: on average they are half done.
     reached = op.units_done + op.tasks_running / 2
     return Total(max(op.rows_out, round(op.rows_out * op.units_total / reached)), is_exact=False)
@@ -112,5 +113,7 @@ class Rate:
         return (after - before) / (end_s - start_s)
 
 
+#: Fewer units than this, or than there are tasks under way, tell little of the others.
+_UNITS_TELLING = 4
 #: Long enough to hold several tasks of every operator, short enough to show a change.
 _WINDOW_S = 30.0

@@ -9,6 +9,7 @@ from millstream.compute import ACTORS_UNBOUNDED
 from millstream.observe.text import amount_text, bytes_text, plural
 from millstream.plan.logical import LogicalPlan, Map, Read
 from millstream.plan.physical import PhysicalOp, PhysicalPlan
+from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 
 
 def explain(logical: LogicalPlan, physical: PhysicalPlan) -> str:
@@ -30,7 +31,9 @@ def resources_text(operator: PhysicalOp | Read | Map) -> str:
     held = operator if isinstance(operator, PhysicalOp) else operator.shape
     amounts = {"CPU": held.cpu, "GPU": held.gpu, **held.custom}
     parts = [
-        bytes_text(amount) + " memory" if name == "memory" else f"{amount_text(amount)} {name}"
+        f"{bytes_text(amount * MEMORY_UNIT_BYTES)} memory"
+        if name == MEMORY
+        else f"{amount_text(amount)} {name}"
         for name, amount in amounts.items()
         if amount
     ]

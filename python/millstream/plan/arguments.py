@@ -22,6 +22,7 @@ from millstream.compute import (
 )
 from millstream.errors import ArgumentError
 from millstream.plan.logical import Shape
+from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 
 #: What `concurrency` may be.
 Concurrency = int | tuple[int, int] | tuple[int, int, int] | None
@@ -148,7 +149,7 @@ def shape_of_resources(compute: ComputeStrategy, given: Mapping[str, Any]) -> Sh
     custom = _custom(options.pop("resources", {}))
     memory = _amount("memory", options.pop("memory", 0))
     if memory:
-        custom["memory"] = memory
+        custom[MEMORY] = math.ceil(memory / MEMORY_UNIT_BYTES)
     if "accelerator_type" in options:
         # This is how Ray itself expresses the wish: nodes have one of it per type.
         custom[f"accelerator_type:{options.pop('accelerator_type')}"] = 0.001

@@ -202,7 +202,8 @@ def _submit(
     try:
         core_plan = physical.to_core(context, target)
         scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
-    except _core.SubmitError as error:
+    except ValueError as error:
+        # It can never run on these nodes, or asks for more than any node could have.
         raise ResourcesError(str(error)) from None
     backend.open(cast(list[OpBody], physical.ops))
     return physical, scheduler

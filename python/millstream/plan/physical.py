@@ -35,6 +35,7 @@ class PhysicalOp:
         tasks_in_flight_max: Tasks that run or wait at one actor.
         bundle_rows_min: Rows that a task wants in its input; 0: any number.
         rows_out: The rows that it will put out, if that is known before it runs.
+        is_rows_out_certain: Whether that holds whatever the user's functions do.
         ray_remote_args: Further options of the Ray task or actor; the local backend ignores them.
     """
 
@@ -51,6 +52,7 @@ class PhysicalOp:
     tasks_in_flight_max: int = 2
     bundle_rows_min: int = 0
     rows_out: int | None = None
+    is_rows_out_certain: bool = True
     ray_remote_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property

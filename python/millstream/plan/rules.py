@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from millstream.blocks.transforms import SelectColumns
+from millstream.blocks.transforms import MapRows, SelectColumns
 from millstream.compute import ACTORS_UNBOUNDED, ActorPoolStrategy, TaskPoolStrategy
 from millstream.plan.logical import LogicalPlan, Map, Read, Shape
 from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
@@ -50,10 +50,19 @@ def to_physical(plan: LogicalPlan, block_bytes_target: int = BLOCK_BYTES_MAX) ->
     optimized = optimize(plan)
     groups = fuse(optimized)
     ops = [_physical(group, block_bytes_target) for group in groups]
-    if len(groups[0]) == 1:
-        ops[0] = replace(ops[0], rows_out=optimized.read.source.rows)
+    keeps_rows, is_certain = _keeps_rows(groups[0])
+    if keeps_rows:
+        rows = optimized.read.source.rows
+        ops[0] = replace(ops[0], rows_out=rows, is_rows_out_certain=is_certain)
     writes = any(operator.writes for operator in plan.maps)
     return PhysicalPlan(ops, writes, bundles=not plan.read.is_divided)
+
+
+def _keeps_rows(group: list[Read | Map]) -> tuple[bool, bool]:
+    """Whether a source probably puts out as many rows as it reads, and whether it surely does."""
+    maps = [operator for operator in group if isinstance(operator, Map)]
+    certain = [isinstance(each.transform, MapRows) or each.columns is not None for each in maps]
+    return not any(each.changes_rows or each.writes for each in maps), all(certain)
 
 
 def _fuses(group: list[Read | Map], operator: Map) -> bool:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from millstream import _core
 from millstream.errors import MillstreamError, UserCodeError
-from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES, BlockHandle, OpBody
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
@@ -62,7 +62,15 @@ class LocalBackend:
 
     def nodes(self) -> list[_core.Node]:
         """The one node that this process is."""
-        return [_core.Node(node=0, cpu=self._cpus, gpu=self._gpus, store_bytes=self._store_bytes)]
+        return [
+            _core.Node(
+                node=0,
+                cpu=self._cpus,
+                gpu=self._gpus,
+                custom={MEMORY: float(_memory_bytes() // MEMORY_UNIT_BYTES)},
+                store_bytes=self._store_bytes,
+            )
+        ]
 
     def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
         """Makes ready to run these operators."""

@@ -15,6 +15,11 @@ from millstream import _core
 from millstream.errors import MillstreamError
 from millstream.run.worker import BlockMeta, ReadUnit, Stage
 
+#: The custom resource that is heap memory, as people read it: "8192 MiB memory". In bytes, what
+#: large machines have would exceed the core's numbers.
+MEMORY = "MiB memory"
+MEMORY_UNIT_BYTES = 1 << 20
+
 
 class OpBody(Protocol):
     """What a backend needs to know of one operator; `PhysicalOp` is one."""

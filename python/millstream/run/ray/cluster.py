@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from millstream import _core
+from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 
 
 def connect() -> None:
@@ -70,7 +71,9 @@ class Cluster:
         cpu = resources.pop("CPU", 0.0)
         gpu = resources.pop("GPU", 0.0)
         store = resources.pop("object_store_memory", 0.0)
+        memory = resources.pop("memory", 0.0)
         custom = {name: amount for name, amount in resources.items() if name[:5] != "node:"}
+        custom[MEMORY] = float(memory // MEMORY_UNIT_BYTES)
         free = _free_store_bytes(node["NodeID"], store)
         return _core.Node(
             node=self.number(node["NodeID"]),

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from millstream import _core
 from millstream.errors import SerializationError
-from millstream.run.protocol import OpBody
+from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES, OpBody
 from millstream.run.ray.remote import Payload, StageActor, run_task
 from millstream.run.worker import ReadUnit
 
@@ -47,7 +47,9 @@ class Operator:
         """The remote function for a node. It is the same each time, so that Ray reuses leases."""
         if node not in self._functions:
             options = {**self._options, "max_retries": 0, **STREAMING, **_strategy(node)}
-            self._functions[node] = ray.remote(run_task).options(**options)
+            calls = {"max_calls": options.pop("max_calls")} if "max_calls" in options else {}
+            remote = ray.remote(**calls)(run_task) if calls else ray.remote(run_task)
+            self._functions[node] = remote.options(**options)
         return self._functions[node]
 
     def actor(self, node: str | None) -> Any:
@@ -76,7 +78,7 @@ def unsendable(operator: str, error: Exception) -> SerializationError:
 
 def _options(op: OpBody) -> dict[str, Any]:
     resources = dict(op.custom)
-    memory = resources.pop("memory", 0)
+    memory = resources.pop(MEMORY, 0)
     options: dict[str, Any] = {
         **op.ray_remote_args,
         "name": op.name,
@@ -84,7 +86,7 @@ def _options(op: OpBody) -> dict[str, Any]:
         "num_gpus": op.gpu,
     }
     if memory:
-        options["memory"] = memory
+        options["memory"] = int(memory * MEMORY_UNIT_BYTES)
     if resources:
         options["resources"] = resources
     return options
