@@ -296,8 +296,28 @@ def test_overwriting_follows_a_link_and_keeps_permissions(tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o750
 
 
+def test_the_working_directory_can_be_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(".", [numbers(0, 3)])
+    write(".", [numbers(7, 8)], mode="overwrite")
+    assert ids(".") == [7]
+    assert ids(tmp_path) == [7]
+
+
+def test_a_commit_that_fails_half_way_leaves_no_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(commits, "_PATIENCE_S", 0)
+    transform, commit = plan_write_parquet(tmp_path / "out", partition_cols=["j", "k"])
+    commit.prepare()
+    rows = run_task(transform, [pa.table({"j": [1, 2], "k": [3, 4], "x": [0, 1]})])
+    Path(rows[1].to_pylist()[0]["path"]).unlink()
+    with pytest.raises(WriteError):
+        commit.commit(rows)
+    assert everything(tmp_path) == []
+
+
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
-def test_a_commit_that_fails_half_way_leaves_the_old(tmp_path, mode):
+def test_a_commit_that_fails_half_way_leaves_the_old(tmp_path, mode, monkeypatch):
+    monkeypatch.setattr(commits, "_PATIENCE_S", 0)
     write(tmp_path / "out", [numbers(0, 3)])
     before = everything(tmp_path)
     transform, commit = plan_write_parquet(tmp_path / "out", mode=mode)

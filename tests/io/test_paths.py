@@ -199,6 +199,8 @@ def test_folders_can_be_values():
     assert scheme.values("/elsewhere/a/b/x.jpg") == {}
     with pytest.raises(ReadError, match="do not match"):
         scheme.values("/base/cat/x.jpg")
+    remote = Partitioning("dir", base_dir="memory://base/", field_names=["kind"])
+    assert remote.values("/base/cat/x.jpg") == remote.values("base/cat/x.jpg") == {"kind": "cat"}
 
 
 def test_partition_values_take_the_types_asked_for():

@@ -152,7 +152,7 @@ class FolderCommit:
             self.abort()
             raise
         if replaced is not None:
-            shutil.rmtree(replaced, ignore_errors=True)
+            self._remove_folder(replaced)
         return [f"{self.target}/{move.place}" for move in moves]
 
     def abort(self) -> None:
@@ -220,20 +220,20 @@ class FolderCommit:
     def _put(self, moves: Sequence[_Move], root: str) -> None:
         """Moves all staged files to where they belong, or none."""
         placed: list[str] = []
-        made: list[str] = []
+        made: dict[str, None] = {}
         try:
             for move in moves:
                 place = f"{root}/{move.place}"
                 folder = place.rpartition("/")[0]
                 if folder != root and folder not in made:
-                    made.append(folder)
+                    made.update(dict.fromkeys(_folders_between(root, folder)))
                     self._filesystem.create_dir(folder, recursive=True)
                 patiently(partial(self._filesystem.move, move.staged, place))
                 placed.append(place)
         except BaseException:
             for place in placed:
                 self._filesystem.delete_file(place)
-            for folder in reversed(made):
+            for folder in sorted(made, reverse=True):
                 self._remove_if_empty(folder)
             raise
 
@@ -263,7 +263,8 @@ class FolderCommit:
         """Makes a folder that can change places with the target; `None` if there can be none."""
         target = os.path.realpath(self.target)
         is_local = isinstance(self._filesystem, pa_fs.LocalFileSystem)
-        if not is_local or os.path.ismount(target):
+        # Who works in a folder that changes places would be left in the old one.
+        if not is_local or os.path.ismount(target) or _is_below(os.getcwd(), target):
             return None
         beside = os.path.join(os.path.dirname(target), f"{_HIDDEN}{self.run_id}")
         try:
@@ -382,6 +383,15 @@ def patiently(action: Callable[[], _Result]) -> _Result:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_S)
+
+
+def _folders_between(root: str, folder: str) -> list[str]:
+    names = folder[len(root) + 1 :].split("/")
+    return [f"{root}/{'/'.join(names[: index + 1])}" for index in range(len(names))]
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.commonpath([os.path.realpath(path), folder]) == folder
 
 
 def _exchange(new: str, target: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, primitive
+from millstream.blocks.column_types import Column
 from millstream.errors import ArgumentError, SchemaError
 from millstream.io.source import Source, check_block_count, shares_of, split_rows
 
@@ -182,7 +183,7 @@ def _table_of(rows: list[dict[Any, Any]]) -> pa.Table:
     return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in names})
 
 
-def _column(name: str, values: list[Any]) -> columns.Column:
+def _column(name: str, values: list[Any]) -> Column:
     try:
         return columns.from_values(values)
     except (TypeError, ValueError, pa.ArrowException) as error:

@@ -60,7 +60,7 @@ def plan_parquet(
     Args:
         paths: Files or folders, as for `list_files`.
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
-        columns: Only these, in this order; partition columns and "path" count.
+        columns: Only these, in this order; partition columns count.
         filter: A `pyarrow.compute.Expression`: only rows for which it is true are read, and row
             groups that have none by their statistics are not.
         schema: The columns and types to read the files as, instead of what the footers say.
@@ -80,7 +80,9 @@ def plan_parquet(
         SchemaError: An unknown column, or files whose types do not go together.
     """
     check_block_count(override_num_blocks)
-    _check_columns(columns)
+    columns = _check_columns(columns)
+    if columns is not None and include_paths and "path" not in columns:
+        columns.append("path")
     listing = list_files(
         paths,
         reader="read_parquet",

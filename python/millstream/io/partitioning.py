@@ -95,10 +95,10 @@ class Partitioning:
         return str(getattr(self.style, "value", self.style)) == "hive"
 
     def _folders(self, path: str) -> list[str]:
-        folder = path.rpartition("/")[0]
+        folder = path.rpartition("/")[0].strip("/")
         if self.base_dir:
             base = os.fspath(self.base_dir).partition("://")[2] or os.path.abspath(self.base_dir)
-            base = base.rstrip("/")
+            base = base.strip("/")
             if folder != base and not folder.startswith(base + "/"):
                 return []
             folder = folder[len(base) :]
