@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.blocks import block, tensor
+from millstream.blocks import block, rows, tensor
 from millstream.blocks.batch import Given, from_batch, rebatch, require_format, to_batch
 from millstream.errors import ArgumentError, UserCodeError
 
@@ -78,6 +78,41 @@ def test_values_survive_pandas(table):
         assert back.column(field.name).to_pylist() == column.to_pylist()
         if len(column) and column.null_count < len(column):
             assert back.schema.field(field.name).type == field.type
+
+
+RARE = {
+    "date64": pa.array([datetime.date(2020, 1, 1), None], pa.date64()),
+    "time32": pa.array([datetime.time(1), None], pa.time32("s")),
+    "seconds": pa.array([datetime.datetime(2020, 1, 1), None], pa.timestamp("s")),
+    "nanoseconds": pa.array([1, None], pa.timestamp("ns", "Asia/Tokyo")),
+    "nano_durations": pa.array([1, None], pa.duration("ns")),
+    "large_list": pa.array([[1], None], pa.large_list(pa.int8())),
+    "fixed_list": pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int8(), 2)),
+    "map": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())),
+    "list_of_structs": pa.array([[{"a": 1, "b": datetime.date(2020, 1, 1)}], None]),
+    "struct_of_zoned": pa.array([{"t": datetime.datetime(2020, 1, 1, tzinfo=BERLIN)}, None]),
+    "words": pa.array(["a", None, "b"]).dictionary_encode(),
+    "fixed_binary": pa.array([b"ab", None], pa.binary(2)),
+    "decimal256": pa.array([decimal.Decimal("1.5"), None], pa.decimal256(50, 3)),
+    "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"x" * 16, None], pa.binary(16))),
+    "null": pa.nulls(2),
+    "int8_null": pa.array([1, None], pa.int8()),
+    "interval": pa.array([(1, 2, 3), None], pa.month_day_nano_interval()),
+}
+
+
+@pytest.mark.parametrize("writable", [False, True])
+@pytest.mark.parametrize("name", RARE)
+def test_rare_types_survive_numpy(name, writable):
+    table = pa.table({"c": RARE[name]})
+    batch = to_batch(table, "numpy", writable=writable)
+    assert from_batch(batch, Given(table, batch)).equals(table)
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_rare_types_survive_rows(name):
+    table = pa.table({"c": RARE[name]})
+    assert rows.from_rows(list(rows.iter_rows(table)), table.schema).equals(table)
 
 
 def test_numpy_dtypes_are_the_documented_ones():

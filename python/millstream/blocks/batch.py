@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, tensor
+from millstream.blocks.column_types import Column, settle
 from millstream.blocks.ownership import own
 from millstream.errors import ArgumentError, MillstreamError, UserCodeError
 
@@ -167,7 +168,7 @@ def _from_table(table: pa.Table) -> pa.Table:
 
 
 def _from_mapping(batch: Mapping[Any, Any], given: Given | None) -> pa.Table:
-    made: dict[str, columns.Column] = {}
+    made: dict[str, Column] = {}
     is_given = None if given is None else lambda array: given.column_of(array) is not None
     for name, values in own(batch, is_given).items():
         if not isinstance(name, str):
@@ -183,7 +184,7 @@ def _from_mapping(batch: Mapping[Any, Any], given: Given | None) -> pa.Table:
     return pa.table(made)
 
 
-def _column(name: str, values: Any, given: Given | None) -> columns.Column:
+def _column(name: str, values: Any, given: Given | None) -> Column:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     like = given.type_of(name) if given else None
@@ -213,7 +214,7 @@ def _column(name: str, values: Any, given: Given | None) -> columns.Column:
 
 
 def _from_pandas(frame: Any, given: Given | None) -> pa.Table:
-    made: dict[str, columns.Column] = {}
+    made: dict[str, Column] = {}
     for position, name in enumerate(frame.columns):
         if not isinstance(name, str):
             raise UserCodeError(
@@ -228,12 +229,12 @@ def _from_pandas(frame: Any, given: Given | None) -> pa.Table:
     return pa.table(made) if made else block.rows_only(len(frame))
 
 
-def _series(name: str, series: Any, given: Given | None) -> columns.Column:
+def _series(name: str, series: Any, given: Given | None) -> Column:
     import pandas
 
     if series.dtype != object:
         column = pa.Array.from_pandas(series)
-        return columns.settle(column, given.type_of(name) if given else None)
+        return settle(column, given.type_of(name) if given else None)
     missing = pandas.isna(series).to_numpy()
     values = [None if gone else value for value, gone in zip(series, missing, strict=True)]
     return _column(name, values, given)

@@ -8,14 +8,13 @@ knows the column's name adds it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import primitive, tensor
-
-Column: TypeAlias = pa.Array | pa.ChunkedArray
+from millstream.blocks.column_types import Column, is_list, is_variable, settle, widened
 
 
 def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]:
@@ -26,6 +25,7 @@ def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]
     datetime64[D], timestamps datetime64 in UTC, durations timedelta64. Strings, binaries,
     decimals, times, lists (as arrays) and structs (as dicts) are objects.
     """
+    column = _plain(column)
     if tensor.is_tensor(column.type):
         array = tensor.to_numpy(column)
     elif primitive.is_number(column.type) and not column.null_count:
@@ -56,7 +56,7 @@ def from_ndarray(array: np.ndarray[Any, Any], like: pa.DataType | None = None) -
     if array.ndim > 1:
         return tensor.from_ndarray(array)
     if array.dtype.kind in "iuf":
-        return settle(primitive.wrap(array), like)
+        return primitive.wrap(array)
     column = pa.array(array.astype(tensor.arrow_dtype(array.dtype), copy=False))
     return settle(column, like)
 
@@ -79,17 +79,48 @@ def from_values(
     if isinstance(first, (np.datetime64, np.timedelta64)):
         empty = type(first)("NaT")
         return from_ndarray(np.array([empty if v is None else v for v in values]), like)
-    if _is_array(first) and not (_is_list(like) and np.ndim(first) == 1):
+    if _is_array(first) and not (is_list(like) and np.ndim(first) == 1):
         return _from_arrays(values)
     try:
         if isinstance(first, (str, bytes)):
-            return pa.array(values, pa.large_string() if isinstance(first, str) else _BYTES)
+            made = pa.array(values, pa.large_string() if isinstance(first, str) else _BYTES)
+            return made if like is None or is_variable(like) else settle(made, like)
         if like is not None and pa.types.is_map(like):
             return pa.array(values, like)
-        column = pa.array(values)
+        column = _inferred(values, first)
     except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
         raise TypeError(_unfit(values, error)) from error
-    return settle(_wide(column), like)
+    return settle(widened(column), like)
+
+
+def _inferred(values: Sequence[Any] | np.ndarray[Any, Any], first: Any) -> Column:
+    column = pa.array(values)
+    if hasattr(first, "nanosecond") and pa.types.is_timestamp(column.type):
+        # Arrow takes timestamps of pandas for datetimes, which have no nanoseconds.
+        return pa.array(values, pa.timestamp("ns", column.type.tz))
+    if hasattr(first, "nanoseconds") and pa.types.is_duration(column.type):
+        return pa.array(values, pa.duration("ns"))
+    return column
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Replaces types that pyarrow does not convert to NumPy as they should be."""
+    if pa.types.is_dictionary(column.type):
+        # pyarrow makes nulls the last word of the dictionary.
+        return column.cast(column.type.value_type)
+    if pa.types.is_fixed_size_list(column.type) and column.null_count:
+        # The values of null lists are nulls too, which would make all integers floats.
+        type = pa.list_(column.type.value_type)
+        return pa.chunked_array([_without_null_lists(chunk) for chunk in column.chunks], type)
+    return column
+
+
+def _without_null_lists(chunk: pa.Array) -> pa.Array:
+    valid = chunk.is_valid()
+    sizes = np.array(valid.to_pylist(), np.int32) * chunk.type.list_size
+    offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum(sizes, dtype=np.int32)])
+    mask = pa.array([not is_valid for is_valid in valid.to_pylist()])
+    return pa.ListArray.from_arrays(primitive.wrap(offsets), chunk.flatten(), mask=mask)
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
@@ -152,7 +183,7 @@ def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | N
     Returns:
         The column itself if nobody could write to the array; None if it must be converted anew.
     """
-    if not array.flags.writeable and not pa.types.is_nested(column.type):
+    if not array.flags.writeable and _is_immutable(column.type):
         return column
     if not column.null_count or not primitive.is_number(column.type):
         return None
@@ -168,71 +199,9 @@ def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | N
         return made
 
 
-def settle(column: Column, like: pa.DataType | None) -> Column:
-    """Gives a column the type it had before where NumPy or Python cannot tell the two apart."""
-    if like is None or column.type.equals(like) or not _refines(column.type, like):
-        return column
-    if pa.types.is_timestamp(like) and like.tz and column.type.tz is None:
-        # NumPy holds the instants in UTC.
-        column = column.cast(pa.timestamp(column.type.unit, like.tz))
-    try:
-        return column.cast(like)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return column
-
-
-def _refines(found: pa.DataType, like: pa.DataType) -> bool:
-    """Tells whether `like` may stand for `found` with nothing lost but what the cast checks."""
-    types = pa.types
-    if types.is_null(found):
-        return not tensor.is_tensor(like)
-    if types.is_timestamp(found) and types.is_timestamp(like):
-        return found.tz is None or found.tz == like.tz
-    if types.is_struct(found) and types.is_struct(like):
-        names = {field.name for field in like}
-        return all(
-            field.name in names and _fits(field.type, like.field(field.name).type)
-            for field in found
-        )
-    if _is_list(found) and _is_list(like):
-        return _fits(found.value_type, like.value_type)
-    return any(test(found) and test(like) for test in _KINDS)
-
-
-def _fits(found: pa.DataType, like: pa.DataType) -> bool:
-    return found.equals(like) or _refines(found, like)
-
-
-def _is_list(type: pa.DataType | None) -> bool:
-    return type is not None and bool(
-        pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type)
-    )
-
-
-def _is_text(type: pa.DataType) -> bool:
-    return bool(pa.types.is_string(type) or pa.types.is_large_string(type))
-
-
-def _is_bytes(type: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(type) or pa.types.is_large_binary(type))
-
-
-def _wide(column: Column) -> Column:
-    wide = _wide_type(column.type)
-    return column if wide.equals(column.type) else column.cast(wide)
-
-
-def _wide_type(type: pa.DataType) -> pa.DataType:
-    """Returns the type with 64-bit offsets in all strings and binaries, however deep."""
-    if pa.types.is_string(type):
-        return pa.large_string()
-    if pa.types.is_binary(type):
-        return pa.large_binary()
-    if pa.types.is_list(type):
-        return pa.list_(type.value_field.with_type(_wide_type(type.value_type)))
-    if pa.types.is_struct(type):
-        return pa.struct([field.with_type(_wide_type(field.type)) for field in type])
-    return type
+def _is_immutable(type: pa.DataType) -> bool:
+    """Tells whether the values of a read-only array of this type can not be changed either."""
+    return _is_immutable(type.value_type) if is_list(type) else not pa.types.is_nested(type)
 
 
 def _unfit(values: Iterable[Any], error: Exception) -> str:
@@ -260,16 +229,11 @@ def _writable_value(value: Any) -> Any:
 
 def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     array.flags.writeable = False
+    if array.dtype == object:
+        for value in array:
+            if isinstance(value, np.ndarray):
+                _readonly(value)
     return array
 
 
 _BYTES = pa.large_binary()
-# Pairs of types of the same kind are told apart by width or unit only, which the cast checks.
-_KINDS = (
-    pa.types.is_decimal,
-    pa.types.is_time,
-    pa.types.is_duration,
-    pa.types.is_date,
-    _is_text,
-    _is_bytes,
-)

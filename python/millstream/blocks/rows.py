@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, tensor
+from millstream.blocks.column_types import Column
 from millstream.blocks.ownership import own
 from millstream.errors import UserCodeError
 
@@ -87,7 +88,7 @@ def from_rows(rows: list[Mapping[str, Any]], like: pa.Schema | None = None) -> p
     for row in rows:
         for name in row:
             names[name] = None
-    made: dict[str, columns.Column] = {}
+    made: dict[str, Column] = {}
     for name in names:
         if not isinstance(name, str):
             raise UserCodeError(
