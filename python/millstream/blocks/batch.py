@@ -91,8 +91,8 @@ def from_batch(batch: Batch, given: Given | None = None) -> pa.Table:
         return _from_table(batch)
     if isinstance(batch, Mapping):
         return _from_mapping(batch, given)
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(batch, pandas.DataFrame):
+    # Another thread may be in the middle of importing it.
+    if isinstance(batch, getattr(sys.modules.get("pandas"), "DataFrame", ())):
         return _from_pandas(batch, given)
     raise UserCodeError(
         f"the function returned {_describe(batch)}, which is not a batch; return a dict of column "
@@ -188,9 +188,9 @@ def _column(name: str, values: Any, given: Given | None) -> Column:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     like = given.type_of(name) if given else None
-    pandas = sys.modules.get("pandas")
     try:
-        if pandas is not None and isinstance(values, pandas.Series):
+        # As above.
+        if isinstance(values, getattr(sys.modules.get("pandas"), "Series", ())):
             return _series(name, values, given)
         if isinstance(values, (list, tuple)):
             return columns.from_values(values, like)
