@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.errors import ArgumentError, ReadError
+from millstream.io.formats import reader_of
 from millstream.io.partitioning import PathPartitionFilter
 from millstream.io.source import blaming
 
@@ -312,21 +313,10 @@ def _no_such_extension(
         f"{reader} found no file that ends in {' or '.join(endings)} "
         f"in {_in_short(paths)}; found: {seen}."
     )
-    other = _reader_of(found.most_common(1)[0][0])
+    other = reader_of(found.most_common(1)[0][0].lstrip("."))
     if other and other != reader:
         return f"{message} For these, use {other}."
     return f"{message} To read every file, pass file_extensions=None."
-
-
-def _reader_of(extension: str) -> str | None:
-    from millstream.io import images, video
-
-    name = extension.lstrip(".")
-    if name == "parquet":
-        return "read_parquet"
-    if name in images.EXTENSIONS:
-        return "read_images"
-    return "read_video" if name in video.EXTENSIONS else None
 
 
 def _nothing(paths: Sequence[str], what: str) -> str:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from millstream.blocks import block
 from millstream.errors import ArgumentError, ReadError, SchemaError
 from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
+from millstream.io.formats import PARQUET_EXTENSIONS
 from millstream.io.parquet_scan import Filter, ParquetUnit, Piece, Scan
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns
@@ -32,7 +33,7 @@ from millstream.io.source import (
     split_rows,
 )
 
-EXTENSIONS = ("parquet",)
+EXTENSIONS = PARQUET_EXTENSIONS
 HIVE = Partitioning("hive")
 
 

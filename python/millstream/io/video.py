@@ -18,6 +18,7 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
 from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
+from millstream.io.formats import VIDEO_EXTENSIONS
 from millstream.io.images import check_size
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns, plan_files
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-EXTENSIONS = (
-    *("mp4", "mkv", "mov", "avi", "wmv", "flv", "webm", "m4v", "3gp", "mpeg", "mpg", "ts"),
-    *("ogv", "rm", "rmvb", "vob", "asf", "f4v", "m2ts", "mts", "divx", "xvid", "mxf"),
-)
+EXTENSIONS = VIDEO_EXTENSIONS
 
 
 def plan_video(
