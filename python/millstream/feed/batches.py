@@ -77,30 +77,30 @@ def shuffled(
 ) -> Iterator[pa.Table]:
     """Yields tables of `batch_rows` rows, each drawn at random from a buffer of rows.
 
-    The buffer is refilled in one go when it is low, so that each row is copied few times.
+    The buffer is put in random order whenever it is refilled, and batches are views of it.
     """
     random = np.random.default_rng(seed)
     source = (table for table in tables if table.num_rows)
     # Enough to draw a batch and have as many left as were asked for.
     low = buffer_rows + batch_rows
-    buffer: pa.Table | None = None
-    order = np.empty(0, np.int64)
+    left: list[pa.Table] = []
+    rows = 0
     while True:
-        parts = [] if buffer is None or not len(order) else [buffer.take(primitive.wrap(order))]
-        rows = len(order)
-        while rows < low + buffer_rows // 2 and (table := next(source, None)) is not None:
-            parts.append(table)
+        # As many again, so that each row is moved but a few times.
+        while rows < low + buffer_rows and (table := next(source, None)) is not None:
+            left.append(table)
             rows += table.num_rows
-        if not parts:
+        if not left:
             return
-        buffer = block.concat(parts).combine_chunks()
-        order = random.permutation(rows)
-        exhausted = rows < low + buffer_rows // 2
-        while len(order) >= low or (exhausted and len(order)):
-            yield buffer.take(primitive.wrap(order[:batch_rows]))
-            order = order[batch_rows:]
+        exhausted = rows < low + buffer_rows
+        buffer = block.concat(left).take(primitive.wrap(random.permutation(rows)))
+        start = 0
+        while rows - start >= low or (exhausted and start < rows):
+            yield buffer.slice(start, batch_rows)
+            start += batch_rows
         if exhausted:
             return
+        left, rows = [buffer.slice(start)], rows - start
 
 
 def _batches(
