@@ -49,7 +49,8 @@ def plan_images(
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
         size: Height and width to resize to; by default images keep their own.
         mode: Pillow's name for the bands to convert to, such as "RGB" or "L"; by default images
-            keep their own.
+            keep their own. Images of one band and of several do not fit into one column: where a
+            folder has both, a mode is needed.
         include_paths: Whether the column "path" says which file a row is.
         partitioning: How columns are written in the paths.
         partition_filter: Leaves out files by their partition values.
