@@ -30,12 +30,20 @@ ADVICE = {
 
 
 def why(report: RunReport | None) -> str:
-    """A paragraph per operator: what it does, what holds it, and what would help."""
+    """Which workers are the scarcest, what would help them, and what holds each operator."""
     if report is None:
         return "The dataset has not run yet."
-    lines = [_headline(report)]
+    scarcest, share = busiest(report)
+    lines = [
+        f"{report.outcome.capitalize()} after {span_text(report.wall_s)}. The scarcest workers "
+        f"are those of {scarcest.title}: {share:.0%} of them at work on average."
+    ]
+    if share < _SHARE_BUSY:
+        lines[0] += " So no operator is short of them: starting up, or the consumer, takes longer."
     for op, counters, held in zip(report.plan.ops, report.snapshot.ops, report.held, strict=True):
-        lines.append(f"{op.title}: {_verdict(report, counters, held)}")
+        verdict = _verdict(report, counters, held)
+        advice = _advice(verdict) if op is scarcest and share >= _SHARE_BUSY else ""
+        lines.append(f"{op.title}: {verdict}{advice}")
     return "\n".join(lines)
 
 
@@ -55,24 +63,14 @@ def busiest(report: RunReport) -> tuple[PhysicalOp, float]:
     return report.plan.ops[number], share
 
 
-def _headline(report: RunReport) -> str:
-    op, share = busiest(report)
-    return (
-        f"{report.outcome.capitalize()} after {span_text(report.wall_s)}. The scarcest workers "
-        f"are those of {op.title}: {share:.0%} of them at work on average."
-    )
-
-
 def _verdict(report: RunReport, counters: OpSnapshot, held: Counter[str]) -> str:
-    if counters.state != "done" and counters.verdict:
-        return f"{counters.verdict}{_advice(counters.verdict)}"
     if counters.state != "done":
-        return "nothing holds it"
+        return counters.verdict or "nothing holds it"
     told = [item for item in held.most_common(1) if item[1] >= report.wall_s * _SHARE_MIN]
     if not told:
         return "done; nothing held it"
     reason, seconds = told[0]
-    return f"done; {seconds / report.wall_s:.0%} of the time held: {reason}{_advice(reason)}"
+    return f"done; {seconds / report.wall_s:.0%} of the time held: {reason}"
 
 
 def _advice(verdict: str) -> str:
@@ -103,5 +101,7 @@ def _workers(report: RunReport, op: PhysicalOp, counters: OpSnapshot) -> float:
     return min(sum(fits), op.concurrency_max or sum(fits))
 
 
+#: Workers that are idle more than this are not what limits the run.
+_SHARE_BUSY = 0.5
 #: Shorter holds are noise.
 _SHARE_MIN = 0.05
