@@ -199,11 +199,10 @@ def _submit(
     nodes = backend.nodes()
     target = block_bytes_target(context, [node.store_bytes for node in nodes])
     physical = to_physical(plan, target)
+    core_plan = physical.to_core(context, target)
     try:
-        core_plan = physical.to_core(context, target)
         scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
-    except ValueError as error:
-        # It can never run on these nodes, or asks for more than any node could have.
+    except _core.SubmitError as error:
         raise ResourcesError(str(error)) from None
     backend.open(cast(list[OpBody], physical.ops))
     return physical, scheduler

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from millstream import _core
 from millstream.context import DataContext
+from millstream.errors import ResourcesError
 from millstream.run.worker import ReadUnit, Stage
 
 Kind = Literal["source", "tasks", "actors"]
@@ -84,7 +85,7 @@ class PhysicalPlan:
             block_bytes_target: The bytes at which workers cut blocks.
 
         Raises:
-            ValueError: The plan is malformed.
+            ResourcesError: An operator asks for more than any node could have.
         """
         specs = [_spec(op, number) for number, op in enumerate(self.ops)]
         bundling = {} if self.bundles else {"task_span_target_us": 0}
@@ -111,20 +112,24 @@ def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:
 
 
 def _spec(op: PhysicalOp, number: int) -> _core.OpSpec:
-    return _core.OpSpec(
-        name=op.name,
-        kind=op.kind,
-        input=number - 1 if number else None,
-        cpu=op.cpu,
-        gpu=op.gpu,
-        custom=dict(op.custom),
-        concurrency_max=op.concurrency_max,
-        bundle_rows_min=op.bundle_rows_min,
-        unit_bytes=[unit.nbytes for unit in op.units],
-        actors_min=op.actors_min,
-        actors_max=op.actors_max,
-        tasks_in_flight_max=op.tasks_in_flight_max,
-    )
+    try:
+        return _core.OpSpec(
+            name=op.name,
+            kind=op.kind,
+            input=number - 1 if number else None,
+            cpu=op.cpu,
+            gpu=op.gpu,
+            custom=dict(op.custom),
+            concurrency_max=op.concurrency_max,
+            bundle_rows_min=op.bundle_rows_min,
+            unit_bytes=[unit.nbytes for unit in op.units],
+            actors_min=op.actors_min,
+            actors_max=op.actors_max,
+            tasks_in_flight_max=op.tasks_in_flight_max,
+        )
+    except (ValueError, OverflowError) as error:
+        # It asks for more than any node could have.
+        raise ResourcesError(str(error), operator=op.name) from None
 
 
 #: Below this the fixed cost of a block shows.
