@@ -80,7 +80,8 @@ def shuffled(
     The buffer is put in random order whenever it is refilled, and batches are views of it.
     """
     random = np.random.default_rng(seed)
-    source = (table for table in tables if table.num_rows)
+    # How blocks happen to be cut must not decide what a seed draws.
+    source = rebatch((table for table in tables if table.num_rows), batch_rows)
     # Enough to draw a batch and have as many left as were asked for.
     low = buffer_rows + batch_rows
     left: list[pa.Table] = []
