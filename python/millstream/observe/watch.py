@@ -66,7 +66,9 @@ class Watch:
         with self._ending:
             if self._report is None:
                 self._ended.set()
-                self._thread.join()
+                # A dropped run may be collected on this very thread.
+                if threading.current_thread() is not self._thread:
+                    self._thread.join()
                 self._report = self._reported(outcome)
                 if self._display is not None:
                     self._display.end(self._report.wall_s, self._report.snapshot, outcome)

@@ -7,6 +7,7 @@ nothing of what a backend does.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -62,6 +63,8 @@ class Execution:
             display if context.enable_progress_bars else None,
             started_s=started_s,
         )
+        # A run may be dropped before its first block is asked for.
+        weakref.finalize(self, self.watch.end, "stopped").atexit = False
 
     def blocks(self) -> Iterator[BlockHandle]:
         """The blocks of the output. The run ends when this is exhausted, closed or dropped.
