@@ -33,6 +33,7 @@ __all__ = [
     "NodeSnapshot",
     "OpSnapshot",
     "OpSpec",
+    "OracleError",
     "Plan",
     "ReplayError",
     "Scheduler",
@@ -40,6 +41,9 @@ __all__ = [
     "SubmitError",
     "build_profile",
     "replay_trace",
+    "run_seed",
+    "run_swarm",
+    "run_workloads",
 ]
 
 __version__: Final[str]
@@ -57,6 +61,9 @@ class SubmitError(ValueError):
 
 class ReplayError(ValueError):
     """A trace does not replay; the message has the first difference."""
+
+class OracleError(AssertionError):
+    """A simulated run violates an invariant; the message has the seed and the world."""
 
 @final
 class OpSpec:
@@ -751,4 +758,37 @@ def replay_trace(path: str | PathLike[str]) -> str:
     Raises:
         ReplayError: The first difference, or what is wrong with the trace.
         OSError: The trace cannot be read.
+    """
+
+def run_swarm(first: int, seeds: int) -> str:
+    """Simulates the worlds of `seeds` seeds from `first` on, under the oracles.
+
+    Returns:
+        JSON: how many worlds `completed`, were `refused`, `failed` or were `stopped`, and `events`.
+
+    Raises:
+        OracleError: The first seed that violates an invariant.
+    """
+
+def run_seed(seed: int, *, trace: str | PathLike[str] | None = None) -> str:
+    """Simulates the world of one seed, and writes its trace if there is a path for it.
+
+    Returns:
+        JSON: `ending`, `makespan` (us), `turns`, `events`, `rows_out`, `overshoots` and `nodes`.
+
+    Raises:
+        OracleError: It violates an invariant; the trace ends there.
+        OSError: The trace cannot be written.
+    """
+
+def run_workloads() -> str:
+    """Simulates the published scheduling workloads.
+
+    Returns:
+        JSON: a list of objects with `name`, `memory_bytes`, `makespan_s`, `bound_s`,
+            `best_known_s`,
+        `ratio`, `peak_over_limit_bytes` and `spilled_bytes`.
+
+    Raises:
+        OracleError: A run violates an invariant.
     """

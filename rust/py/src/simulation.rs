@@ -3,12 +3,14 @@
 //! Owns the conversion of its answers, which cross the border as JSON.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
-use millstream_sim::trace;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use millstream_sim::swarm::Failure;
+use millstream_sim::{published, simulation, swarm, trace};
+use pyo3::exceptions::{PyAssertionError, PyOSError, PyValueError};
 use pyo3::prelude::*;
+use serde::Serialize;
 
 pyo3::create_exception!(
     millstream._core,
@@ -16,13 +18,22 @@ pyo3::create_exception!(
     PyValueError,
     "A trace does not replay; the message has the first difference."
 );
+pyo3::create_exception!(
+    millstream._core,
+    OracleError,
+    PyAssertionError,
+    "A simulated run violates an invariant; the message has the seed and the world."
+);
 
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ReplayError", module.py().get_type::<ReplayError>())?;
-    module.add_function(wrap_pyfunction!(replay_trace, module)?)
+    module.add("OracleError", module.py().get_type::<OracleError>())?;
+    module.add_function(wrap_pyfunction!(replay_trace, module)?)?;
+    module.add_function(wrap_pyfunction!(run_swarm, module)?)?;
+    module.add_function(wrap_pyfunction!(run_seed, module)?)?;
+    module.add_function(wrap_pyfunction!(run_workloads, module)?)
 }
 
-/// Replays a trace and compares the actions byte by byte.
 #[pyfunction]
 fn replay_trace(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     py.detach(|| {
@@ -31,10 +42,47 @@ fn replay_trace(py: Python<'_>, path: PathBuf) -> PyResult<String> {
             .map_err(|error| PyOSError::new_err(format!("{name} cannot be read: {error}")))?;
         let replayed = trace::replay(BufReader::new(file))
             .map_err(|error| ReplayError::new_err(error.to_string()))?;
-        to_json(&replayed)
+        json(&replayed)
     })
 }
 
-fn to_json(value: &impl serde::Serialize) -> PyResult<String> {
+#[pyfunction]
+fn run_swarm(py: Python<'_>, first: u64, seeds: u64) -> PyResult<String> {
+    py.detach(|| {
+        let summary = swarm::run(first, seeds).map_err(|failure| oracle_error(&failure))?;
+        json(&summary)
+    })
+}
+
+#[pyfunction]
+#[pyo3(signature = (seed, *, trace=None))]
+fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<String> {
+    py.detach(|| {
+        let mut writer = trace.map(File::create).transpose()?.map(BufWriter::new);
+        let scenario = swarm::scenario(seed);
+        let report =
+            simulation::run(&scenario, writer.as_mut().map(|writer| writer as &mut dyn Write));
+        writer.map_or(Ok(()), |mut writer| writer.flush())?;
+        let report = report.map_err(|violation| oracle_error(&Failure { seed, violation }))?;
+        json(&report)
+    })
+}
+
+#[pyfunction]
+fn run_workloads(py: Python<'_>) -> PyResult<String> {
+    py.detach(|| {
+        let outcomes = published::workloads().into_iter().map(|workload| {
+            let named = |violation| format!("{}: {violation}", workload.name);
+            workload.run().map_err(|violation| OracleError::new_err(named(violation)))
+        });
+        json(&outcomes.collect::<PyResult<Vec<_>>>()?)
+    })
+}
+
+fn oracle_error(failure: &Failure) -> PyErr {
+    OracleError::new_err(failure.to_string())
+}
+
+fn json(value: &impl Serialize) -> PyResult<String> {
     serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))
 }

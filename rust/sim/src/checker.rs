@@ -207,9 +207,8 @@ impl<'a> Checker<'a> {
         if *after == expected && actions == harmless {
             return Ok(());
         }
-        let what = format!(
-            "{event:?} was answered by {actions:?}\n  before: {before:?}\n  after: {after:?}"
-        );
+        let what =
+            format!("{event:?} was answered by {actions:?}{}", differences(&expected, after));
         Err(Violation { invariant: "I7", at: now, what })
     }
 
@@ -238,7 +237,7 @@ impl<'a> Checker<'a> {
         let task = self.ended.iter().nth(usize::try_from(ended).unwrap_or(0));
         let task = task.copied().unwrap_or(TaskId(never));
         let (block, actor) = (BlockId(never), ActorId(never));
-        let node = *self.nodes.keys().next().expect("because every cluster has a node");
+        let node = self.nodes.keys().next().copied().unwrap_or(NodeId(0));
         let failures = [TaskFailure::UserCode, TaskFailure::WorkerDied, TaskFailure::Cancelled];
         match random.between(0, 7) {
             0 => Event::TaskFinished { task, busy: Span(1), heap_peak: Bytes::ZERO },
@@ -269,6 +268,14 @@ impl<'a> Checker<'a> {
     fn request(&self, op: usize) -> &Resources {
         &self.scenario.plan.ops()[op].resources
     }
+}
+
+/// What differs between two snapshots, a line for each operator.
+fn differences(expected: &Snapshot, found: &Snapshot) -> String {
+    let ops = expected.ops.iter().zip(&found.ops).filter(|(expected, found)| expected != found);
+    let lines =
+        ops.map(|(expected, found)| format!("\n  expected {expected:?}\n  found {found:?}"));
+    lines.collect()
 }
 
 /// Numbers that neither the core nor the cluster gets to.

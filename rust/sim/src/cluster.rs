@@ -186,15 +186,13 @@ impl<'a> Cluster<'a> {
     pub fn wait(&mut self, wakeup: Option<Time>) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         let mut until = None;
-        while let Some((&(time, order), _)) = self.queue.first_key_value() {
-            if until.is_some_and(|until| time > until) {
+        while let Some(next) = self.queue.first_entry() {
+            let time = next.key().0;
+            let is_later = until.is_some_and(|until| time > until);
+            if is_later || (events.is_empty() && wakeup.is_some_and(|wakeup| wakeup < time)) {
                 break;
             }
-            if events.is_empty() && wakeup.is_some_and(|wakeup| wakeup < time) {
-                break;
-            }
-            let happening =
-                self.queue.remove(&(time, order)).expect("because it was just found there");
+            let happening = next.remove();
             self.now = self.now.max(time);
             if let Some(event) = self.happen(happening) {
                 events.push(event);
@@ -342,10 +340,9 @@ impl<'a> Cluster<'a> {
     /// An actor runs its tasks one at a time, in the order in which they came.
     fn begin_next(&mut self, actor: ActorId) {
         let Some(actor) = self.actors.get(&actor).filter(|actor| actor.is_ready) else { return };
-        if let Some(task) = actor.tasks.front().copied() {
-            if !self.workers[&task].is_running {
-                self.begin(task);
-            }
+        let next = actor.tasks.front().copied();
+        if let Some(task) = next.filter(|task| !self.workers[task].is_running) {
+            self.begin(task);
         }
     }
 
@@ -403,8 +400,7 @@ impl<'a> Cluster<'a> {
 
     fn finish(&mut self, task: TaskId) {
         let worker = &self.workers[&task];
-        let event =
-            Event::TaskFinished { task, busy: worker.busy, heap_peak: Bytes(worker.heap) };
+        let event = Event::TaskFinished { task, busy: worker.busy, heap_peak: Bytes(worker.heap) };
         self.report(task, event);
         self.end(task);
     }
@@ -421,11 +417,10 @@ impl<'a> Cluster<'a> {
         let worker = self.workers.remove(&task).expect("because a task ends once");
         let held = worker.held.map_or(0, |piece| piece.bytes);
         self.remove(worker.node, held + worker.copies);
-        if let Some(id) = worker.actor {
-            if let Some(actor) = self.actors.get_mut(&id) {
-                actor.tasks.retain(|queued| *queued != task);
-                self.begin_next(id);
-            }
+        let Some(id) = worker.actor else { return };
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.tasks.retain(|queued| *queued != task);
+            self.begin_next(id);
         }
     }
 

@@ -9,6 +9,7 @@
 pub mod checker;
 pub mod cluster;
 pub mod faults;
+pub mod published;
 pub mod random;
 pub mod rows;
 pub mod simulation;

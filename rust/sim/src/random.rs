@@ -36,8 +36,8 @@ impl Random {
     /// A number from `first` to `last`, both included.
     pub fn between(&mut self, first: u64, last: u64) -> u64 {
         let width = u128::from(last.saturating_sub(first)) + 1;
-        let drawn = (u128::from(self.number()) * width) >> 64;
-        first + u64::try_from(drawn).expect("because it is below a width of at most 2^64")
+        let drawn = ((u128::from(self.number()) * width) >> 64) as u64;
+        first + drawn
     }
 
     /// True in `per_mille` of a thousand cases.
@@ -45,11 +45,11 @@ impl Random {
         self.between(0, 999) < per_mille
     }
 
-    /// One of `choices`, which must not be empty.
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        let last = choices.len().saturating_sub(1) as u64;
-        let position = self.between(0, last);
-        choices[usize::try_from(position).expect("because it is a position in a slice")]
+    /// One of `choices`.
+    pub fn pick<T: Copy, const COUNT: usize>(&mut self, choices: &[T; COUNT]) -> T {
+        #[expect(clippy::cast_possible_truncation, reason = "it is a position in an array")]
+        let position = self.between(0, COUNT as u64 - 1) as usize;
+        choices[position]
     }
 
     /// `value` scaled by a factor from `1000 - spread` to `1000 + spread` thousandths.

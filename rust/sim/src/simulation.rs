@@ -136,7 +136,7 @@ impl Simulation<'_> {
 
     fn step(&mut self, now: Time, events: Vec<Event>) -> Result<Vec<Action>, Violation> {
         let known = format!("{events:?}");
-        let is_checked = self.turns.len() % CHECK_EACH_TURNS == 0;
+        let is_checked = self.turns.len().is_multiple_of(CHECK_EACH_TURNS);
         let scheduler = &mut self.scheduler;
         let stepped = catch_unwind(AssertUnwindSafe(|| {
             let actions = step(scheduler, now, events);
@@ -206,7 +206,10 @@ impl Simulation<'_> {
         for turn in &self.turns {
             let actions = step(&mut scheduler, turn.now, turn.events.clone());
             if actions != turn.actions {
-                let what = format!("{:?} was answered by {actions:?}, first {:?}", turn.events, turn.actions);
+                let what = format!(
+                    "{:?} was answered by {actions:?}, first {:?}",
+                    turn.events, turn.actions
+                );
                 return Err(Violation { invariant: "I6", at: turn.now, what });
             }
         }

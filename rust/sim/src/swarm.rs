@@ -34,7 +34,10 @@ impl std::fmt::Display for Failure {
         let Self { seed, violation } = self;
         writeln!(f, "seed {seed}: {violation}")?;
         writeln!(f, "{}", describe(&scenario(*seed)))?;
-        write!(f, "again: python -m millstream.sim swarm --first {seed} --seeds 1 --trace seed.jsonl")
+        write!(
+            f,
+            "again: python -m millstream.sim swarm --first {seed} --seeds 1 --trace seed.jsonl"
+        )
     }
 }
 
@@ -91,7 +94,7 @@ pub fn scenario(seed: u64) -> Scenario {
     let models: Vec<OpModel> = (0..shape.ops).map(|_| shape.model(&mut random)).collect();
     shape.trim(&models);
     let ops = shape.ops(&mut random);
-    let store = shape.store(&mut random, &models);
+    let store = store(&mut random, &models);
     let nodes = nodes(&mut random, &ops, store);
     let faults = faults(&mut random, &nodes);
     let unit_rows = shape.unit_rows.clone();
@@ -134,6 +137,7 @@ pub fn describe(scenario: &Scenario) -> String {
 }
 
 /// What is drawn for the whole world before its parts.
+#[expect(clippy::struct_excessive_bools, reason = "each says whether something exists at all")]
 struct Shape {
     config: Config,
     ops: usize,
@@ -238,9 +242,11 @@ impl Shape {
 
     fn model(&self, random: &mut Random) -> OpModel {
         let target = self.config.block_bytes_target.0;
-        let row_bytes = match self.has_giants && random.chance(400) {
-            true => random.between(target, 5 * target),
-            false => random.between(1, target / 3),
+        let is_giant = self.has_giants && random.chance(400);
+        let row_bytes = if is_giant {
+            random.between(target, 5 * target)
+        } else {
+            random.between(1, target / 3)
         };
         let largest = row_bytes * (1000 + self.bytes_spread) / 1000;
         let ratios = [(0, 1), (1, 3), (2, 3), (1, 1), (3, 1), (10, 1)];
@@ -260,12 +266,12 @@ impl Shape {
             heap: random.between(0, 1 << 30),
         }
     }
+}
 
-    /// From less than what one task of each operator wants up to more than is ever needed.
-    fn store(&self, random: &mut Random, models: &[OpModel]) -> u64 {
-        let windows: u64 = models.iter().map(|model| 2 * model.block_bytes_max()).sum();
-        windows * random.pick(&[5, 10, 15, 20, 40, 200, 10_000]) / 10
-    }
+/// From less than what one task of each operator wants up to more than is ever needed.
+fn store(random: &mut Random, models: &[OpModel]) -> u64 {
+    let windows: u64 = models.iter().map(|model| 2 * model.block_bytes_max()).sum();
+    windows * random.pick(&[5, 10, 15, 20, 40, 200, 10_000]) / 10
 }
 
 /// About how many blocks there will be, if the source puts out `rows`.
@@ -317,8 +323,8 @@ fn consumer(random: &mut Random) -> Consumer {
 }
 
 fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
-    let some = |random: &mut Random, worlds, chances: &[u64]| {
-        if random.chance(worlds) { random.pick(chances) } else { 0 }
+    let some = |random: &mut Random, worlds, chances: [u64; 2]| {
+        if random.chance(worlds) { random.pick(&chances) } else { 0 }
     };
     let joins = random.chance(120).then(|| {
         let at = Time(random.between(0, 3_000_000));
@@ -326,15 +332,15 @@ fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
         (at, spec)
     });
     Faults {
-        task_death: some(random, 300, &[10, 100, 300]),
-        out_of_memory: some(random, 200, &[10, 100]),
-        user_error: some(random, 50, &[2, 50]),
-        actor_death: some(random, 300, &[10, 100, 300]),
-        load_death: some(random, 250, &[50, 300]),
-        load_error: some(random, 30, &[50, 500]),
+        task_death: some(random, 300, [20, 200]),
+        out_of_memory: some(random, 200, [10, 100]),
+        user_error: some(random, 50, [2, 50]),
+        actor_death: some(random, 300, [20, 200]),
+        load_death: some(random, 250, [50, 300]),
+        load_error: some(random, 30, [50, 500]),
         reports_tasks_of_lost_actors: random.chance(700),
-        stale_event: some(random, 400, &[20, 200]),
-        idle_turn: some(random, 400, &[20, 200]),
+        stale_event: some(random, 400, [20, 200]),
+        idle_turn: some(random, 400, [20, 200]),
         joins: joins.into_iter().collect(),
         stop_at: random.chance(60).then(|| Time(random.between(0, 2_000_000))),
     }

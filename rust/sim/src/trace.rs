@@ -105,7 +105,7 @@ pub enum ReplayError {
     Plan(#[from] PlanError),
     /// The plan cannot run on the nodes.
     #[error("the plan of the trace is refused: {0}")]
-    Submit(#[from] SubmitError),
+    Submit(Box<SubmitError>),
     /// The scheduler acted differently.
     #[error(
         "the replay differs from line {line} of the trace, at {}.{:06} s:\n  recorded: {recorded}\n  replayed: {replayed}",
@@ -173,7 +173,8 @@ fn submit(header: &str) -> Result<Scheduler, ReplayError> {
     let header: Header = serde_json::from_str(header).map_err(malformed)?;
     // What was read is checked again: a trace may have been edited.
     let plan = Plan::new(header.plan.ops().to_vec(), *header.plan.config())?;
-    Ok(Scheduler::submit(plan, header.nodes.into_iter().map(Into::into).collect())?)
+    Scheduler::submit(plan, header.nodes.into_iter().map(Into::into).collect())
+        .map_err(|error| ReplayError::Submit(Box::new(error)))
 }
 
 fn replay_turn(

@@ -249,11 +249,10 @@ mod tests {
         let (model, output) = (model(), Content::of(0, 10));
         let span = model.span(1, 0, &output);
         let (pieces, tail) = model.pieces(1, 0, span, &output, 0);
-        assert_eq!(pieces.iter().map(|p| (p.rows, p.bytes)).collect::<Vec<_>>(), [
-            (4, 32),
-            (4, 32),
-            (2, 16)
-        ]);
+        assert_eq!(
+            pieces.iter().map(|p| (p.rows, p.bytes)).collect::<Vec<_>>(),
+            [(4, 32), (4, 32), (2, 16)]
+        );
         let (rest, rest_tail) = model.pieces(1, 0, span, &output, 8);
         assert_eq!(rest.iter().map(|p| p.rows).sum::<u64>(), 2);
         for (pieces, tail) in [(pieces, tail), (rest, rest_tail)] {

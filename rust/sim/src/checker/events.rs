@@ -33,10 +33,9 @@ impl Checker<'_> {
                 }
             }
             Event::OutputTaken { block } => {
-                if let Some(book) = self.blocks.get_mut(&block) {
-                    if book.place == Place::Emitted {
-                        book.place = Place::Useless;
-                    }
+                let book = self.blocks.get_mut(&block);
+                if let Some(book) = book.filter(|book| book.place == Place::Emitted) {
+                    book.place = Place::Useless;
                 }
             }
             Event::StopRequested => self.is_stopped = true,
@@ -109,8 +108,7 @@ impl Checker<'_> {
         let Some(actor) = self.actors.remove(&id) else { return };
         self.give(actor.node, actor.op);
         for (position, task) in actor.tasks.iter().enumerate() {
-            let failure =
-                if position == 0 { TaskFailure::WorkerDied } else { TaskFailure::NotRun };
+            let failure = if position == 0 { TaskFailure::WorkerDied } else { TaskFailure::NotRun };
             self.note_failed(*task, failure);
         }
         if actor.is_ready {

@@ -12,16 +12,16 @@ impl Checker<'_> {
     /// I3 or I9, if something is missing; I2, if something was left behind.
     pub fn judge_end(&self, now: Time) -> Result<(), Violation> {
         let checks = [self.check_nothing_left(), self.check_complete()];
-        checks
-            .into_iter()
-            .collect::<Result<(), Finding>>()
-            .map_err(|(invariant, what)| Violation { invariant, at: now, what })
+        checks.into_iter().collect::<Result<(), Finding>>().map_err(|(invariant, what)| Violation {
+            invariant,
+            at: now,
+            what,
+        })
     }
 
     /// A failure that the events justify must be reported in the turn in which they come.
     pub(super) fn check_failure(&self) -> Result<(), Finding> {
-        let is_silent =
-            !self.justified.is_empty() && self.failure.is_none() && !self.is_stopped;
+        let is_silent = !self.justified.is_empty() && self.failure.is_none() && !self.is_stopped;
         ensure!(!is_silent, "protocol", "the run goes on in spite of {:?}", self.justified);
         Ok(())
     }

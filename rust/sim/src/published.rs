@@ -1,0 +1,236 @@
+//! The published scheduling workloads, exactly: 8 CPU and 4 GPU slots on one node, items in order,
+//! blocks of 100 MB.
+//!
+//! Owns their numbers. A source computes all its blocks and then emits them one by one as room
+//! allows; while there is none it keeps its slot. Each GPU slot has one loaded actor. The last
+//! operator's output is not counted.
+
+use millstream_core::{
+    Bytes, Config, NodeId, OpId, OpKind, OpSpec, Plan, PoolSpec, Resources, Rows, Slots, Span, Unit,
+};
+use serde::Serialize;
+
+use crate::checker::Violation;
+use crate::faults::Faults;
+use crate::rows::RowRatio;
+use crate::simulation;
+use crate::trace::NodeSpec;
+use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
+
+/// How the scheduler did on a workload.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The workload.
+    pub name: &'static str,
+    /// The memory limit.
+    pub memory_bytes: u64,
+    /// When the last block was out.
+    pub makespan_s: f64,
+    /// An integer program's lower bound for it.
+    pub bound_s: f64,
+    /// The makespan of the best online policy that we know of.
+    pub best_known_s: f64,
+    /// Makespan over bound.
+    pub ratio: f64,
+    /// The most that was in the store beyond the limit.
+    pub peak_over_limit_bytes: u64,
+    /// What had to be written to disk.
+    pub spilled_bytes: u64,
+}
+
+/// One row of the table: a pipeline, a memory limit, and what is possible.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// Its name.
+    pub name: &'static str,
+    /// The memory limit, in blocks.
+    pub memory_blocks: u64,
+    bound: Span,
+    best_known: Span,
+    stages: &'static [Stage],
+}
+
+impl Workload {
+    /// Runs it under the oracles.
+    ///
+    /// # Errors
+    /// The oracle that is violated.
+    pub fn run(&self) -> Result<Outcome, Violation> {
+        let scenario = self.scenario();
+        let report = simulation::run(&scenario, None)?;
+        let store = &report.nodes[0];
+        let (makespan_s, bound_s) = (seconds(report.makespan), seconds(self.bound));
+        Ok(Outcome {
+            name: self.name,
+            memory_bytes: store.store_bytes,
+            makespan_s,
+            bound_s,
+            best_known_s: seconds(self.best_known),
+            ratio: makespan_s / bound_s,
+            peak_over_limit_bytes: store.peak_bytes.saturating_sub(store.store_bytes),
+            spilled_bytes: store.spilled_bytes,
+        })
+    }
+
+    /// Its world.
+    ///
+    /// # Panics
+    /// Never: the table has well-formed plans only.
+    #[must_use]
+    pub fn scenario(&self) -> Scenario {
+        let ops = (0u32..).zip(self.stages).map(|(position, stage)| stage.spec(position));
+        let last = self.stages.len() - 1;
+        let models = self.stages.iter().enumerate();
+        let models = models.map(|(position, stage)| stage.model(position == last)).collect();
+        let source = &self.stages[0];
+        let units = usize::try_from(source.items).expect("because the table has small numbers");
+        let config = Config { block_bytes_target: Bytes(BLOCK_BYTES), ..Config::default() };
+        let resources =
+            Resources { cpu: Slots::whole(8), gpu: Slots::whole(4), ..Resources::default() };
+        let store = Bytes(self.memory_blocks * BLOCK_BYTES);
+        Scenario {
+            seed: 0,
+            plan: Plan::new(ops.collect(), config).expect("because the table's plans are chains"),
+            nodes: vec![NodeSpec { node: NodeId(0), resources, store }],
+            unit_rows: vec![source.blocks; units],
+            models,
+            consumer: Consumer { block: Span::ZERO, blocks_max: None, rest: None },
+            delays: Delays::default(),
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// All rows of the table.
+#[must_use]
+pub fn workloads() -> Vec<Workload> {
+    let row = |name, stages, memory: &[u64], bound: u64, best: &[u64]| {
+        let best = best.to_vec();
+        let rows = memory.iter().zip(best).map(move |(blocks, best_known)| Workload {
+            name,
+            memory_blocks: *blocks,
+            bound: Span(bound * TENTH),
+            best_known: Span(best_known * TENTH),
+            stages,
+        });
+        rows.collect::<Vec<Workload>>()
+    };
+    [
+        row("fig9", FIG9, &[40, 60, 80, 120, 160], 1515, &[1540, 1525, 1525, 1525, 1525]),
+        row("appendix_a", APPENDIX_A, &[16, 400], 1500, &[1500, 1500]),
+        row("three_stage", THREE_STAGE, &[25, 30], 1055, &[1055, 1055]),
+        row("three_cpu_stage", THREE_CPU_STAGE, &[30], 1530, &[1540]),
+        row("four_stage", FOUR_STAGE, &[30], 1530, &[1555]),
+        row("cpu_gpu_cpu", CPU_GPU_CPU, &[30], 1055, &[1060]),
+        row("variable_duration", VARIABLE, &[30], 1045, &[1055]),
+        row("variable_duration_extreme", VARIABLE_EXTREME, &[30], 4525, &[4895]),
+        row("variable_3stage", VARIABLE_3STAGE, &[30], 1900, &[1950]),
+        row("spiky", SPIKY, &[30], 1050, &[1085]),
+    ]
+    .concat()
+}
+
+/// Tasks of one kind.
+#[derive(Clone, Copy, Debug)]
+struct Stage {
+    slot: Slot,
+    items: u64,
+    pace: Pace,
+    /// Blocks that a task puts out.
+    blocks: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Cpu,
+    Gpu,
+}
+
+impl Stage {
+    fn spec(&self, position: u32) -> OpSpec {
+        let pool = PoolSpec { actors_min: 4, actors_max: 4, tasks_in_flight_max: 2 };
+        let kind = match (position, self.slot) {
+            (0, _) => {
+                let unit = Unit { bytes: Bytes(self.blocks * BLOCK_BYTES) };
+                let units = usize::try_from(self.items).unwrap_or(usize::MAX);
+                OpKind::Source { units: vec![unit; units] }
+            }
+            (_, Slot::Cpu) => OpKind::Tasks,
+            (_, Slot::Gpu) => OpKind::Actors(pool),
+        };
+        let resources = match self.slot {
+            Slot::Cpu => Resources::cpu(Slots::whole(1)),
+            Slot::Gpu => Resources::gpu(Slots::whole(1)),
+        };
+        OpSpec {
+            name: format!("Stage{position}"),
+            input: position.checked_sub(1).map(OpId),
+            kind,
+            resources,
+            concurrency_max: 0,
+            bundle_rows_min: Rows::ZERO,
+        }
+    }
+
+    fn model(&self, is_last: bool) -> OpModel {
+        OpModel {
+            ratio: RowRatio::ONE,
+            pace: self.pace,
+            pace_spread: 0,
+            block_rows: 1,
+            row_bytes: if is_last { 0 } else { BLOCK_BYTES },
+            bytes_spread: 0,
+            emission: Emission::AtEnd,
+            emits_empty: false,
+            load: Span::ZERO,
+            heap: 0,
+        }
+    }
+}
+
+const fn cpu(items: u64, pace: Pace, blocks: u64) -> Stage {
+    Stage { slot: Slot::Cpu, items, pace, blocks }
+}
+
+const fn gpu(items: u64, pace: Pace) -> Stage {
+    Stage { slot: Slot::Gpu, items, pace, blocks: 1 }
+}
+
+/// The same for each item, in tenths of a second.
+const fn each(tenths: u64) -> Pace {
+    Pace::Even { task: Span::ZERO, item: Span(tenths * TENTH) }
+}
+
+/// The first half of `items`, then the second.
+const fn halves(items: u64, first: u64, second: u64) -> Pace {
+    let (first, second) = (Span(first * TENTH), Span(second * TENTH));
+    Pace::Halves { first, second, items: items / 2 }
+}
+
+/// Half a second, and each tenth item 5 s.
+const fn spikes() -> Pace {
+    Pace::Spiky { usual: Span(5 * TENTH), spike: Span(50 * TENTH), every: 10 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run takes far less than 2^52 us")]
+fn seconds(span: Span) -> f64 {
+    span.0 as f64 / 1e6
+}
+
+const FIG9: &[Stage] = &[cpu(160, each(50), 5), cpu(800, each(5), 1), gpu(800, each(5))];
+const APPENDIX_A: &[Stage] = &[cpu(400, each(10), 1), cpu(400, each(20), 1)];
+const THREE_STAGE: &[Stage] = &[cpu(80, each(50), 10), cpu(800, each(5), 1), gpu(800, each(5))];
+const THREE_CPU_STAGE: &[Stage] =
+    &[cpu(80, each(50), 10), cpu(800, each(5), 1), cpu(800, each(5), 1)];
+const FOUR_STAGE: &[Stage] =
+    &[cpu(80, each(50), 10), cpu(800, each(5), 1), gpu(800, each(5)), cpu(800, each(5), 1)];
+const CPU_GPU_CPU: &[Stage] = &[cpu(80, each(50), 10), gpu(800, each(5)), cpu(800, each(5), 1)];
+const VARIABLE: &[Stage] = &[cpu(80, halves(80, 50, 5), 10), cpu(800, halves(800, 5, 10), 1)];
+const VARIABLE_EXTREME: &[Stage] =
+    &[cpu(80, halves(80, 400, 50), 10), cpu(800, halves(800, 5, 40), 1)];
+const VARIABLE_3STAGE: &[Stage] =
+    &[cpu(16, halves(16, 200, 50), 10), gpu(160, each(0)), cpu(160, halves(160, 50, 100), 1)];
+const SPIKY: &[Stage] = &[cpu(80, spikes(), 10), cpu(800, spikes(), 1)];
+
+const TENTH: u64 = 100_000;
+const BLOCK_BYTES: u64 = 100_000_000;
