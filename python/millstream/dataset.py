@@ -19,6 +19,7 @@ from millstream.compute import ComputeStrategy
 from millstream.context import DataContext
 from millstream.errors import ArgumentError
 from millstream.observe import explain, stats, why
+from millstream.observe.report import RunReport
 from millstream.observe.watch import Watch
 from millstream.plan import columns as column_operators
 from millstream.plan import launch
@@ -571,11 +572,19 @@ class Dataset:
         Returns:
             The report; an empty string if the dataset has not run.
         """
-        return "" if self._watch is None else stats.stats(self._watch.report())
+        report = self.report()
+        return "" if report is None else stats.stats(report)
+
+    def report(self) -> RunReport | None:
+        """The last run in numbers, as it is or as it ended; `None` if the dataset has not run.
+
+        What `stats` and `why` say is made of it.
+        """
+        return None if self._watch is None else self._watch.report()
 
     def why(self) -> str:
         """What holds, or held, each operator of the last run, and what would help."""
-        return why.why(None if self._watch is None else self._watch.report())
+        return why.why(self.report())
 
     def input_files(self) -> list[str]:
         """The files that the dataset reads; what is listed twice is there twice."""

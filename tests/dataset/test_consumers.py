@@ -73,7 +73,7 @@ def test_show_prints_rows(capsys):
 def test_count_uses_what_the_source_knows():
     ds = ms.range(10**12)
     assert ds.rename_columns({"id": "x"}).count() == 10**12
-    assert ds._watch is None, "nothing has run"
+    assert ds.report() is None, "nothing has run"
 
 
 def test_count_runs_functions_since_they_may_drop_rows():
@@ -181,10 +181,12 @@ def test_the_number_of_blocks_is_known_of_materialized_datasets_only():
 
 def test_reports_tell_of_the_last_run(capsys):
     ds = ms.range(100).map(lambda row: row)
-    assert (ds.stats(), ds.why()) == ("", "The dataset has not run yet.")
+    assert (ds.report(), ds.stats()) == (None, "")
+    assert ds.why() == "The dataset has not run yet."
     ds.take_all()
     assert "Finished after" in ds.stats()
     assert "100 rows" in ds.stats()
+    assert ds.report().snapshot.output_rows == 100
     ds.take(1)
     assert "Stopped after" in ds.why()
     ds.explain()
