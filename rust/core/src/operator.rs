@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::estimate::TaskEstimates;
 use crate::pool::Pool;
-use crate::protocol::{Reason, Verdict, Work};
+use crate::protocol::Work;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
 
 /// A block's place in the flow of its producer: the number of the work that made it, then its
@@ -193,7 +193,6 @@ pub(crate) struct Operator {
     pub(crate) rows_coming: u64,
     pub(crate) estimates: TaskEstimates,
     pub(crate) counters: Counters,
-    pub(crate) verdict: Verdict,
 }
 
 impl Operator {
@@ -212,13 +211,32 @@ impl Operator {
             rows_coming: 0,
             estimates: TaskEstimates::default(),
             counters: Counters::default(),
-            verdict: Verdict::Hold(Reason::InputEmpty),
         }
     }
 
-    /// Tasks that run and are not paused.
+    /// Tasks that run and are not paused. Those queued at an actor behind another do not run.
     pub(crate) fn moving(&self) -> usize {
-        self.live.len() - self.paused.len()
+        match &self.pool {
+            Some(pool) => pool.moving() as usize,
+            None => self.live.len() - self.paused.len(),
+        }
+    }
+
+    pub(crate) fn set_paused(
+        &mut self,
+        number: u64,
+        task: TaskId,
+        actor: Option<ActorId>,
+        is_paused: bool,
+    ) {
+        if is_paused {
+            self.paused.insert(number, task);
+        } else {
+            self.paused.remove(&number);
+        }
+        if let (Some(actor), Some(pool)) = (actor, self.pool.as_mut()) {
+            pool.set_paused(actor, is_paused);
+        }
     }
 
     /// Whether work `number` is the first of those that are not finished.

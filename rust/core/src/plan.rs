@@ -58,7 +58,8 @@ pub struct OpSpec {
     pub kind: OpKind,
     /// What one task holds while it runs, or one actor while it lives.
     pub resources: Resources,
-    /// Tasks that may run at a time. Zero: as many as there is room for.
+    /// Stateless tasks that may run at a time. Zero: as many as there is room for. A pool has its
+    /// own bounds.
     pub concurrency_max: u32,
     /// Rows that a task wants in its bundle; a task with fewer is launched only when no more
     /// input comes. Zero: any number.

@@ -14,8 +14,16 @@ use crate::units::{ActorId, NodeId, TaskId};
 pub(crate) struct Actor {
     pub(crate) node: NodeId,
     pub(crate) is_ready: bool,
-    /// Its tasks, in the order in which it runs them.
+    /// Its tasks, in the order in which it runs them, one at a time.
     pub(crate) tasks: BTreeSet<TaskId>,
+    /// Whether the first of them is paused, and with it all behind it.
+    is_paused: bool,
+}
+
+impl Actor {
+    fn is_moving(&self) -> bool {
+        !self.tasks.is_empty() && !self.is_paused
+    }
 }
 
 /// The actors of one operator.
@@ -25,6 +33,7 @@ pub(crate) struct Pool {
     actors: BTreeMap<ActorId, Actor>,
     openings: Openings,
     starting: u32,
+    moving: u32,
     /// Actors in a row that died before they were ready.
     pub(crate) deaths_loading: u32,
 }
@@ -36,6 +45,7 @@ impl Pool {
             actors: BTreeMap::new(),
             openings: Openings::new(),
             starting: 0,
+            moving: 0,
             deaths_loading: 0,
         }
     }
@@ -46,6 +56,11 @@ impl Pool {
 
     pub(crate) fn starting(&self) -> u32 {
         self.starting
+    }
+
+    /// Actors whose first task runs and is not paused.
+    pub(crate) fn moving(&self) -> u32 {
+        self.moving
     }
 
     pub(crate) fn ready(&self) -> u32 {
@@ -61,7 +76,8 @@ impl Pool {
     }
 
     pub(crate) fn start(&mut self, id: ActorId, node: NodeId) {
-        self.actors.insert(id, Actor { node, is_ready: false, tasks: BTreeSet::new() });
+        self.actors
+            .insert(id, Actor { node, is_ready: false, tasks: BTreeSet::new(), is_paused: false });
         self.starting += 1;
     }
 
@@ -81,23 +97,36 @@ impl Pool {
         let actor = self.actors.remove(&id)?;
         self.openings.remove(&(load(&actor), id));
         self.starting -= u32::from(!actor.is_ready);
+        self.moving -= u32::from(actor.is_moving());
         Some(actor)
     }
 
     pub(crate) fn assign(&mut self, id: ActorId, task: TaskId) {
-        self.change(id, |actor| actor.tasks.insert(task));
+        self.change(id, |actor| {
+            actor.tasks.insert(task);
+        });
     }
 
     pub(crate) fn unassign(&mut self, id: ActorId, task: TaskId) {
-        self.change(id, |actor| actor.tasks.remove(&task));
+        self.change(id, |actor| {
+            actor.is_paused &= actor.tasks.first() != Some(&task);
+            actor.tasks.remove(&task);
+        });
     }
 
-    fn change(&mut self, id: ActorId, change: impl FnOnce(&mut Actor) -> bool) {
+    /// Notes that the task that an actor runs, its first, is paused or goes on.
+    pub(crate) fn set_paused(&mut self, id: ActorId, is_paused: bool) {
+        self.change(id, |actor| actor.is_paused = is_paused);
+    }
+
+    fn change(&mut self, id: ActorId, change: impl FnOnce(&mut Actor)) {
         let Some(actor) = self.actors.get_mut(&id) else {
             return;
         };
         self.openings.remove(&(load(actor), id));
+        self.moving -= u32::from(actor.is_moving());
         change(actor);
+        self.moving += u32::from(actor.is_moving());
         if actor.is_ready && load(actor) < self.spec.tasks_in_flight_max {
             self.openings.insert((load(actor), id));
         }
@@ -153,6 +182,22 @@ mod tests {
         assert!(pool.make_ready(ActorId(3)));
         assert!(!pool.make_ready(ActorId(3)));
         assert_eq!((pool.starting(), pool.ready()), (0, 1));
+    }
+
+    #[test]
+    fn tasks_behind_a_paused_one_do_not_move() {
+        let mut pool = pool();
+        pool.start(ActorId(0), NodeId(0));
+        pool.make_ready(ActorId(0));
+        pool.assign(ActorId(0), TaskId(1));
+        pool.assign(ActorId(0), TaskId(2));
+        assert_eq!(pool.moving(), 1);
+        pool.set_paused(ActorId(0), true);
+        assert_eq!(pool.moving(), 0);
+        pool.unassign(ActorId(0), TaskId(1));
+        assert_eq!(pool.moving(), 1, "the next one runs");
+        pool.remove(ActorId(0));
+        assert_eq!(pool.moving(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::policy::admission;
 use crate::protocol::Verdict;
 use crate::state::State;
 use crate::units::{Bytes, NodeId, OpId, Slots, Span};
@@ -147,11 +148,11 @@ fn op_snapshot(state: &State, id: OpId) -> OpSnapshot {
             (false, 0) => OpState::Waiting,
             (false, _) => OpState::Running,
         },
-        verdict: match &op.verdict {
+        verdict: match admission::verdict(state, id) {
             Verdict::Admit => String::new(),
             Verdict::Hold(reason) => reason.to_string(),
         },
-        tasks_running: op.moving() as u64,
+        tasks_running: (op.live.len() - op.paused.len()) as u64,
         tasks_paused: op.paused.len() as u64,
         tasks_finished: op.counters.tasks_finished,
         tasks_failed: op.counters.tasks_failed,

@@ -11,7 +11,7 @@
 use crate::ledger::Account;
 use crate::policy::granularity::{self, Portion};
 use crate::policy::placement::{self, Need, Site};
-use crate::protocol::Reason;
+use crate::protocol::{Reason, Verdict};
 use crate::state::State;
 use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
 
@@ -29,6 +29,11 @@ pub(crate) enum Candidate {
 pub(crate) struct Launch {
     pub(crate) candidate: Candidate,
     pub(crate) site: Site,
+}
+
+/// Whether `op` may launch its next task.
+pub(crate) fn verdict(state: &State, op: OpId) -> Verdict {
+    launch(state, op, false).map_or_else(Verdict::Hold, |_| Verdict::Admit)
 }
 
 /// The next launch of `op`, or why there is none. `forced` lets the most necessary one pass the

@@ -6,7 +6,7 @@ use crate::operator::{Task, pop_blocks};
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
 use crate::policy::{placement, ranking, scaling};
-use crate::protocol::{Action, Reason, Verdict, Work};
+use crate::protocol::{Action, Reason, Work};
 use crate::scheduler::Scheduler;
 use crate::state::Place;
 use crate::units::{ActorId, Bytes, NodeId, OpId, Rows, TaskId};
@@ -27,12 +27,14 @@ impl Scheduler {
                 self.start_actor(op, node);
             }
         }
-        for op in ranking::order(&self.state) {
-            self.resume_tasks(op);
-            self.launch_tasks(op);
-        }
-        if !self.state.is_moving() && !self.state.is_done() {
-            self.force_progress();
+        loop {
+            for op in ranking::order(&self.state) {
+                self.resume_tasks(op);
+                self.launch_tasks(op);
+            }
+            if self.state.is_moving() || self.state.is_done() || !self.force_progress() {
+                return;
+            }
         }
     }
 
@@ -110,20 +112,16 @@ impl Scheduler {
         let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
         task.is_paused = false;
         task.reserved += lacking;
-        let (op, number, node) = (task.op, task.number, task.node);
+        let (op, number, node, actor) = (task.op, task.number, task.node, task.actor);
         self.state.ledger.reserve(node, op, lacking);
-        self.state.op_mut(op).paused.remove(&number);
+        self.state.op_mut(op).set_paused(number, id, actor, false);
         self.actions.push_back(Action::ResumeTask { task: id, credit: CREDIT });
     }
 
     fn launch_tasks(&mut self, op: OpId) {
-        let verdict = loop {
-            match admission::launch(&self.state, op, false) {
-                Ok(launch) => self.launch(op, launch),
-                Err(reason) => break Verdict::Hold(reason),
-            }
-        };
-        self.state.op_mut(op).verdict = verdict;
+        while let Ok(launch) = admission::launch(&self.state, op, false) {
+            self.launch(op, launch);
+        }
     }
 
     fn launch(&mut self, op: OpId, launch: Launch) {
@@ -211,24 +209,25 @@ impl Scheduler {
 
     /// Nothing moves and nothing may: lets the work nearest to the output pass its limits. If it is
     /// slots that it lacks, the youngest paused task above it is cancelled, and goes on later from
-    /// the row where it stopped.
-    fn force_progress(&mut self) {
+    /// the row where it stopped. False if there is nothing to let pass.
+    fn force_progress(&mut self) -> bool {
         for op in ranking::order(&self.state) {
             let oldest = self.state.op(op).paused.values().next().copied();
             if let Some(task) = oldest {
                 self.state.overshoots += 1;
                 self.resume(task, Bytes::ZERO);
-                return;
+                return true;
             }
             match admission::launch(&self.state, op, true) {
                 Ok(launch) => {
                     self.launch(op, launch);
-                    return;
+                    return true;
                 }
-                Err(Reason::NoFreeSlot { .. }) if self.preempt_above(op) => return,
+                Err(Reason::NoFreeSlot { .. }) if self.preempt_above(op) => return true,
                 Err(_) => {}
             }
         }
+        false
     }
 
     fn preempt_above(&mut self, op: OpId) -> bool {

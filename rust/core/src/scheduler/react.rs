@@ -24,8 +24,8 @@ impl Scheduler {
             self.state.stale_events += 1;
             return;
         }
-        let is_live = self.state.tasks.get(&id).is_some_and(|task| !task.is_cancelled);
-        if !is_live || self.state.is_stopping {
+        // A task that is being preempted may still hand over what it had credit for.
+        if !self.state.tasks.contains_key(&id) || self.state.is_stopping {
             self.state.stale_events += 1;
             self.actions.push_back(Action::DropBlock { block });
             return;
@@ -81,8 +81,8 @@ impl Scheduler {
     fn pause(&mut self, id: TaskId) {
         let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
         task.is_paused = true;
-        let (op, number) = (task.op, task.number);
-        self.state.op_mut(op).paused.insert(number, id);
+        let (op, number, actor) = (task.op, task.number, task.actor);
+        self.state.op_mut(op).set_paused(number, id, actor, true);
     }
 
     pub(super) fn task_finished(&mut self, id: TaskId, busy: Span, heap_peak: Bytes) {
@@ -183,9 +183,10 @@ impl Scheduler {
             self.state.stale_events += 1;
             return;
         };
-        operator.estimates.load.add(load.0);
         let pool = operator.pool.as_mut().expect("because only pools start actors");
-        if !pool.make_ready(actor) {
+        if pool.make_ready(actor) {
+            operator.estimates.load.add(load.0);
+        } else {
             self.state.stale_events += 1;
         }
     }
