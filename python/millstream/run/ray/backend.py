@@ -25,7 +25,7 @@ from millstream.run.protocol import BlockHandle, OpBody
 from millstream.run.ray.cluster import Cluster, Watcher, connect
 from millstream.run.ray.failures import read_failure
 from millstream.run.ray.operators import STREAMING, Operator, unsendable
-from millstream.run.ray.remote import Block, Item, Loaded, table_of
+from millstream.run.ray.remote import Block, Call, Item, Loaded, table_of
 from millstream.run.ray.stream import Stream, StreamEndedError, open_stream
 from millstream.run.worker import BlockMeta, TaskEnd, TaskError
 
@@ -123,10 +123,9 @@ class RayBackend:
         if action.actor is None:
             function = operator.function(self._affinity(action.node))
             units = operator.units_of(action)
+            call = Call(action.rows_skipped, context, units, operator.payload)
             try:
-                generator = function.remote(
-                    operator.payload, action.rows_skipped, context, units, *blocks
-                )
+                generator = function.remote(call, *blocks)
             except TypeError as error:
                 raise unsendable(operator.name, error) from error
         else:
@@ -136,7 +135,7 @@ class RayBackend:
                 self._events.append(_core.Event.TaskFailed(action.task, "not_run"))
                 return
             actor.tasks.append(action.task)
-            generator = actor.run.remote(action.rows_skipped, context, *blocks)
+            generator = actor.run.remote(Call(action.rows_skipped, context), *blocks)
         task = _Task(action, open_stream(generator))
         self._tasks[action.task] = task
         self._watch(task)

@@ -47,6 +47,22 @@ class Payload(NamedTuple):
     data: bytes | list[ray.ObjectRef[bytes]]
 
 
+class Call(NamedTuple):
+    """All arguments of a task but its blocks, in one object since Ray pickles each on its own.
+
+    Args:
+        rows_skipped: Rows of its output that an earlier attempt has handed over.
+        context: The task and the attempt, in words.
+        units: What a task of a source reads; None for any other.
+        payload: The stage; None for a task on an actor, which has loaded it.
+    """
+
+    rows_skipped: int
+    context: str
+    units: Sequence[ReadUnit] | None = None
+    payload: Payload | None = None
+
+
 class Item(NamedTuple):
     """One element of a task's stream.
 
@@ -84,20 +100,16 @@ def table_of(found: Block) -> pa.Table:
     return found
 
 
-def run_task(
-    payload: Payload,
-    rows_skipped: int,
-    context: str,
-    units: Sequence[ReadUnit] | None,
-    *blocks: Block,
-) -> Iterator[Item | pa.Table]:
-    """Runs one task on the stage of this payload, which is opened once per process."""
+def run_task(call: Call, *blocks: Block) -> Iterator[Item | pa.Table]:
+    """Runs one task on the stage of its payload, which is opened once per process."""
+    if call.payload is None:
+        raise RuntimeError("a task without an actor came without its stage")
     try:
-        stage = _open(payload)
+        stage = _open(call.payload)
     except MillstreamError as error:
         yield Item(_node(), None, None, TaskError(error))
         return
-    yield from _run(stage, rows_skipped, context, units, list(blocks))
+    yield from _run(stage, call, blocks)
 
 
 class StageActor:
@@ -114,23 +126,17 @@ class StageActor:
             return TaskError(error)
         return Loaded(_node())
 
-    def run(self, rows_skipped: int, context: str, *blocks: Block) -> Iterator[Item | pa.Table]:
+    def run(self, call: Call, *blocks: Block) -> Iterator[Item | pa.Table]:
         """Runs one task."""
         if self._stage is None:
             raise RuntimeError("the actor was given a task before it was loaded")
-        yield from _run(self._stage, rows_skipped, context, None, list(blocks))
+        yield from _run(self._stage, call, blocks)
 
 
-def _run(
-    stage: OpenStage,
-    rows_skipped: int,
-    context: str,
-    units: Sequence[ReadUnit] | None,
-    blocks: list[Block],
-) -> Iterator[Item | pa.Table]:
-    work = [table_of(block) for block in blocks] if units is None else units
-    where = f"{context}, on {_address()}, process {os.getpid()}"
-    return _items(stage.run(work, rows_skipped, where))
+def _run(stage: OpenStage, call: Call, blocks: Sequence[Block]) -> Iterator[Item | pa.Table]:
+    work = call.units if call.units is not None else [table_of(block) for block in blocks]
+    where = f"{call.context}, on {_address()}, process {os.getpid()}"
+    return _items(stage.run(work, call.rows_skipped, where))
 
 
 def _items(outputs: Iterator[Output]) -> Iterator[Item | pa.Table]:

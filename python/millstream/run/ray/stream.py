@@ -104,7 +104,9 @@ class CallbackStream:
 
     def failure(self) -> BaseException | None:
         """What the task failed of."""
-        return _failure(self._generator)
+        if self._watched is not None:
+            _error_in(self._watched)
+        return _error_in(self._generator.completed())
 
 
 class WaitingStream:
@@ -149,7 +151,7 @@ class WaitingStream:
 
     def failure(self) -> BaseException | None:
         """What the task failed of."""
-        return _failure(self._generator)
+        return _error_in(self._generator.completed())
 
     def _advance(self) -> None:
         self._next = next(self._generator, None)
@@ -187,13 +189,14 @@ class _Waiter:
                 there()
 
 
-def _failure(generator: ray.ObjectRefGenerator) -> BaseException | None:
-    failure: BaseException | None = None
+def _error_in(reference: ray.ObjectRef[Any]) -> BaseException | None:
+    """The error that stands in the place of an object, if one does."""
+    error: BaseException | None = None
     try:
-        ray.get(generator.completed(), timeout=_ERROR_S)
-    except RayError as error:
-        failure = error
-    return failure
+        ray.get(reference, timeout=_ERROR_S)
+    except RayError as raised:
+        error = raised
+    return error
 
 
 _waiter = _Waiter()
