@@ -80,7 +80,7 @@ class Execution:
                 self.watch.note_block()
                 yield handle
             outcome = "stopped" if self._is_stopping else "finished"
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException:
             outcome = "failed"
