@@ -212,6 +212,11 @@ def test_values_of_one_column_that_no_type_holds():
         ms.from_items([{"a": 1}, {"a": "text"}])
 
 
+def test_columns_of_one_name():
+    with refused(ms.SchemaError, "'a'", "twice"):
+        ms.from_arrow(pa.table([[1], [2]], names=["a", "a"]))
+
+
 def test_a_partition_column_that_does_not_exist(tmp_path):
     with refused(ms.SchemaError, "'nope'", "'id'"):
         ms.range(3).write_parquet(tmp_path / "out", partition_cols=["nope"])

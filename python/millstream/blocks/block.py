@@ -75,10 +75,14 @@ def unify_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema:
     different time zones become UTC.
 
     Raises:
-        SchemaError: A column has types that no common type holds.
+        SchemaError: A column has types that no common type holds, or is there twice.
     """
     fields: dict[str, pa.Field] = {}
     for schema in schemas:
+        names = schema.names
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise SchemaError(f"the column {twice!r} is there twice; rename one of them")
         for field in visible_schema(schema):
             known = fields.get(field.name)
             if known is None:
