@@ -25,6 +25,8 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Final, Literal, TypeAlias, final
 
+from typing_extensions import disjoint_base
+
 __all__ = [
     "Action",
     "Config",
@@ -39,6 +41,7 @@ __all__ = [
     "Scheduler",
     "Snapshot",
     "SubmitError",
+    "__version__",
     "build_profile",
     "replay_trace",
     "run_seed",
@@ -225,6 +228,7 @@ class Plan:
     @property
     def config(self) -> Config: ...
 
+@disjoint_base
 class Event:
     """A fact that a driver reports; each kind is a class of its own, for `isinstance` and `match`.
 
@@ -416,6 +420,7 @@ class Event:
         __match_args__ = ()
         def __new__(cls) -> Event.StopRequested: ...
 
+@disjoint_base
 class Action:
     """An order to the driver; each kind is a class of its own, for `isinstance` and `match`."""
 

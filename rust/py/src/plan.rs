@@ -39,12 +39,13 @@ impl OpSpec {
         actors_max: u32,
         tasks_in_flight_max: u32,
     ) -> PyResult<Self> {
-        if kind != "source" && !unit_bytes.is_empty() {
-            let message = format!("operator '{name}' has unit_bytes, which only a source has");
-            return Err(PyValueError::new_err(message));
-        }
+        let has_units = !unit_bytes.is_empty();
         let kind = match kind {
             "source" => core::OpKind::Source { units: units(unit_bytes) },
+            "tasks" | "actors" if has_units => {
+                let message = format!("operator '{name}' has unit_bytes, which only a source has");
+                return Err(PyValueError::new_err(message));
+            }
             "tasks" => core::OpKind::Tasks,
             "actors" => {
                 core::OpKind::Actors(core::PoolSpec { actors_min, actors_max, tasks_in_flight_max })

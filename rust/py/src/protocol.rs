@@ -12,53 +12,35 @@ use pyo3::types::PyString;
 
 use crate::plan::Node;
 
-/// A fact that a driver reports to the scheduler.
+/// A fact that a driver reports; each kind is a class of its own, for `isinstance` and `match`.
 #[pyclass(frozen, eq, module = "millstream._core")]
 #[derive(Clone, PartialEq)]
 pub(crate) enum Event {
-    BlockProduced {
-        task: u64,
-        block: u64,
-        rows: u64,
-        bytes: u64,
-        node: u32,
-    },
+    /// A task handed over its next block, using up one of its credits.
+    BlockProduced { task: u64, block: u64, rows: u64, bytes: u64, node: u32 },
+    /// A task ended well; all its blocks have been reported before.
     #[pyo3(constructor = (task, busy_us, heap_peak_bytes=0))]
-    TaskFinished {
-        task: u64,
-        busy_us: u64,
-        heap_peak_bytes: u64,
-    },
-    TaskFailed {
-        task: u64,
-        failure: Failure,
-    },
-    ActorReady {
-        actor: u64,
-        node: u32,
-        load_us: u64,
-    },
+    TaskFinished { task: u64, busy_us: u64, heap_peak_bytes: u64 },
+    /// A task ended badly, or was cancelled.
+    TaskFailed { task: u64, failure: Failure },
+    /// An actor has loaded and takes tasks.
+    ActorReady { actor: u64, node: u32, load_us: u64 },
+    /// An actor is gone. Report it before the failures of its tasks.
     #[pyo3(constructor = (actor, user_code=false))]
-    ActorLost {
-        actor: u64,
-        user_code: bool,
-    },
-    NodeJoined {
-        node: Node,
-    },
-    NodeDraining {
-        node: u32,
-    },
-    NodeLost {
-        node: u32,
-    },
-    BlockLost {
-        block: u64,
-    },
-    OutputTaken {
-        block: u64,
-    },
+    ActorLost { actor: u64, user_code: bool },
+    /// A node can be used.
+    NodeJoined { node: Node },
+    /// A node will go; it gets no new work.
+    NodeDraining { node: u32 },
+    /// A node is gone with all that was on it.
+    NodeLost { node: u32 },
+    /// A block is gone though its node is not.
+    BlockLost { block: u64 },
+    /// The consumer is done with a block that it got by `Action.EmitBlock`.
+    OutputTaken { block: u64 },
+    /// Nothing but time.
     TimePassed {},
+    /// The run must end now: cancelled, failed, or the consumer has enough.
     StopRequested {},
 }
 
@@ -110,10 +92,11 @@ impl Event {
     }
 }
 
-/// An order of the scheduler to a driver.
+/// An order to the driver; each kind is a class of its own, for `isinstance` and `match`.
 #[pyclass(frozen, eq, module = "millstream._core")]
 #[derive(Clone, PartialEq)]
 pub(crate) enum Action {
+    /// Run a task.
     LaunchTask {
         task: u64,
         op: u32,
@@ -126,33 +109,20 @@ pub(crate) enum Action {
         rows_skipped: u64,
         credit: u32,
     },
-    ResumeTask {
-        task: u64,
-        credit: u32,
-    },
-    CancelTask {
-        task: u64,
-    },
-    StartActor {
-        actor: u64,
-        op: u32,
-        node: u32,
-    },
-    StopActor {
-        actor: u64,
-    },
-    EmitBlock {
-        block: u64,
-    },
-    DropBlock {
-        block: u64,
-    },
-    FailRun {
-        op: u32,
-        task: Option<u64>,
-        cause: String,
-        message: String,
-    },
+    /// Let a task hand over `credit` more blocks.
+    ResumeTask { task: u64, credit: u32 },
+    /// End a task; answered by `TaskFailed("cancelled")`, or by its end if it was quicker.
+    CancelTask { task: u64 },
+    /// Start an actor of the operator `op` on `node` and load its state.
+    StartActor { actor: u64, op: u32, node: u32 },
+    /// End an actor. It has no tasks, or tasks that are being cancelled. Needs no answer.
+    StopActor { actor: u64 },
+    /// Give a block to the consumer; answered by `Event.OutputTaken`.
+    EmitBlock { block: u64 },
+    /// Forget a block: nobody will ask for it again.
+    DropBlock { block: u64 },
+    /// The run cannot go on. The driver raises an error and answers `Event.StopRequested`.
+    FailRun { op: u32, task: Option<u64>, cause: String, message: String },
 }
 
 #[pymethods]

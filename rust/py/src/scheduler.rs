@@ -24,7 +24,7 @@ pyo3::create_exception!(
     "The plan can never run on the nodes; the message has the arithmetic."
 );
 
-/// Decides what runs where.
+/// Decides, event by event, what runs where.
 #[pyclass(frozen, module = "millstream._core")]
 pub(crate) struct Scheduler(Mutex<Turns>);
 
@@ -53,6 +53,7 @@ impl Scheduler {
         Ok(Self(Mutex::new(Turns { scheduler, trace })))
     }
 
+    /// Takes what has happened and answers what to do now, in order.
     #[pyo3(signature = (now_us, events))]
     fn step(
         &self,
@@ -66,14 +67,17 @@ impl Scheduler {
         Ok(actions.into_iter().map(Into::into).collect())
     }
 
+    /// The time at which to step even if nothing happens, if any.
     fn next_wakeup(&self, py: Python<'_>) -> PyResult<Option<u64>> {
         py.detach(|| Ok(self.turns()?.scheduler.next_wakeup().map(|time| time.0)))
     }
 
+    /// Whether nothing is left to run, to deliver or to cancel.
     fn is_done(&self, py: Python<'_>) -> PyResult<bool> {
         py.detach(|| Ok(self.turns()?.scheduler.is_done()))
     }
 
+    /// The state of the run. Costs time in proportion to operators and nodes, not to blocks.
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         py.detach(|| Ok(self.turns()?.scheduler.snapshot().into()))
     }

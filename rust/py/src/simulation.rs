@@ -34,6 +34,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_workloads, module)?)
 }
 
+/// Replays a trace in a new scheduler and compares its actions byte by byte.
 #[pyfunction]
 fn replay_trace(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     py.detach(|| {
@@ -46,6 +47,7 @@ fn replay_trace(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     })
 }
 
+/// Simulates the worlds of `seeds` seeds from `first` on, under the oracles.
 #[pyfunction]
 fn run_swarm(py: Python<'_>, first: u64, seeds: u64) -> PyResult<String> {
     py.detach(|| {
@@ -54,6 +56,7 @@ fn run_swarm(py: Python<'_>, first: u64, seeds: u64) -> PyResult<String> {
     })
 }
 
+/// Simulates the world of one seed, and writes its trace if there is a path for it.
 #[pyfunction]
 #[pyo3(signature = (seed, *, trace=None))]
 fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<String> {
@@ -68,6 +71,7 @@ fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<Strin
     })
 }
 
+/// Simulates the published scheduling workloads.
 #[pyfunction]
 fn run_workloads(py: Python<'_>) -> PyResult<String> {
     py.detach(|| {

@@ -132,7 +132,7 @@ impl From<core::NodeSnapshot> for NodeSnapshot {
     }
 }
 
-/// A run at a moment.
+/// A run at a moment: all that progress, statistics and reports read.
 #[pyclass(frozen, get_all, eq, module = "millstream._core")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Snapshot {
