@@ -6,6 +6,7 @@ and that nothing is left running.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -50,6 +51,8 @@ def refused(kind, *texts, cause=None, within_s=WITHIN_S):
 
 
 def left():
+    # What a test before this one has dropped may have threads too.
+    gc.collect()
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith("millstream-")]
 
