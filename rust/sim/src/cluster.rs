@@ -33,6 +33,7 @@ pub struct Cluster<'a> {
     workers: BTreeMap<TaskId, Worker>,
     actors: BTreeMap<ActorId, Actor>,
     consumer: Reader,
+    copies_max: u64,
 }
 
 /// The object store of a node.
@@ -146,6 +147,7 @@ impl<'a> Cluster<'a> {
             workers: BTreeMap::new(),
             actors: BTreeMap::new(),
             consumer: Reader::default(),
+            copies_max: 0,
         };
         for spec in &scenario.nodes {
             cluster.add_store(spec.node, spec.store);
@@ -157,6 +159,12 @@ impl<'a> Cluster<'a> {
                 store: spec.store,
             };
             cluster.befall(*time, event);
+        }
+        for (time, node) in &scenario.faults.drains {
+            cluster.befall(*time, Event::NodeDraining { node: *node });
+        }
+        for (time, node) in &scenario.faults.losses {
+            cluster.befall(*time, Event::NodeLost { node: *node });
         }
         if let Some(time) = scenario.faults.stop_at {
             cluster.befall(time, Event::StopRequested);
@@ -174,6 +182,12 @@ impl<'a> Cluster<'a> {
     #[must_use]
     pub const fn stores(&self) -> &BTreeMap<NodeId, Store> {
         &self.stores
+    }
+
+    /// The most bytes of input that one task had copied to its node.
+    #[must_use]
+    pub const fn copies_max(&self) -> u64 {
+        self.copies_max
     }
 
     /// Whether something is due that follows from what the scheduler ordered.
@@ -231,8 +245,10 @@ impl<'a> Cluster<'a> {
             Happening::Arrived(event) => return Some(event),
             Happening::Befell(event) => {
                 self.foreign -= 1;
-                if let Event::NodeJoined { node, store, .. } = &event {
-                    self.add_store(*node, *store);
+                match &event {
+                    Event::NodeJoined { node, store, .. } => self.add_store(*node, *store),
+                    Event::NodeLost { node } => self.lose_node(*node),
+                    _ => {}
                 }
                 return Some(event);
             }
@@ -302,6 +318,7 @@ impl<'a> Cluster<'a> {
                 elsewhere.filter(|block| block.node != node).map(|block| block.bytes).sum()
             }
         };
+        self.copies_max = self.copies_max.max(copies);
         Worker {
             node,
             actor,
@@ -322,10 +339,11 @@ impl<'a> Cluster<'a> {
     }
 
     fn launch(&mut self, task: TaskId, worker: Worker) {
-        let actor = worker.actor;
-        self.put(worker.node, worker.copies);
+        let (node, actor) = (worker.node, worker.actor);
+        self.put(node, worker.copies);
         self.workers.insert(task, worker);
         match actor {
+            _ if !self.stores.contains_key(&node) => self.fail(task, TaskFailure::NotRun),
             None => self.begin(task),
             Some(id) => match self.actors.get_mut(&id) {
                 Some(actor) => {
@@ -437,6 +455,10 @@ impl<'a> Cluster<'a> {
     fn start_actor(&mut self, id: ActorId, op: OpId, node: NodeId) {
         let model = &self.scenario.models[op.0 as usize];
         let load = Span(self.random.around(model.load.0, model.pace_spread));
+        if !self.stores.contains_key(&node) {
+            self.announce(Event::ActorLost { actor: id, user_code: false });
+            return;
+        }
         let tasks = VecDeque::new();
         self.actors.insert(id, Actor { node, started: self.now, is_ready: false, tasks });
         match self.scenario.faults.load(&mut self.random, load) {
@@ -472,8 +494,24 @@ impl<'a> Cluster<'a> {
             let failure =
                 if worker.is_running { TaskFailure::WorkerDied } else { TaskFailure::NotRun };
             worker.reported = worker.reported.max(lost);
-            if self.scenario.faults.reports_tasks_of_lost_actors {
+            if self.scenario.faults.reports_lost_tasks {
                 self.fail(task, failure);
+            } else {
+                self.end(task);
+            }
+        }
+    }
+
+    /// Ends everything on a node.
+    fn lose_node(&mut self, node: NodeId) {
+        let on_node = |actor: &Actor| actor.node == node;
+        self.stores.remove(&node);
+        self.blocks.retain(|_, block| block.node != node);
+        self.actors.retain(|_, actor| !on_node(actor));
+        let tasks = self.workers.iter().filter(|(_, worker)| worker.node == node);
+        for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
+            if self.scenario.faults.reports_lost_tasks {
+                self.fail(task, TaskFailure::WorkerDied);
             } else {
                 self.end(task);
             }
@@ -542,15 +580,16 @@ impl<'a> Cluster<'a> {
     }
 
     fn put(&mut self, node: NodeId, bytes: u64) {
-        self.store(node).put(bytes);
+        if let Some(store) = self.stores.get_mut(&node) {
+            store.put(bytes);
+        }
     }
 
+    /// A node that is gone has nothing to remove.
     fn remove(&mut self, node: NodeId, bytes: u64) {
-        self.store(node).remove(bytes);
-    }
-
-    fn store(&mut self, node: NodeId) -> &mut Store {
-        self.stores.get_mut(&node).expect("because the checker refuses orders for unknown nodes")
+        if let Some(store) = self.stores.get_mut(&node) {
+            store.remove(bytes);
+        }
     }
 }
 

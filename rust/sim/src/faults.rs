@@ -2,7 +2,7 @@
 //!
 //! Owns the chances. Knows nothing of what follows from a fault.
 
-use millstream_core::{Span, TaskFailure, Time};
+use millstream_core::{NodeId, Span, TaskFailure, Time};
 
 use crate::random::{Random, scaled};
 use crate::trace::NodeSpec;
@@ -22,14 +22,18 @@ pub struct Faults {
     pub load_death: u64,
     /// An actor's constructor raises.
     pub load_error: u64,
-    /// A driver reports the tasks of a lost actor one by one, though the scheduler knows already.
-    pub reports_tasks_of_lost_actors: bool,
+    /// A driver reports the tasks of a lost actor or node one by one, though the scheduler knows.
+    pub reports_lost_tasks: bool,
     /// After a turn, an old event is reported once more.
     pub stale_event: u64,
     /// After a turn, the driver wakes up for nothing.
     pub idle_turn: u64,
     /// Nodes that join later.
     pub joins: Vec<(Time, NodeSpec)>,
+    /// Nodes that are told to drain.
+    pub drains: Vec<(Time, NodeId)>,
+    /// Nodes that are lost with all that is on them.
+    pub losses: Vec<(Time, NodeId)>,
     /// When the run is stopped from outside.
     pub stop_at: Option<Time>,
 }

@@ -6,14 +6,16 @@
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use millstream_core::{Action, Event, FailCause, NodeId, Scheduler, Snapshot, Span, Time};
+use millstream_core::{
+    Action, Event, Execution, FailCause, NodeId, Scheduler, Snapshot, Span, Time,
+};
 use serde::Serialize;
 
 use crate::checker::{Checker, Violation};
 use crate::cluster::Cluster;
 use crate::random::Random;
 use crate::trace::{Recorder, step};
-use crate::workload::Scenario;
+use crate::workload::{OpModel, Scenario};
 
 /// How a simulated run went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,12 +75,14 @@ pub fn run<'a>(
         Ok(scheduler) => scheduler,
         Err(error) => return Ok(refused(&error.to_string())),
     };
+    let is_streaming = scenario.plan.config().execution == Execution::Streaming;
     let recorder = trace.map(|writer| Recorder::start(writer, &scenario.plan, &scenario.nodes));
     let mut simulation = Simulation {
         scenario,
         first: scheduler.clone(),
         scheduler,
         cluster: Cluster::new(scenario),
+        is_budget_kept: is_streaming && scenario.is_without_surprises(),
         checker: Checker::new(scenario),
         random: Random::of(&[scenario.seed, DRIVER]),
         recorder: recorder.transpose().map_err(|error| broken_trace(&error))?,
@@ -94,6 +98,8 @@ struct Simulation<'a> {
     first: Scheduler,
     scheduler: Scheduler,
     cluster: Cluster<'a>,
+    /// Whether I5 can be judged.
+    is_budget_kept: bool,
     checker: Checker<'a>,
     random: Random,
     recorder: Option<Recorder<&'a mut dyn Write>>,
@@ -130,6 +136,7 @@ impl Simulation<'_> {
         let snapshot = self.scheduler.snapshot();
         self.checker.judge(now, &events, &actions, &snapshot)?;
         self.cluster.perform(&actions);
+        self.check_stores(&snapshot)?;
         self.events += events.len() as u64;
         self.keep(now, events, actions)
     }
@@ -198,6 +205,31 @@ impl Simulation<'_> {
             return Ok(());
         }
         Err(self.stuck())
+    }
+
+    /// I5: bytes held on a node stay within its budget and one declared overshoot.
+    ///
+    /// Where sizes surprise, no scheduler can promise that; such worlds are left out. An overshoot
+    /// lets a task pass that has nowhere to put its output: its window, and the copies of its input.
+    fn check_stores(&self, snapshot: &Snapshot) -> Result<(), Violation> {
+        if !self.is_budget_kept {
+            return Ok(());
+        }
+        let blocks = self.scenario.models.iter().map(OpModel::block_bytes_max);
+        let window = 2 * blocks.max().unwrap_or(0) + self.cluster.copies_max();
+        let declared = if snapshot.overshoots == 0 { 0 } else { window };
+        for (node, store) in self.cluster.stores() {
+            if store.bytes_peak > store.bytes_max + declared {
+                let what = format!(
+                    "{} B lay on {node}, which has {} B and {declared} B of declared overshoot\n{}",
+                    store.bytes_peak,
+                    store.bytes_max,
+                    pending(snapshot)
+                );
+                return Err(self.violation("I5", what));
+            }
+        }
+        Ok(())
     }
 
     /// I6: the same events once more give the same actions.

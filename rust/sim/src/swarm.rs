@@ -149,6 +149,7 @@ struct Shape {
     has_batches: bool,
     has_ratios: bool,
     has_giants: bool,
+    is_uniform: bool,
     bytes_spread: u64,
     pace_spread: u64,
     actors: u64,
@@ -166,6 +167,8 @@ impl Shape {
         };
         let units = random.pick(&[1, 3, 10, 40, 100]);
         let (least, most) = (random.pick(&[0, 1, 1]), random.pick(&[1, 5, 50]));
+        let is_uniform = random.chance(250);
+        let least = if is_uniform { 1 } else { least };
         let unit_rows = (0..units).map(|_| random.between(least, most)).collect();
         Self {
             config,
@@ -177,8 +180,9 @@ impl Shape {
             has_limits: random.chance(200),
             has_batches: random.chance(250),
             has_ratios: random.chance(350),
-            has_giants: random.chance(100),
-            bytes_spread: random.pick(&[0, 0, 100, 600]),
+            has_giants: !is_uniform && random.chance(100),
+            is_uniform,
+            bytes_spread: if is_uniform { 0 } else { random.pick(&[0, 0, 100, 600]) },
             pace_spread: random.pick(&[0, 100, 900]),
             actors: random.pick(&[0, 300, 600, 1000]),
         }
@@ -257,11 +261,11 @@ impl Shape {
             ratio: RowRatio { out, per },
             pace: Pace::Even { task, item },
             pace_spread: self.pace_spread,
-            block_rows: (target / largest.max(1)).max(1),
+            block_rows: if self.is_uniform { 1 } else { (target / largest.max(1)).max(1) },
             row_bytes,
             bytes_spread: self.bytes_spread,
             emission: random.pick(&[Emission::Streamed, Emission::Streamed, Emission::AtEnd]),
-            emits_empty: random.chance(500),
+            emits_empty: !self.is_uniform && random.chance(500),
             load: Span(random.pick(&[0, 100_000, 5_000_000])),
             heap: random.between(0, 1 << 30),
         }
@@ -331,6 +335,12 @@ fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
         let spec = NodeSpec { node: NodeId(JOINING_NODE), ..nodes[0].clone() };
         (at, spec)
     });
+    let mut away = |worlds| {
+        let other = nodes.iter().skip(1).map(|spec| spec.node).next();
+        let at = Time(random.between(0, 3_000_000));
+        other.filter(|_| random.chance(worlds)).map(|node| (at, node)).into_iter().collect()
+    };
+    let (drains, losses) = (away(150), away(LOSSES));
     Faults {
         task_death: some(random, 300, [20, 200]),
         out_of_memory: some(random, 200, [10, 100]),
@@ -338,10 +348,12 @@ fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
         actor_death: some(random, 300, [20, 200]),
         load_death: some(random, 250, [50, 300]),
         load_error: some(random, 30, [50, 500]),
-        reports_tasks_of_lost_actors: random.chance(700),
+        reports_lost_tasks: random.chance(700),
         stale_event: some(random, 400, [20, 200]),
         idle_turn: some(random, 400, [20, 200]),
         joins: joins.into_iter().collect(),
+        drains,
+        losses,
         stop_at: random.chance(60).then(|| Time(random.between(0, 2_000_000))),
     }
 }
@@ -354,5 +366,7 @@ fn small(random: &mut Random, first: u64, last: u64) -> u32 {
 const SWARM: u64 = 6;
 /// Worlds of this size take a few milliseconds each.
 const BLOCKS_MAX: u64 = 600;
+/// A lost block fails the run as long as lineage does not make it again.
+const LOSSES: u64 = 80;
 /// No world starts with so many nodes.
 const JOINING_NODE: u32 = 1_000;

@@ -38,6 +38,21 @@ impl Scenario {
     pub fn row_map(&self) -> RowMap {
         RowMap::new(&self.unit_rows, self.models.iter().map(|model| model.ratio).collect())
     }
+
+    /// Whether no block is a surprise: those of an operator are all alike, and none is larger than
+    /// what a scheduler may take for granted before it has seen one, which is the target size, or
+    /// a window of two of them in half of an operator's share of the smallest store.
+    #[must_use]
+    pub fn is_without_surprises(&self) -> bool {
+        let joining = self.faults.joins.iter().map(|(_, spec)| spec);
+        let stores = self.nodes.iter().chain(joining).map(|spec| spec.store.0);
+        let share = stores.min().unwrap_or(0) / self.models.len() as u64;
+        let granted = self.plan.config().block_bytes_target.0.min(share / 4);
+        self.models.iter().all(|model| {
+            let is_even = model.bytes_spread == 0 && model.block_rows == 1 && !model.emits_empty;
+            is_even && model.row_bytes <= granted
+        })
+    }
 }
 
 /// How the tasks of an operator behave.

@@ -38,8 +38,9 @@ impl Checker<'_> {
                     book.place = Place::Useless;
                 }
             }
+            Event::NodeLost { node } => self.note_node_lost(node),
             Event::StopRequested => self.is_stopped = true,
-            Event::NodeLost { .. } | Event::BlockLost { .. } | Event::TimePassed => {}
+            Event::BlockLost { .. } | Event::TimePassed => {}
         }
     }
 
@@ -121,6 +122,31 @@ impl Checker<'_> {
             self.justified.push(FailCause::ActorUserCode);
         } else if count >= self.scenario.plan.config().deaths_max {
             self.justified.push(FailCause::ActorDeaths { count });
+        }
+    }
+
+    /// Ends all that was on a node: a loss counts against nobody, but a block that is still of use
+    /// cannot be made again.
+    fn note_node_lost(&mut self, id: NodeId) {
+        if self.nodes.remove(&id).is_none() {
+            return;
+        }
+        self.actors.retain(|_, actor| actor.node != id);
+        let tasks = self.tasks.iter().filter(|(_, task)| task.node == id);
+        for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
+            self.note_failed(task, TaskFailure::NotRun);
+        }
+        let lost = self.blocks.iter().filter(|(_, block)| block.node == id);
+        let lost = lost.filter(|(_, block)| block.place != Place::Useless);
+        self.justified.extend(lost.map(|(id, _)| FailCause::BlockLost { block: *id }));
+        let homeless = self
+            .scenario
+            .plan
+            .ops()
+            .iter()
+            .any(|op| !self.nodes.values().any(|node| node.total.fits(&op.resources)));
+        if homeless {
+            self.justified.push(FailCause::NodesGone);
         }
     }
 
