@@ -5,8 +5,6 @@ Owns the formats of bytes, counts and durations. Knows nothing of runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 
 def bytes_text(count: float) -> str:
     """Bytes in binary units: `"33.2 GiB"`, `"512 B"`."""
@@ -64,17 +62,6 @@ def bar_text(share: float, width: int) -> str:
     eighths = int(max(0.0, min(1.0, share)) * width * 8)
     full, part = divmod(eighths, 8)
     return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(width)
-
-
-def table_text(rows: Sequence[Sequence[str]], indent: str = "") -> str:
-    """Rows of cells as aligned columns; the first row is the heading, the first column text."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for cells in rows:
-        first = cells[0].ljust(widths[0])
-        rest = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-        lines.append(indent + "  ".join([first, *rest]).rstrip())
-    return "\n".join(lines)
 
 
 _STEP = 1024
