@@ -14,6 +14,8 @@ use crate::units::{Bytes, NodeId, OpId};
 pub(crate) struct Account {
     pub(crate) total: Resources,
     pub(crate) free: Resources,
+    /// What actors do not hold: the most that tasks can ever have.
+    pub(crate) beside_actors: Resources,
     pub(crate) store: Bytes,
     pub(crate) used: Bytes,
     pub(crate) reserved: Bytes,
@@ -52,6 +54,7 @@ impl Ledger {
     pub(crate) fn join(&mut self, node: NodeId, resources: Resources, store: Bytes) {
         let account = Account {
             free: resources.clone(),
+            beside_actors: resources.clone(),
             total: resources,
             store,
             used: Bytes::ZERO,
@@ -103,6 +106,21 @@ impl Ledger {
     pub(crate) fn give_slots(&mut self, node: NodeId, request: &Resources) {
         if let Some(account) = self.nodes.get_mut(&node) {
             account.free.credit(request);
+        }
+    }
+
+    /// Takes slots for an actor, which holds them for long.
+    pub(crate) fn seat_actor(&mut self, node: NodeId, request: &Resources) {
+        self.take_slots(node, request);
+        if let Some(account) = self.nodes.get_mut(&node) {
+            account.beside_actors.debit(request);
+        }
+    }
+
+    pub(crate) fn unseat_actor(&mut self, node: NodeId, request: &Resources) {
+        self.give_slots(node, request);
+        if let Some(account) = self.nodes.get_mut(&node) {
+            account.beside_actors.credit(request);
         }
     }
 

@@ -235,7 +235,7 @@ impl Operator {
             self.paused.remove(&number);
         }
         if let (Some(actor), Some(pool)) = (actor, self.pool.as_mut()) {
-            pool.set_paused(actor, is_paused);
+            pool.set_paused(actor, task, is_paused);
         }
     }
 

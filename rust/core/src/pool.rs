@@ -16,13 +16,13 @@ pub(crate) struct Actor {
     pub(crate) is_ready: bool,
     /// Its tasks, in the order in which it runs them, one at a time.
     pub(crate) tasks: BTreeSet<TaskId>,
-    /// Whether the first of them is paused, and with it all behind it.
-    is_paused: bool,
+    /// Those of its tasks that are paused. If the first one is, none runs.
+    paused: BTreeSet<TaskId>,
 }
 
 impl Actor {
     fn is_moving(&self) -> bool {
-        !self.tasks.is_empty() && !self.is_paused
+        self.tasks.first().is_some_and(|first| !self.paused.contains(first))
     }
 }
 
@@ -76,8 +76,10 @@ impl Pool {
     }
 
     pub(crate) fn start(&mut self, id: ActorId, node: NodeId) {
-        self.actors
-            .insert(id, Actor { node, is_ready: false, tasks: BTreeSet::new(), is_paused: false });
+        self.actors.insert(
+            id,
+            Actor { node, is_ready: false, tasks: BTreeSet::new(), paused: BTreeSet::new() },
+        );
         self.starting += 1;
     }
 
@@ -109,14 +111,20 @@ impl Pool {
 
     pub(crate) fn unassign(&mut self, id: ActorId, task: TaskId) {
         self.change(id, |actor| {
-            actor.is_paused &= actor.tasks.first() != Some(&task);
             actor.tasks.remove(&task);
+            actor.paused.remove(&task);
         });
     }
 
-    /// Notes that the task that an actor runs, its first, is paused or goes on.
-    pub(crate) fn set_paused(&mut self, id: ActorId, is_paused: bool) {
-        self.change(id, |actor| actor.is_paused = is_paused);
+    /// Notes that a task of an actor is paused or goes on.
+    pub(crate) fn set_paused(&mut self, id: ActorId, task: TaskId, is_paused: bool) {
+        self.change(id, |actor| {
+            if is_paused {
+                actor.paused.insert(task);
+            } else {
+                actor.paused.remove(&task);
+            }
+        });
     }
 
     fn change(&mut self, id: ActorId, change: impl FnOnce(&mut Actor)) {
@@ -192,7 +200,7 @@ mod tests {
         pool.assign(ActorId(0), TaskId(1));
         pool.assign(ActorId(0), TaskId(2));
         assert_eq!(pool.moving(), 1);
-        pool.set_paused(ActorId(0), true);
+        pool.set_paused(ActorId(0), TaskId(1), true);
         assert_eq!(pool.moving(), 0);
         pool.unassign(ActorId(0), TaskId(1));
         assert_eq!(pool.moving(), 1, "the next one runs");

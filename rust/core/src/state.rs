@@ -206,8 +206,7 @@ impl State {
     /// The room that a task of `op` needs before it can be paused: the block that it hands over and
     /// the one that its worker may hold finished meanwhile.
     pub(crate) fn window_bytes(&self, op: OpId) -> Bytes {
-        let blocks = if self.op(op).estimates.may_pause() { WINDOW_BLOCKS } else { 1 };
-        self.block_bytes(op).times(blocks)
+        self.block_bytes(op).times(WINDOW_BLOCKS)
     }
 
     /// How many tasks of `op` could run at a time if nothing else did.

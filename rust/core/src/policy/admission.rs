@@ -11,6 +11,7 @@
 use crate::ledger::Account;
 use crate::policy::granularity::{self, Portion};
 use crate::policy::placement::{self, Need, Site};
+use crate::policy::scaling;
 use crate::protocol::{Reason, Verdict};
 use crate::state::State;
 use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
@@ -101,16 +102,23 @@ fn needs_window(state: &State, op: OpId, account: &Account) -> bool {
     !operator.is_done && operator.moving() == 0 && account.total.fits(&state.spec(op).resources)
 }
 
-/// The operator for which the last slots at `node` are kept from `op`, if it is so.
+/// The operator for which slots at `node` are kept from `op`, if it is so.
 ///
 /// A task that may be paused holds its slot meanwhile. If such tasks took all slots, the operators
-/// below, which alone can make room, could not run.
+/// below, which alone can make room, could not run. Nor do tasks take what a pool needs for its
+/// smallest size, piece by piece, for it would never find all of it free.
 pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpId> {
     let operator = state.op(op);
+    let request = &state.spec(op).resources;
+    let is_starved = |pool: &OpId| {
+        scaling::is_short(state, *pool) && state.spec(*pool).resources.overlaps(request)
+    };
+    if let Some(pool) = state.op_ids().find(is_starved) {
+        return Some(pool);
+    }
     if state.is_bulk() || !operator.estimates.may_pause() || output_fits(state, op) {
         return None;
     }
-    let request = &state.spec(op).resources;
     state.below(op).find(|reader| {
         let wanted = &state.spec(*reader).resources;
         let waits = state.op(*reader).pool.is_none()

@@ -8,6 +8,7 @@ use core::cmp::Reverse;
 use crate::ledger::Account;
 use crate::policy::admission;
 use crate::protocol::{Reason, Work};
+use crate::resources::Resources;
 use crate::state::State;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId};
 
@@ -131,17 +132,34 @@ fn prefer(old: Reason, new: Reason) -> Reason {
     }
 }
 
-/// The node for a new actor: the one with the most of its kind of slots free.
+/// The node for a new actor: the one with the most of its kind of slots free, where each stateless
+/// operator can still run a task beside all actors.
 pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
     let request = &state.spec(op).resources;
     state
         .ledger
         .open_nodes()
         .filter(|(_, account)| account.free.fits(request))
+        .filter(|(node, _)| leaves_slots(state, request, *node))
         .max_by_key(|(node, a)| {
             (a.free.copies(request, u64::from(u32::MAX)), a.room(), Reverse(*node))
         })
         .map(|(node, _)| node)
+}
+
+fn leaves_slots(state: &State, request: &Resources, node: NodeId) -> bool {
+    let mut stateless = state.op_ids().filter(|op| state.op(*op).pool.is_none());
+    stateless.all(|op| {
+        let wanted = &state.spec(op).resources;
+        let mut both = request.clone();
+        both.credit(wanted);
+        state.op(op).is_done
+            || state.is_bulk()
+            || state
+                .ledger
+                .open_nodes()
+                .any(|(at, a)| a.beside_actors.fits(if at == node { &both } else { wanted }))
+    })
 }
 
 /// Input bytes by node.

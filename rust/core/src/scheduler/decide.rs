@@ -8,7 +8,7 @@ use crate::policy::granularity::Portion;
 use crate::policy::{placement, ranking, scaling};
 use crate::protocol::{Action, Reason, Work};
 use crate::scheduler::Scheduler;
-use crate::state::Place;
+use crate::state::{Place, State};
 use crate::units::{ActorId, Bytes, NodeId, OpId, Rows, TaskId};
 
 impl Scheduler {
@@ -19,23 +19,23 @@ impl Scheduler {
         }
         self.end_operators();
         self.emit_output();
-        for op in self.state.op_ids() {
-            while scaling::wants_actor(&self.state, op) {
-                let Some(node) = placement::actor_node(&self.state, op) else {
-                    break;
-                };
-                self.start_actor(op, node);
-            }
-        }
+        self.start_actors(scaling::is_short);
         loop {
-            for op in ranking::order(&self.state) {
-                self.resume_tasks(op);
-                self.launch_tasks(op);
-            }
+            while self.start_actors(scaling::wants_more) | self.pass() {}
             if self.state.is_moving() || self.state.is_done() || !self.force_progress() {
                 return;
             }
         }
+    }
+
+    /// Asks each operator once. True if that made room somewhere, so that others must be asked again.
+    fn pass(&mut self) -> bool {
+        let mut made_room = false;
+        for op in ranking::order(&self.state) {
+            self.resume_tasks(op);
+            made_room |= self.launch_tasks(op);
+        }
+        made_room
     }
 
     /// Marks operators that are through, from the source down, and stops their actors.
@@ -65,11 +65,22 @@ impl Scheduler {
         }
     }
 
+    fn start_actors(&mut self, wants_actor: fn(&State, OpId) -> bool) -> bool {
+        let first = self.state.actor_next;
+        for op in self.state.op_ids() {
+            while wants_actor(&self.state, op) {
+                let Some(node) = placement::actor_node(&self.state, op) else { break };
+                self.start_actor(op, node);
+            }
+        }
+        self.state.actor_next > first
+    }
+
     fn start_actor(&mut self, op: OpId, node: NodeId) {
         let actor = ActorId(self.state.actor_next);
         self.state.actor_next += 1;
         let request = self.state.spec(op).resources.clone();
-        self.state.ledger.take_slots(node, &request);
+        self.state.ledger.seat_actor(node, &request);
         self.state.actors.insert(actor, op);
         let operator = self.state.op_mut(op);
         operator.counters.actors_started += 1;
@@ -89,7 +100,7 @@ impl Scheduler {
         }
         for (actor, node) in all {
             self.state.actors.remove(&actor);
-            self.state.ledger.give_slots(node, &request);
+            self.state.ledger.unseat_actor(node, &request);
             self.actions.push_back(Action::StopActor { actor });
         }
     }
@@ -118,18 +129,22 @@ impl Scheduler {
         self.actions.push_back(Action::ResumeTask { task: id, credit: CREDIT });
     }
 
-    fn launch_tasks(&mut self, op: OpId) {
+    fn launch_tasks(&mut self, op: OpId) -> bool {
+        let mut made_room = false;
         while let Ok(launch) = admission::launch(&self.state, op, false) {
-            self.launch(op, launch);
+            made_room |= self.launch(op, launch);
         }
+        made_room
     }
 
-    fn launch(&mut self, op: OpId, launch: Launch) {
+    /// Launches a task. True if its earlier attempt gave up room at another node.
+    fn launch(&mut self, op: OpId, launch: Launch) -> bool {
         let mut task = match launch.candidate {
             Candidate::Retry(number) => self.take_retry(op, number),
             Candidate::New(portion) => self.new_work(op, portion),
         };
         let site = launch.site;
+        let made_room = task.node != site.node && task.reserved > Bytes::ZERO;
         self.state.overshoots += u64::from(site.overshoots);
         self.state.ledger.release(task.node, op, task.reserved);
         self.state.ledger.reserve(site.node, op, site.reserve);
@@ -158,6 +173,7 @@ impl Scheduler {
             credit: CREDIT,
         });
         self.state.tasks.insert(id, task);
+        made_room
     }
 
     fn take_retry(&mut self, op: OpId, number: u64) -> Task {

@@ -219,7 +219,7 @@ impl Scheduler {
         operator.counters.actors_lost += 1;
         let pool = operator.pool.as_mut().expect("because only pools start actors");
         let actor = pool.remove(id).expect("because both books list the same actors");
-        self.state.ledger.give_slots(actor.node, &request);
+        self.state.ledger.unseat_actor(actor.node, &request);
         for (position, task) in actor.tasks.into_iter().enumerate() {
             let failure = if position == 0 { failure } else { TaskFailure::NotRun };
             self.task_failed(task, failure);
