@@ -22,7 +22,7 @@ def connect() -> None:
     It stays for later runs of the process; Ray itself ends it with the process.
     """
     if not ray.is_initialized():
-        ray.init(logging_level=logging.WARNING, include_dashboard=False)
+        ray.init(logging_level=logging.ERROR, include_dashboard=False)
 
 
 class Cluster:

@@ -82,5 +82,5 @@ def _user_error(cause: BaseException, operator: str) -> UserCodeError:
     return error
 
 
-# So begins what Ray says of an actor that its memory monitor killed.
-_OUT_OF_MEMORY = "out of memory"
+# What Ray says of an actor that its memory monitor killed.
+_OUT_OF_MEMORY = "running low on memory"
