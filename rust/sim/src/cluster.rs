@@ -4,7 +4,7 @@
 //! only on credit, and holds at most one finished block beyond that. Knows nothing of why the
 //! scheduler orders what it orders, and judges nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use millstream_core::{
     Action, ActorId, BlockId, Bytes, Event, NodeId, OpId, Rows, Span, TaskFailure, TaskId, Time,
@@ -31,6 +31,8 @@ pub struct Cluster<'a> {
     blocks: BTreeMap<BlockId, Stored>,
     block_next: u64,
     workers: BTreeMap<TaskId, Worker>,
+    /// Tasks that ended with their actor or node and were not reported.
+    unreported: BTreeSet<TaskId>,
     actors: BTreeMap<ActorId, Actor>,
     consumer: Reader,
     copies_max: u64,
@@ -145,6 +147,7 @@ impl<'a> Cluster<'a> {
             blocks: BTreeMap::new(),
             block_next: 0,
             workers: BTreeMap::new(),
+            unreported: BTreeSet::new(),
             actors: BTreeMap::new(),
             consumer: Reader::default(),
             copies_max: 0,
@@ -273,6 +276,9 @@ impl<'a> Cluster<'a> {
                     worker.credit += credit;
                     self.hand_over(task);
                 }
+            }
+            Action::CancelTask { task } if self.unreported.remove(&task) => {
+                self.announce(Event::TaskFailed { task, failure: TaskFailure::Cancelled });
             }
             Action::CancelTask { task } => self.fail(task, TaskFailure::Cancelled),
             Action::StartActor { actor, op, node } => self.start_actor(actor, op, node),
@@ -494,11 +500,7 @@ impl<'a> Cluster<'a> {
             let failure =
                 if worker.is_running { TaskFailure::WorkerDied } else { TaskFailure::NotRun };
             worker.reported = worker.reported.max(lost);
-            if self.scenario.faults.reports_lost_tasks {
-                self.fail(task, failure);
-            } else {
-                self.end(task);
-            }
+            self.lose(task, failure);
         }
     }
 
@@ -510,11 +512,18 @@ impl<'a> Cluster<'a> {
         self.actors.retain(|_, actor| !on_node(actor));
         let tasks = self.workers.iter().filter(|(_, worker)| worker.node == node);
         for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
-            if self.scenario.faults.reports_lost_tasks {
-                self.fail(task, TaskFailure::WorkerDied);
-            } else {
-                self.end(task);
-            }
+            self.lose(task, TaskFailure::WorkerDied);
+        }
+    }
+
+    /// Ends a task with its actor or node. The scheduler knows from their loss; a driver may or may
+    /// not report the task as well, but it always answers an order to cancel it.
+    fn lose(&mut self, task: TaskId, failure: TaskFailure) {
+        if self.scenario.faults.reports_lost_tasks {
+            self.fail(task, failure);
+        } else {
+            self.end(task);
+            self.unreported.insert(task);
         }
     }
 
