@@ -11,7 +11,7 @@ use millstream_core::{
     Work,
 };
 
-use crate::faults::{Blow, BlowKind};
+use crate::faults::{Attempt, Blow, BlowKind};
 use crate::random::Random;
 use crate::rows::{Content, RowMap};
 use crate::workload::{Piece, Scenario};
@@ -36,6 +36,7 @@ pub struct Cluster<'a> {
     actors: BTreeMap<ActorId, Actor>,
     consumer: Reader,
     copies_max: u64,
+    attempts: u64,
 }
 
 /// The object store of a node.
@@ -151,6 +152,7 @@ impl<'a> Cluster<'a> {
             actors: BTreeMap::new(),
             consumer: Reader::default(),
             copies_max: 0,
+            attempts: 0,
         };
         for spec in &scenario.nodes {
             cluster.add_store(spec.node, spec.store);
@@ -314,9 +316,15 @@ impl<'a> Cluster<'a> {
         };
         let busy = model.span(seed, op_number, &items);
         let (pieces, tail) = model.pieces(seed, op_number, busy, &output, rows_skipped.0);
-        let name = [op_number, items.stretches().first().map_or(0, |stretch| stretch.first)];
-        let faults = &self.scenario.faults;
-        let blow = faults.attempt(&mut self.random, seed, name, actor.is_some(), busy);
+        let first = items.stretches().first().map_or(0, |stretch| stretch.first);
+        let attempt = Attempt {
+            number: self.attempts,
+            work: [op_number, first],
+            is_on_actor: actor.is_some(),
+            span: busy,
+        };
+        self.attempts += 1;
+        let blow = self.scenario.faults.attempt(&mut self.random, seed, &attempt);
         let copies = match work {
             Work::Units { .. } => 0,
             Work::Blocks(blocks) => {

@@ -18,6 +18,9 @@ pub struct Faults {
     pub user_error: u64,
     /// An actor dies while it runs a task.
     pub actor_death: u64,
+    /// The attempt with this number, in the order in which they begin, dies half-way; on an actor,
+    /// the actor dies.
+    pub attempt_killed: Option<u64>,
     /// An actor dies while it loads.
     pub load_death: u64,
     /// An actor's constructor raises.
@@ -36,6 +39,19 @@ pub struct Faults {
     pub losses: Vec<(Time, NodeId)>,
     /// When the run is stopped from outside.
     pub stop_at: Option<Time>,
+}
+
+/// An attempt that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// How many there were before.
+    pub number: u64,
+    /// The operator and the first item of its work: the same for all attempts at it.
+    pub work: [u64; 2],
+    /// Whether it runs on an actor.
+    pub is_on_actor: bool,
+    /// How long it works.
+    pub span: Span,
 }
 
 /// Something that happens to an attempt at a share of its time.
@@ -57,16 +73,14 @@ pub enum BlowKind {
 }
 
 impl Faults {
-    /// What happens to an attempt that works for `span`. `work` names the work, the same for all its
-    /// attempts.
-    pub fn attempt(
-        &self,
-        random: &mut Random,
-        seed: u64,
-        work: [u64; 2],
-        is_on_actor: bool,
-        span: Span,
-    ) -> Option<Blow> {
+    /// What happens to an attempt.
+    pub fn attempt(&self, random: &mut Random, seed: u64, attempt: &Attempt) -> Option<Blow> {
+        let Attempt { number, work, is_on_actor, span } = *attempt;
+        if self.attempt_killed == Some(number) {
+            let task = BlowKind::Task(TaskFailure::WorkerDied);
+            let kind = if is_on_actor { BlowKind::Actor } else { task };
+            return Some(Blow { after: Span(span.0 / 2), kind });
+        }
         if Random::of(&[seed, work[0], work[1], USER]).chance(self.user_error) {
             let after = Span(random.between(0, span.0));
             return Some(Blow { after, kind: BlowKind::Task(TaskFailure::UserCode) });

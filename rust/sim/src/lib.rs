@@ -14,5 +14,6 @@ pub mod random;
 pub mod rows;
 pub mod simulation;
 pub mod swarm;
+pub mod tiny;
 pub mod trace;
 pub mod workload;

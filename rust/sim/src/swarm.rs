@@ -165,7 +165,7 @@ impl Shape {
             task_span_target: Span(random.pick(&[0, 10_000, 200_000])),
             deaths_max: u32::try_from(random.between(2, 6)).unwrap_or(4),
         };
-        let units = random.pick(&[1, 3, 10, 40, 100]);
+        let units = random.pick(&[0, 1, 3, 10, 40, 100]);
         let (least, most) = (random.pick(&[0, 1, 1]), random.pick(&[1, 5, 50]));
         let is_uniform = random.chance(250);
         let least = if is_uniform { 1 } else { least };
@@ -346,6 +346,7 @@ fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
         out_of_memory: some(random, 200, [10, 100]),
         user_error: some(random, 50, [2, 50]),
         actor_death: some(random, 300, [20, 200]),
+        attempt_killed: None,
         load_death: some(random, 250, [50, 300]),
         load_error: some(random, 30, [50, 500]),
         reports_lost_tasks: random.chance(700),
