@@ -199,7 +199,11 @@ impl Checker<'_> {
         let Some(OpKind::Actors(pool)) = self.scenario.plan.ops().get(op).map(|op| &op.kind) else {
             return Err(("protocol", "the operator has no actors".to_owned()));
         };
-        let size = self.actors.values().filter(|actor| actor.op == op).count();
+        // An actor on a node that drains ends its tasks while another one takes its place.
+        let is_staying = |actor: &&ActorBook| {
+            actor.op == op && self.nodes.get(&actor.node).is_some_and(|node| !node.is_draining)
+        };
+        let size = self.actors.values().filter(is_staying).count();
         ensure!(size < pool.actors_max as usize, "protocol", "the pool has {size} actors already");
         self.take(node, op)?;
         self.actors.insert(id, ActorBook { op, node, is_ready: false, tasks: BTreeSet::new() });
