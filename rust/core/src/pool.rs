@@ -14,6 +14,8 @@ use crate::units::{ActorId, NodeId, TaskId};
 pub(crate) struct Actor {
     pub(crate) node: NodeId,
     pub(crate) is_ready: bool,
+    /// Whether it takes no more tasks, since its node is draining.
+    pub(crate) is_retiring: bool,
     /// Its tasks, in the order in which it runs them, one at a time.
     pub(crate) tasks: BTreeSet<TaskId>,
     /// Those of its tasks that are paused. If the first one is, none runs.
@@ -21,6 +23,11 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
+    /// Whether it has tasks.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
     fn is_moving(&self) -> bool {
         self.tasks.first().is_some_and(|first| !self.paused.contains(first))
     }
@@ -34,6 +41,7 @@ pub(crate) struct Pool {
     openings: Openings,
     starting: u32,
     moving: u32,
+    retiring: u32,
     /// Actors in a row that died before they were ready.
     pub(crate) deaths_loading: u32,
 }
@@ -46,12 +54,19 @@ impl Pool {
             openings: Openings::new(),
             starting: 0,
             moving: 0,
+            retiring: 0,
             deaths_loading: 0,
         }
     }
 
-    pub(crate) fn size(&self) -> u32 {
+    /// All actors, retiring ones too.
+    pub(crate) fn alive(&self) -> u32 {
         u32::try_from(self.actors.len()).expect("because a pool's size is bounded by a u32")
+    }
+
+    /// Actors that take tasks or will.
+    pub(crate) fn size(&self) -> u32 {
+        self.alive() - self.retiring
     }
 
     pub(crate) fn starting(&self) -> u32 {
@@ -78,7 +93,13 @@ impl Pool {
     pub(crate) fn start(&mut self, id: ActorId, node: NodeId) {
         self.actors.insert(
             id,
-            Actor { node, is_ready: false, tasks: BTreeSet::new(), paused: BTreeSet::new() },
+            Actor {
+                node,
+                is_ready: false,
+                is_retiring: false,
+                tasks: BTreeSet::new(),
+                paused: BTreeSet::new(),
+            },
         );
         self.starting += 1;
     }
@@ -100,7 +121,14 @@ impl Pool {
         self.openings.remove(&(load(&actor), id));
         self.starting -= u32::from(!actor.is_ready);
         self.moving -= u32::from(actor.is_moving());
+        self.retiring -= u32::from(actor.is_retiring);
         Some(actor)
+    }
+
+    /// Takes a ready actor out of service; it finishes what it has.
+    pub(crate) fn retire(&mut self, id: ActorId) {
+        self.change(id, |actor| actor.is_retiring = true);
+        self.retiring += 1;
     }
 
     pub(crate) fn assign(&mut self, id: ActorId, task: TaskId) {
@@ -135,7 +163,7 @@ impl Pool {
         self.moving -= u32::from(actor.is_moving());
         change(actor);
         self.moving += u32::from(actor.is_moving());
-        if actor.is_ready && load(actor) < self.spec.tasks_in_flight_max {
+        if actor.is_ready && !actor.is_retiring && load(actor) < self.spec.tasks_in_flight_max {
             self.openings.insert((load(actor), id));
         }
     }

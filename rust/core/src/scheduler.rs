@@ -51,7 +51,7 @@ impl Scheduler {
             Event::NodeJoined { node, resources, store } => {
                 self.node_joined(node, resources, store);
             }
-            Event::NodeDraining { node } => self.state.ledger.drain(node),
+            Event::NodeDraining { node } => self.node_draining(node),
             Event::NodeLost { node } => self.node_lost(node),
             Event::BlockLost { block } => self.block_lost(block),
             Event::OutputTaken { block } => self.output_taken(block),
@@ -99,7 +99,10 @@ impl Scheduler {
         state.ledger.assert_balanced();
         for op in state.op_ids() {
             let lane = state.ledger.lane(op);
-            let blocks = state.blocks.values().filter(|block| block.producer == op);
+            let blocks = state
+                .blocks
+                .values()
+                .filter(|block| block.producer == op && state.ledger.knows(block.node));
             let used: Bytes = blocks.map(|block| block.bytes).sum();
             let live = state.tasks.values().filter(|task| task.op == op);
             let waiting = state.op(op).retries.values();

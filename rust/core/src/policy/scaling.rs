@@ -8,7 +8,9 @@ use crate::units::OpId;
 /// The smallest size is started at once, so that models load while the first blocks are made.
 pub(crate) fn is_short(state: &State, op: OpId) -> bool {
     may_start(state, op)
-        && state.op(op).pool.as_ref().is_some_and(|pool| pool.size() < pool.spec.actors_min)
+        && state.op(op).pool.as_ref().is_some_and(|pool| {
+            pool.size() < pool.spec.actors_min && pool.alive() < pool.spec.actors_max
+        })
 }
 
 /// Whether the pool of `op` should grow beyond its smallest size now, and may.
@@ -19,7 +21,7 @@ pub(crate) fn is_short(state: &State, op: OpId) -> bool {
 pub(crate) fn wants_more(state: &State, op: OpId) -> bool {
     may_start(state, op)
         && state.op(op).pool.as_ref().is_some_and(|pool| {
-            pool.size() < pool.spec.actors_max && waiting_tasks(state, op) > pool.room()
+            pool.alive() < pool.spec.actors_max && waiting_tasks(state, op) > pool.room()
         })
         && !state.op_ids().any(|other| is_short(state, other))
 }

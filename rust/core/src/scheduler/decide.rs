@@ -6,6 +6,7 @@ use crate::operator::{Task, pop_blocks};
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
 use crate::policy::{placement, ranking, scaling};
+use crate::pool::Pool;
 use crate::protocol::{Action, Reason, Work};
 use crate::scheduler::Scheduler;
 use crate::state::{Place, State};
@@ -21,7 +22,7 @@ impl Scheduler {
         self.emit_output();
         self.start_actors(scaling::is_short);
         loop {
-            while self.start_actors(scaling::wants_more) | self.pass() {}
+            while self.pass() || self.start_actors(scaling::wants_more) {}
             if self.state.is_moving() || self.state.is_done() || !self.force_progress() {
                 return;
             }
@@ -89,20 +90,19 @@ impl Scheduler {
     }
 
     pub(super) fn stop_actors(&mut self, op: OpId) {
+        let Some(pool) = &self.state.op(op).pool else { return };
+        for actor in pool.actors().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.stop_actor(op, actor);
+        }
+    }
+
+    pub(super) fn stop_actor(&mut self, op: OpId, id: ActorId) {
         let request = self.state.spec(op).resources.clone();
-        let Some(pool) = self.state.op_mut(op).pool.as_mut() else {
-            return;
-        };
-        let all: Vec<(ActorId, NodeId)> =
-            pool.actors().map(|(id, actor)| (id, actor.node)).collect();
-        for (actor, _) in &all {
-            pool.remove(*actor);
-        }
-        for (actor, node) in all {
-            self.state.actors.remove(&actor);
-            self.state.ledger.unseat_actor(node, &request);
-            self.actions.push_back(Action::StopActor { actor });
-        }
+        let pool = self.state.op_mut(op).pool.as_mut().expect("because only pools have actors");
+        let actor = pool.remove(id).expect("because the caller found it there");
+        self.state.actors.remove(&id);
+        self.state.ledger.unseat_actor(actor.node, &request);
+        self.actions.push_back(Action::StopActor { actor: id });
     }
 
     /// Lets paused tasks go on, oldest first, as long as there is room.
@@ -239,11 +239,29 @@ impl Scheduler {
                     self.launch(op, launch);
                     return true;
                 }
-                Err(Reason::NoFreeSlot { .. }) if self.preempt_above(op) => return true,
+                Err(Reason::NoFreeSlot { .. })
+                    if self.stop_idle_actor(op) || self.preempt_above(op) =>
+                {
+                    return true;
+                }
                 Err(_) => {}
             }
         }
         false
+    }
+
+    /// Stops an actor beyond its pool's smallest size that has no work and holds what `op` lacks.
+    fn stop_idle_actor(&mut self, op: OpId) -> bool {
+        let wanted = &self.state.spec(op).resources;
+        let is_surplus = |pool: &&Pool| pool.size() > pool.spec.actors_min;
+        let idle = self.state.op_ids().find_map(|other| {
+            let pool = self.state.op(other).pool.as_ref().filter(is_surplus)?;
+            let (actor, _) = pool.actors().find(|(_, actor)| actor.is_ready && !actor.is_busy())?;
+            self.state.spec(other).resources.overlaps(wanted).then_some((other, actor))
+        });
+        let Some((other, actor)) = idle else { return false };
+        self.stop_actor(other, actor);
+        true
     }
 
     fn preempt_above(&mut self, op: OpId) -> bool {

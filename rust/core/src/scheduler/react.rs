@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::estimate::TaskRecord;
 use crate::operator::{Queued, Task};
 use crate::policy::placement;
+use crate::pool::Actor;
 use crate::protocol::{Action, FailCause, TaskFailure, Work};
 use crate::resources::Resources;
 use crate::scheduler::Scheduler;
@@ -137,7 +138,12 @@ impl Scheduler {
         operator.paused.remove(&task.number);
         operator.rows_coming -= task.rows_coming;
         match (task.actor, operator.pool.as_mut()) {
-            (Some(actor), Some(pool)) => pool.unassign(actor, id),
+            (Some(actor), Some(pool)) => {
+                pool.unassign(actor, id);
+                if pool.actor(actor).is_some_and(|a| a.is_retiring && !a.is_busy()) {
+                    self.stop_actor(task.op, actor);
+                }
+            }
             _ => self.state.ledger.give_slots(task.node, &request),
         }
         Some(task)
@@ -235,6 +241,27 @@ impl Scheduler {
         self.state.ledger.join(node, resources, store);
     }
 
+    /// No new work goes to a draining node. Actors there end when they have done what they have.
+    pub(super) fn node_draining(&mut self, node: NodeId) {
+        self.state.ledger.drain(node);
+        for op in self.state.op_ids() {
+            let Some(pool) = self.state.op_mut(op).pool.as_mut() else { continue };
+            let there: Vec<ActorId> = pool
+                .actors()
+                .filter(|(_, actor)| actor.node == node && !actor.is_retiring)
+                .map(|(id, _)| id)
+                .collect();
+            let (busy, idle): (Vec<_>, Vec<_>) =
+                there.into_iter().partition(|id| pool.actor(*id).is_some_and(Actor::is_busy));
+            for actor in busy {
+                pool.retire(actor);
+            }
+            for actor in idle {
+                self.stop_actor(op, actor);
+            }
+        }
+    }
+
     /// The loss of a node is nobody's fault: it uses up no retries.
     pub(super) fn node_lost(&mut self, node: NodeId) {
         if !self.state.ledger.knows(node) {
@@ -260,6 +287,8 @@ impl Scheduler {
         }
         self.forget_room(node);
         for block in lost {
+            let Block { producer, bytes, .. } = self.state.blocks[&block];
+            self.state.ledger.discharge(node, producer, bytes);
             self.block_lost(block);
         }
         self.state.ledger.lose(node);
