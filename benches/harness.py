@@ -70,15 +70,15 @@ class Benchmark:
         name: What people call it.
         contestants: The function of each; it is called in a process of its own.
         units: The unit of each number that the contestants return.
-        subject: The contestant that is compared with each other one.
-        compared: The number whose medians are compared.
+        pairs: Contestants whose medians are compared, the one in question first.
+        by: The number that is compared.
     """
 
     name: str
     contestants: Mapping[str, Callable[[], Numbers]]
     units: Mapping[str, str]
-    subject: str = "millstream"
-    compared: str = "wall"
+    pairs: Sequence[tuple[str, str]]
+    by: str = "wall"
 
     def main(self) -> None:
         """Runs what the command line asks for."""
@@ -117,11 +117,11 @@ class Benchmark:
                 values = _values(report["runs"], name, quantity)
                 if values:
                     medians[quantity, name] = statistics.median(values)
-                    print(f"  {quantity:24} {name:22} {_span(values)} {unit}")
-        for name in names:
-            mine, other = (medians.get((self.compared, one)) for one in (self.subject, name))
-            if name != self.subject and mine and other:
-                print(f"  {self.subject} / {name}: {self.compared} x {mine / other:.3f}")
+                    print(f"  {quantity:18} {name:26} {_span(values)} {unit}")
+        for subject, peer in self.pairs:
+            mine, other = (medians.get((self.by, name)) for name in (subject, peer))
+            if mine and other:
+                print(f"  {self.by} of {subject} / {peer}: {mine / other:.3f}")
 
 
 def machine() -> dict[str, Any]:
