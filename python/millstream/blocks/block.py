@@ -167,13 +167,14 @@ def compact(block: pa.Table) -> pa.Table:
     held = sum(chunk.get_total_buffer_size() for chunk in chunks)
     size = block.nbytes
     if held > size * _SLACK_MAX + _SLACK_BYTES:
-        block = _copy(block)
+        block = copy(block)
     if len(chunks) > block.num_columns and size < len(chunks) * _CHUNK_BYTES_MIN:
         block = block.combine_chunks()
     return block
 
 
-def _copy(block: pa.Table) -> pa.Table:
+def copy(block: pa.Table) -> pa.Table:
+    """Returns the block in memory of its own, of the size of what it shows."""
     # IPC truncates every buffer to the rows that are shown, whatever the type. The first pass
     # only measures, so that the second writes to memory of the right size.
     measure = pa.MockOutputStream()

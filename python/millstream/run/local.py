@@ -111,10 +111,10 @@ class LocalBackend:
         """Makes a `wait` return."""
         self._shared.tell(None)
 
-    def output(self, block: int) -> BlockHandle:
+    def output(self, number: int) -> BlockHandle:
         """The data of a block."""
-        meta, table = self._shared.blocks[block]
-        return BlockHandle(block, lambda: meta, table, lambda table: table)
+        meta, table = self._shared.blocks[number]
+        return BlockHandle(number, lambda: meta, table, lambda table: table)
 
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What a task or a constructor raised."""

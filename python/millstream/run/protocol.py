@@ -72,7 +72,7 @@ class Backend(Protocol):
     def wake(self) -> None:
         """Makes a `wait`, the present or else the next, return at once."""
 
-    def output(self, block: int) -> BlockHandle:
+    def output(self, number: int) -> BlockHandle:
         """The data of a block, for the consumer."""
 
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:

@@ -20,6 +20,7 @@ from ray.core.generated.gcs_pb2 import ActorTableData
 from ray.exceptions import RayError
 
 from millstream import _core
+from millstream.blocks import block
 from millstream.errors import MillstreamError, WorkerError
 from millstream.run.protocol import BlockHandle, OpBody
 from millstream.run.ray.cluster import Cluster, Watcher, connect
@@ -77,8 +78,8 @@ class RayBackend:
                     self._start_actor(actor, op, node)
                 case _core.Action.StopActor(actor):
                     self._stop_actor(actor)
-                case _core.Action.DropBlock(block):
-                    self._blocks.pop(block, None)
+                case _core.Action.DropBlock(number):
+                    self._blocks.pop(number, None)
 
     def wait(self, timeout_s: float | None) -> list[_core.Event]:
         """Waits until something happened."""
@@ -90,10 +91,10 @@ class RayBackend:
         """Makes a `wait` return."""
         self._reports.put(None)
 
-    def output(self, block: int) -> BlockHandle:
+    def output(self, number: int) -> BlockHandle:
         """The data of a block."""
-        found = self._blocks[block]
-        return BlockHandle(block, found.meta, found.reference, fetch)
+        found = self._blocks[number]
+        return BlockHandle(number, found.meta, found.reference, fetch)
 
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What a task or a constructor raised, or how its worker died."""
@@ -118,7 +119,7 @@ class RayBackend:
 
     def _launch(self, action: _core.Action.LaunchTask) -> None:
         operator = self._operators[action.op]
-        blocks = [self._blocks[block].reference for block in action.blocks]
+        blocks = [self._blocks[number].reference for number in action.blocks]
         context = f"task {action.task}, attempt {action.attempt + 1}"
         if action.actor is None:
             function = operator.function(self._affinity(action.node))
@@ -163,7 +164,7 @@ class RayBackend:
 
     def _start_actor(self, number: int, op: int, node: int) -> None:
         operator = self._operators[op]
-        actor = _Actor(op, operator.actor(self._affinity(node)).remote())
+        actor = _Actor(op, operator.actor(self._affinity(node)).remote(operator.name))
         self._actors[number] = actor
         loaded = actor.handle.load.remote(operator.payload).future()
         loaded.add_done_callback(
@@ -249,13 +250,13 @@ class RayBackend:
         if item.data is None:
             task.schema = meta.schema or task.schema
             meta = BlockMeta(meta.rows, meta.nbytes, task.schema)
-        block = next(self._numbers)
-        self._blocks[block] = _Block(reference, meta)
+        number = next(self._numbers)
+        self._blocks[number] = _Block(reference, meta)
         task.has_begun = True
         task.credit -= 1
         node = self._cluster.number(item.node)
         self._events.append(
-            _core.Event.BlockProduced(task.number, block, meta.rows, meta.nbytes, node)
+            _core.Event.BlockProduced(task.number, number, meta.rows, meta.nbytes, node)
         )
 
     def _finish(self, task: _Task, end: TaskEnd | TaskError) -> None:
@@ -318,8 +319,8 @@ class RayBackend:
         self._events.append(_core.Event.ActorLost(number, user_code))
 
     def _lose_block(self, object_id: str) -> None:
-        for number, block in self._blocks.items():
-            if block.reference.hex() == object_id:
+        for number, held in self._blocks.items():
+            if held.reference.hex() == object_id:
                 self._events.append(_core.Event.BlockLost(number))
 
     def _keep_error(self, task: int | None, op: int, error: MillstreamError) -> None:
@@ -353,17 +354,21 @@ class RayBackend:
 
 
 def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
-    """The table of a block.
+    """The table of a block, in memory of this process.
+
+    It is a copy: a consumer may keep it for as long as it likes, and Ray cannot take back the room
+    of an object as long as a view of it is left.
 
     Raises:
         WorkerError: The block is lost.
     """
     try:
-        return table_of(ray.get(reference))
+        found = ray.get(reference)
     except RayError as error:
         raise WorkerError(
             f"a block of the output is lost: {error}; its node went away: run again"
         ) from error
+    return table_of(found) if isinstance(found, Item) else block.copy(found)
 
 
 def is_dead(actor: ray.actor.ActorHandle[Any]) -> bool:
@@ -409,7 +414,7 @@ class _Block:
         """What is known of it; the schema of a small one is in its data only."""
         if self._meta.schema is not None:
             return self._meta
-        schema = fetch(self.reference).schema
+        schema = table_of(ray.get(self.reference)).schema
         return BlockMeta(self._meta.rows, self._meta.nbytes, schema)
 
 

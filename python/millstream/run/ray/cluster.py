@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from millstream import _core
+from millstream.errors import PlanError
 from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 
 
@@ -20,7 +21,15 @@ def connect() -> None:
     """Starts Ray on this machine, unless the program has a connection already.
 
     It stays for later runs of the process; Ray itself ends it with the process.
+
+    Raises:
+        PlanError: The connection is of a kind that cannot carry a run.
     """
+    if ray.util.client.ray.is_connected():
+        raise PlanError(
+            "millstream needs a driver inside the cluster, not a Ray Client connection (ray://): "
+            "submit the program with `ray job submit`"
+        )
     if not ray.is_initialized():
         ray.init(logging_level=logging.ERROR, include_dashboard=False)
 

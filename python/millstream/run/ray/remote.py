@@ -115,8 +115,13 @@ def run_task(call: Call, *blocks: Block) -> Iterator[Item | pa.Table]:
 class StageActor:
     """A process that loads a stage and runs tasks on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, operator: str) -> None:
+        self._operator = operator
         self._stage: OpenStage | None = None
+
+    def __repr__(self) -> str:
+        # What Ray puts before the lines that user code prints.
+        return self._operator
 
     def load(self, payload: Payload) -> Loaded | TaskError:
         """Constructs the user's classes."""
