@@ -136,6 +136,19 @@ def test_a_paused_task_that_is_cancelled_ends(backend, tmp_path):
     assert calls(folder, "made") <= 3
 
 
+def test_an_actor_goes_on_after_its_paused_task_was_cancelled(backend, tmp_path):
+    folder = str(tmp_path)
+    several = counting(folder, outputs=1000)
+    backend.open([read(2, 2), batches(several, kind="actors")])
+    backend.perform([Action.StartActor(0, 1, 0), launch(0), launch(1, units=(1, 1))])
+    made = blocks_of(backend, 2)
+    backend.perform([launch(2, op=1, actor=0, blocks=[made[0]])])
+    blocks_of(backend, 1)
+    backend.perform([Action.CancelTask(2), launch(3, op=1, actor=0, blocks=[made[1]])])
+    assert list(blocks_of(backend, 1)) == [3]
+    assert calls(folder, "made") < 20
+
+
 def test_an_actor_is_ready_when_it_has_loaded_and_runs_its_tasks_in_order(backend, tmp_path):
     folder = Path(tmp_path)
 

@@ -37,11 +37,22 @@ def test_ten_times_the_store_passes_a_slow_consumer_without_spilling(backend, ra
         total += handle.fetch().nbytes
         if number % 50 == 0:
             time.sleep(0.1)
-            fullest = max(fullest, store_stats(ray_cluster).object_store_bytes_used)
+            fullest = max(fullest, store_stats(ray_cluster).object_store_bytes_primary_copy)
     assert total >= 1000 * 2 * MIB
     node = run.scheduler.snapshot().nodes[0]
     assert node.store_peak <= node.store_total <= 140 * MIB
     assert fullest <= 160 * MIB
+    assert store_stats(ray_cluster).spilled_bytes_total == before
+
+
+def test_a_consumer_may_keep_more_than_the_store_holds(backend, ray_cluster):
+    def wide(batch):
+        for value in batch["id"]:
+            yield {"id": np.array([value]), "data": np.zeros((1, 1 << 18))}
+
+    before = store_stats(ray_cluster).spilled_bytes_total
+    kept = [handle.fetch() for handle in start(backend, read(200, 25), batches(wide))]
+    assert [value for table in kept for value in table["id"].to_pylist()] == list(range(200))
     assert store_stats(ray_cluster).spilled_bytes_total == before
 
 
