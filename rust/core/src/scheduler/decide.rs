@@ -23,8 +23,11 @@ impl Scheduler {
         self.start_actors(scaling::is_short);
         loop {
             while self.pass() || self.start_actors(scaling::wants_more) {}
-            if self.state.is_moving() || self.state.is_done() || !self.force_progress() {
+            if self.state.is_moving() || self.state.is_done() {
                 return;
+            }
+            if !self.force_progress() {
+                return self.fail_if_homeless();
             }
         }
     }
@@ -250,9 +253,13 @@ impl Scheduler {
         false
     }
 
-    /// Stops an actor beyond its pool's smallest size that has no work and holds what `op` lacks.
+    /// Stops an actor beyond its pool's smallest size that has no work, where actors alone leave
+    /// `op` no slot: they grew before a node drained or was lost.
     fn stop_idle_actor(&mut self, op: OpId) -> bool {
         let wanted = &self.state.spec(op).resources;
+        if self.state.ledger.open_nodes().any(|(_, account)| account.beside_actors.fits(wanted)) {
+            return false;
+        }
         let is_surplus = |pool: &&Pool| pool.size() > pool.spec.actors_min;
         let idle = self.state.op_ids().find_map(|other| {
             let pool = self.state.op(other).pool.as_ref().filter(is_surplus)?;

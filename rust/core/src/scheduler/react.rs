@@ -292,9 +292,7 @@ impl Scheduler {
             self.block_lost(block);
         }
         self.state.ledger.lose(node);
-        if let Some(op) = self.homeless_op() {
-            self.fail(op, None, FailCause::NodesGone);
-        }
+        self.fail_if_homeless();
     }
 
     /// Work that waits for its next attempt holds no room at a node that is gone.
@@ -312,13 +310,16 @@ impl Scheduler {
         }
     }
 
-    /// An operator with work that no node could hold any more.
-    fn homeless_op(&self) -> Option<OpId> {
-        self.state.op_ids().find(|op| {
+    /// Fails the run if no node that stays could hold an operator that has not finished.
+    pub(super) fn fail_if_homeless(&mut self) {
+        let homeless = self.state.op_ids().find(|op| {
             let request = &self.state.spec(*op).resources;
             !self.state.op(*op).is_done
-                && !self.state.ledger.nodes().any(|(_, account)| account.total.fits(request))
-        })
+                && !self.state.ledger.open_nodes().any(|(_, account)| account.total.fits(request))
+        });
+        if let Some(op) = homeless {
+            self.fail(op, None, FailCause::NodesGone);
+        }
     }
 
     pub(super) fn block_lost(&mut self, block: BlockId) {
