@@ -2,8 +2,8 @@
 
 use millstream_sim::swarm;
 
-/// As many as take a few seconds; `make swarm` runs more.
-const SEEDS: u64 = 2_000;
+/// As many as take some ten seconds; `make swarm` runs more.
+const SEEDS: u64 = 5_000;
 
 #[test]
 fn no_seed_violates_an_oracle() {
