@@ -17,7 +17,7 @@ import numpy as np
 from harness import STORE_UNITS, Benchmark, Cluster, Numbers, quiet_peer, use_of_store
 
 ROWS = 2048
-SCALE = 10
+SCALE = 4
 ROW_BYTES = 1_000_000 // SCALE
 SLEEP_S = 0.01
 BLOCK_ROWS = (1, 4, 16, 64, 256)

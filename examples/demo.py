@@ -1,9 +1,9 @@
 """The main job, end to end: streamed, and then in bulk beside it.
 
-    python examples/demo.py [OUT]
+    python examples/demo.py [--out FOLDER]
 
 Cuts a few hundred clips, labels them with the pipeline of `label_video.py` while the progress is
-shown, and writes the labels as Parquet into the folder OUT. Then the same pipeline runs in bulk:
+shown, and writes the labels as Parquet into the folder. Then the same pipeline runs in bulk:
 each operator finishes before the next one starts, and finds the worker processes of the first run
 still warm. At the end both are compared. How full the object store was is told by the scheduler's
 account, and by Ray's own counters beside it.
@@ -54,7 +54,7 @@ class Outcome:
 def main() -> None:
     """Runs both, and compares them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", nargs="?", default="labels", help="folder for the Parquet files")
+    parser.add_argument("--out", default="demo-output", help="folder for the Parquet files")
     out = Path(parser.parse_args().out)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="millstream-demo-") as scratch:
@@ -90,7 +90,7 @@ def label(console: Console, clips: Path, out: Path, mode: Mode) -> Outcome:
         dataset.write_parquet(out, mode="overwrite")
     order = [(name, "ascending") for name in ("path", "frame_index", "score")]
     faces = pq.read_table(out).sort_by(order)
-    report = dataset._watch.report()
+    report = dataset.report()
     print(f"\n{dataset.stats()}\n\n{throughput(report, faces)}\n")
     return Outcome(report, meter.use(), faces)
 
