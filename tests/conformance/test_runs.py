@@ -288,6 +288,8 @@ def test_a_kept_block_outlives_the_run(backend):
     assert [value for each in handles for value in each.fetch()["id"].to_pylist()] == list(
         range(20)
     )
+    schema = handles[0].meta.schema
     handles[0].release()
+    assert handles[0].meta.schema == schema
     with pytest.raises(RuntimeError, match="released"):
         handles[0].fetch()

@@ -26,7 +26,7 @@ def add_node(ray_cluster):
     yield add
     with contextlib.redirect_stdout(None):
         for node in added:
-            cluster.remove_node(node, allow_graceful=False)
+            cluster.remove_node(node)
         wait_until(lambda: len(alive(ray_cluster)) == 1, within_s=60)
 
 

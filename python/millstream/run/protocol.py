@@ -100,18 +100,25 @@ class BlockHandle:
         load: Callable[[Any], pa.Table],
     ) -> None:
         self.block = block
-        self._meta = meta
-        self._known: BlockMeta | None = None
+        self._find_meta: Callable[[], BlockMeta] | None = meta
+        self._meta: BlockMeta | None = None
         self._source = source
         self._load = load
         self._on_release: Callable[[int], None] | None = None
 
     @property
     def meta(self) -> BlockMeta:
-        """Rows, bytes and schema of the block."""
-        if self._known is None:
-            self._known = self._meta()
-        return self._known
+        """Rows, bytes and schema of the block.
+
+        Raises:
+            RuntimeError: The block was released before anybody asked.
+        """
+        if self._find_meta is not None:
+            self._meta = self._find_meta()
+            self._find_meta = None
+        if self._meta is None:
+            raise self._released()
+        return self._meta
 
     @property
     def source(self) -> Any:
@@ -126,12 +133,14 @@ class BlockHandle:
             RuntimeError: The block has been released.
         """
         if self._source is None:
-            raise RuntimeError(f"block {self.block} has been released")
+            raise self._released()
         return self._load(self._source)
 
     def release(self) -> None:
         """Lets go of the data, and tells the run that there is room again. Idempotent."""
         self._source = None
+        # It knows the data too.
+        self._find_meta = None
         self.taken()
 
     def taken(self) -> None:
@@ -143,3 +152,6 @@ class BlockHandle:
     def on_release(self, tell: Callable[[int], None]) -> None:
         """Sets what is called with the block's number, once, when the consumer is done with it."""
         self._on_release = tell
+
+    def _released(self) -> RuntimeError:
+        return RuntimeError(f"block {self.block} has been released")

@@ -134,8 +134,14 @@ def _alive_nodes() -> list[dict[str, Any]]:
 
 
 def _free_store_bytes(node_id: str, store: float) -> float:
-    per_node = ray._private.state.available_resources_per_node()
-    return float(per_node.get(node_id, {}).get("object_store_memory", store))
+    """What of a node's object store is not taken by objects that are still needed."""
+    per_node = getattr(ray._private.state, "available_resources_per_node", None)
+    if per_node is not None:
+        resources = per_node().get(node_id, {})
+    else:
+        # Public, but known for the cluster as a whole only.
+        resources = ray.available_resources() if len(_alive_nodes()) == 1 else {}
+    return float(resources.get("object_store_memory", store))
 
 
 _logger = logging.getLogger(__name__)

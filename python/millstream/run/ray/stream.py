@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import ray
@@ -54,6 +55,7 @@ def open_stream(generator: ray.ObjectRefGenerator) -> Stream:
     return CallbackStream(generator) if has_callbacks() else WaitingStream(generator)
 
 
+@cache
 def has_callbacks() -> bool:
     """Whether this Ray has the semi-private calls."""
     worker = ray._private.worker.global_worker.core_worker
