@@ -100,13 +100,14 @@ class Benchmark:
         return parser.parse_args()
 
     def _run(self, names: Sequence[str], rounds: int) -> dict[str, Any]:
+        found = machine()
         runs: list[dict[str, Any]] = []
         for number in range(rounds):
             for name in names:
                 numbers = _in_own_process(name)
                 runs.append({"round": number, "contestant": name, **numbers})
                 print(f"round {number + 1} of {rounds}, {name}: {_words(numbers, self.units)}")
-        return {"benchmark": self.name, "machine": machine(), "runs": runs}
+        return {"benchmark": self.name, "machine": found, "runs": runs}
 
     def _print(self, report: Mapping[str, Any]) -> None:
         print(f"\n{self.name} on {_line(report['machine'])}")

@@ -146,7 +146,7 @@ UNITS = ("s", "s", "MB", "MB", "MB")
 CLIPS_PER_SOURCE = 60
 FRAMES = 8
 #: Room enough for all frames at once, so that the bulk run need not spill.
-STORE_BYTES = 3_000_000_000
+STORE_BYTES = 3_500_000_000
 
 if __name__ == "__main__":
     main()
