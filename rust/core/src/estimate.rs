@@ -99,9 +99,10 @@ impl TaskEstimates {
         self.bytes_per_item.mean().map(|mean| mean / PER_ITEM_SCALE)
     }
 
-    /// Whether a task may put out more than one block, and so may have to be paused.
+    /// Whether a task may put out more than one block, and so may have to be paused: nothing is known
+    /// yet, or one did.
     pub(crate) fn may_pause(&self) -> bool {
-        self.blocks_per_task.high().is_none_or(|blocks| blocks > 1)
+        !self.blocks_per_task.is_known() || self.blocks_per_task.largest > 1.0
     }
 }
 
