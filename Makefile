@@ -65,8 +65,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed-demo: EXTRAS := demo
-$(VENV)/installed-test: EXTRAS := test,demo,check
-$(VENV)/installed-bench: EXTRAS := test,demo,check,bench
+$(VENV)/installed-test: EXTRAS := test,check
+$(VENV)/installed-bench: EXTRAS := test,check,bench
 $(VENV)/installed-%: $(BIN)/python pyproject.toml constraints.txt $(RUST)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
