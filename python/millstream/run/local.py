@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import sys
 import queue
 import threading
 import time
@@ -377,9 +378,20 @@ def _end_threads(threads: list[threading.Thread]) -> None:
                 thread.join(max(0.0, before - time.monotonic()))
         threads = [thread for thread in threads if thread.is_alive()]
         for thread in threads:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Ended)
-            )
+            if not _is_importing(thread):
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Ended)
+                )
+
+
+def _is_importing(thread: threading.Thread) -> bool:
+    """Whether a thread is inside an import, where an exception could leave a lock held for ever."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        if "importlib" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _cpus() -> float:
