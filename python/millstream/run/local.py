@@ -11,8 +11,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-import sys
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
