@@ -65,7 +65,7 @@ class ArgumentError(PlanError, ValueError):
 
 
 class ResourcesError(PlanError):
-    """What an operator asks for exceeds what the cluster can ever give; the arithmetic is in the message."""
+    """What an operator asks for exceeds what the cluster can give; the message has the arithmetic."""
 
 
 class SerializationError(PlanError, TypeError):
