@@ -65,7 +65,7 @@ class ArgumentError(PlanError, ValueError):
 
 
 class ResourcesError(PlanError):
-    """What an operator asks for exceeds what the cluster can give; the message has the arithmetic."""
+    """An operator asks for more than the cluster can give; the message has the arithmetic."""
 
 
 class SerializationError(PlanError, TypeError):
