@@ -45,6 +45,9 @@ class Run(Iterator[BlockHandle]):
         self._finalizer = weakref.finalize(self, self._loop.stop)
         self._finalizer.atexit = False
         _running.add(self._loop)
+        # Again and last, so that it comes before what a backend does at exit.
+        atexit.unregister(_stop_all)
+        atexit.register(_stop_all)
         self._loop.thread.start()
 
     def __iter__(self) -> Run:
@@ -227,7 +230,6 @@ class _Loop:
         return error
 
 
-@atexit.register
 def _stop_all() -> None:
     """Ends the runs that a program leaves behind when it exits."""
     loops = list(_running)

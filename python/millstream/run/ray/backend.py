@@ -23,7 +23,7 @@ from millstream import _core
 from millstream.blocks import block
 from millstream.errors import MillstreamError, WorkerError
 from millstream.run.protocol import BlockHandle, OpBody
-from millstream.run.ray.cluster import Cluster, Watcher, connect
+from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.failures import read_failure
 from millstream.run.ray.operators import STREAMING, Operator, unsendable
 from millstream.run.ray.remote import Block, Call, Item, Loaded, table_of
@@ -38,7 +38,7 @@ class RayBackend:
     """Runs operators on the Ray cluster that is initialised, or a new one on this machine."""
 
     def __init__(self) -> None:
-        connect()
+        self._connection = Connection()
         self._cluster = Cluster()
         self._operators: list[Operator] = []
         self._blocks: dict[int, _Block] = {}
@@ -65,7 +65,12 @@ class RayBackend:
         return nodes
 
     def perform(self, actions: Sequence[_core.Action]) -> None:
-        """Carries out actions."""
+        """Carries out actions.
+
+        Raises:
+            WorkerError: The program has shut Ray down.
+        """
+        require_connection()
         for action in actions:
             match action:
                 case _core.Action.LaunchTask():
@@ -84,6 +89,7 @@ class RayBackend:
     def wait(self, timeout_s: float | None) -> list[_core.Event]:
         """Waits until something happened."""
         self._hear(0 if self._events else timeout_s)
+        require_connection()
         events, self._events = self._events, []
         return events
 
@@ -107,8 +113,11 @@ class RayBackend:
         self._closed = True
         if self._watcher is not None:
             self._watcher.stop()
-        if ray.is_initialized():
-            self._end_all()
+        try:
+            if ray.is_initialized():
+                self._end_all()
+        finally:
+            self._connection.release()
         self._tasks.clear()
         self._actors.clear()
         self._blocks.clear()
@@ -332,6 +341,9 @@ class RayBackend:
 
     def _look(self) -> None:
         """Looks for nodes that came or went, and for actors that died while they had no task."""
+        if not ray.is_initialized():
+            self.wake()
+            return
         changes = self._cluster.changes()
         if changes:
             self._report(partial(self._events.extend, changes))
@@ -365,6 +377,7 @@ def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
     try:
         found = ray.get(reference)
     except RayError as error:
+        require_connection()
         raise WorkerError(
             f"a block of the output is lost: {error}; its node went away: run again"
         ) from error

@@ -11,27 +11,62 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray._private import auto_init_hook
 
 from millstream import _core
-from millstream.errors import PlanError
+from millstream.errors import PlanError, WorkerError
 from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 
 
-def connect() -> None:
-    """Starts Ray on this machine, unless the program has a connection already.
+class Connection:
+    """One run's use of the connection to Ray, which is made if the program has none.
 
-    It stays for later runs of the process; Ray itself ends it with the process.
+    A connection that is made here stays for later runs of the process; Ray itself ends it with the
+    process. While a run is under way, no call of Ray may start another Ray in place of one that
+    the program has shut down.
 
     Raises:
         PlanError: The connection is of a kind that cannot carry a run.
     """
-    if ray.util.client.ray.is_connected():
-        raise PlanError(
-            "millstream needs a driver inside the cluster, not a Ray Client connection (ray://): "
-            "submit the program with `ray job submit`"
-        )
+
+    _lock = threading.Lock()
+    _count = 0
+    _was_automatic = True
+
+    def __init__(self) -> None:
+        if ray.util.client.ray.is_connected():
+            raise PlanError(
+                "millstream needs a driver inside the cluster, not a Ray Client connection "
+                "(ray://): submit the program with `ray job submit`"
+            )
+        if not ray.is_initialized():
+            ray.init(logging_level=logging.ERROR, include_dashboard=False)
+        self._is_held = True
+        self._count_uses(1)
+
+    def release(self) -> None:
+        """Ends the run's use of it. Idempotent."""
+        if self._is_held:
+            self._is_held = False
+            self._count_uses(-1)
+
+    @classmethod
+    def _count_uses(cls, change: int) -> None:
+        with cls._lock:
+            if cls._count == 0:
+                cls._was_automatic = auto_init_hook.enable_auto_connect
+            cls._count += change
+            auto_init_hook.enable_auto_connect = cls._was_automatic and cls._count == 0
+
+
+def require_connection() -> None:
+    """Checks that Ray is still there.
+
+    Raises:
+        WorkerError: The program has shut Ray down.
+    """
     if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, include_dashboard=False)
+        raise WorkerError("Ray was shut down while the run was under way")
 
 
 class Cluster:
