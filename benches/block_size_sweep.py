@@ -21,6 +21,7 @@ SCALE = 4
 ROW_BYTES = 1_000_000 // SCALE
 SLEEP_S = 0.01
 BLOCK_ROWS = (1, 4, 16, 64, 256)
+READ_TASKS_MAX = 200
 CLUSTER = Cluster(cpus=8, store_bytes=1_000_000_000)
 #: The two stages ask for slightly different amounts, so that as many of each fit.
 CPUS = (1, 0.99)
@@ -40,7 +41,7 @@ def take(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def millstream(block_rows: int) -> Numbers:
-    """Units and blocks of that many rows."""
+    """Blocks of that many rows, and tasks as it likes."""
     import millstream as ms
 
     context = ms.DataContext.get_current()
@@ -48,23 +49,25 @@ def millstream(block_rows: int) -> Numbers:
     context.target_max_block_size = block_rows * ROW_BYTES
 
     def dataset() -> Any:
-        rows = ms.range(ROWS, override_num_blocks=ROWS // block_rows)
+        rows = ms.range(ROWS)
         return rows.map_batches(make, num_cpus=CPUS[0]).map_batches(take, num_cpus=CPUS[1])
 
     return _measured(dataset)
 
 
 def ray_data(block_rows: int) -> Numbers:
-    """Tasks and blocks of that many rows."""
+    """Blocks of that many rows, and no more tasks that read than it makes by itself."""
     import ray
 
     def dataset() -> Any:
-        rows = ray.data.range(ROWS, override_num_blocks=ROWS // block_rows)
+        tasks = min(ROWS // block_rows, READ_TASKS_MAX)
+        rows = ray.data.range(ROWS, override_num_blocks=tasks)
         made = rows.map_batches(make, batch_size=None)
         return made.map_batches(take, batch_size=None, num_cpus=CPUS[1])
 
     with quiet_peer() as context:
-        context.target_max_block_size = max(block_rows * ROW_BYTES, context.target_min_block_size)
+        context.target_max_block_size = block_rows * ROW_BYTES
+        context.target_min_block_size = min(context.target_min_block_size, block_rows * ROW_BYTES)
         return _measured(dataset)
 
 
