@@ -207,7 +207,7 @@ def _from_uri(uri: str) -> tuple[pa_fs.FileSystem, str]:
     except OSError as error:
         raise ReadError(f"the file system refuses: {error}", file=uri) from error
     try:
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
     except ImportError:
         raise ArgumentError(f"{uri!r} needs fsspec: pip install fsspec") from None
     with _refusing(uri):
