@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -53,7 +54,8 @@ def test_values_and_presence_are_told_in_order(kind, ray_cluster):
     assert told.get(timeout=30) == "last"
     stream.take()
     stream.watch_value(told.put)
-    assert isinstance(told.get(timeout=30), Exception)
+    assert not isinstance(told.get(timeout=30), str)
+    assert stream.take() is None
     assert stream.failure() is None
 
 
@@ -86,8 +88,6 @@ def test_the_death_of_a_worker_is_told(kind, ray_cluster, tmp_path):
 def test_a_worker_that_dies_between_two_objects_is_noticed_when_the_second_is_taken(
     kind, ray_cluster, tmp_path
 ):
-    from millstream.run.ray.stream import StreamEndedError
-
     told = queue.SimpleQueue()
     die = tmp_path / "die"
     stream = open_stream(streaming(ray_cluster, deadly_after(die)).remote())
@@ -97,8 +97,7 @@ def test_a_worker_that_dies_between_two_objects_is_noticed_when_the_second_is_ta
     stream.watch_presence(told.put)
     die.touch()
     told.get(timeout=30)
-    with pytest.raises(StreamEndedError):
-        stream.take()
+    assert stream.take() is None
     assert stream.failure() is not None
 
 
@@ -115,3 +114,6 @@ def test_whole_runs(backend, tmp_path):
 
     run = start(backend, read(10, 10), batches(mixed))
     assert values(run) == list(range(30))
+    # The public iterator leaves a cycle of frames behind when a worker has died.
+    del run
+    gc.collect()

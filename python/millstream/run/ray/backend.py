@@ -27,7 +27,7 @@ from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_con
 from millstream.run.ray.failures import read_failure
 from millstream.run.ray.operators import STREAMING, Operator, unsendable
 from millstream.run.ray.remote import Block, Call, Item, Loaded, table_of
-from millstream.run.ray.stream import Stream, StreamEndedError, open_stream
+from millstream.run.ray.stream import Stream, open_stream
 from millstream.run.worker import BlockMeta, TaskEnd, TaskError
 
 Report = Callable[[], None]
@@ -113,6 +113,7 @@ class RayBackend:
         self._closed = True
         if self._watcher is not None:
             self._watcher.stop()
+            self._watcher = None
         try:
             if ray.is_initialized():
                 self._end_all()
@@ -224,10 +225,9 @@ class RayBackend:
 
     def _take(self, task: _Task, item: Item) -> None:
         """Takes an item off its stream: a block if it has one, and the end if it has that."""
-        try:
-            reference = task.stream.take()
-        except StreamEndedError as ended:
-            self._fail(task, ended)
+        reference = task.stream.take()
+        if reference is None:
+            self._fail(task)
             return
         if item.meta is not None and item.data is None:
             came = partial(self._block_came, task.number, item, item.meta)
@@ -244,11 +244,10 @@ class RayBackend:
         task = self._tasks.get(number)
         if task is None:
             return
-        try:
-            reference = task.stream.take()
-        except StreamEndedError as ended:
+        reference = task.stream.take()
+        if reference is None:
             # Its worker died between the two objects.
-            self._fail(task, ended)
+            self._fail(task)
             return
         self._produce(task, item, meta, reference)
         self._watch(task)
@@ -276,9 +275,9 @@ class RayBackend:
             event = _core.Event.TaskFinished(task.number, end.busy_us, end.heap_peak_bytes)
             self._end(task, event)
 
-    def _fail(self, task: _Task, raised: object) -> None:
+    def _fail(self, task: _Task, told: object = None) -> None:
         """Ends a task that Ray says has failed."""
-        raised = task.stream.failure() or raised
+        raised = task.stream.failure() or told
         failure = read_failure(raised, self._operators[task.op].name)
         self._keep_error(task.number, task.op, failure.error)
         if failure.node_lost and self._watcher is not None:

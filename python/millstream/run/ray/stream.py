@@ -6,6 +6,7 @@ Must not know what the objects mean, nor scheduling.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -18,10 +19,6 @@ Tell = Callable[[object], None]
 """Takes an object's value, or the exception that stands for it; called on any thread."""
 
 
-class StreamEndedError(Exception):
-    """The stream has no further object."""
-
-
 class Stream(Protocol):
     """The objects that one task yields, in order.
 
@@ -30,16 +27,18 @@ class Stream(Protocol):
     """
 
     def watch_value(self, tell: Tell) -> None:
-        """Calls `tell` with the next object's value when it is there. Only for small objects."""
+        """Calls `tell` with the next object's value when it is there. Only for small objects.
+
+        If the task ends instead, `tell` gets an exception or None.
+        """
 
     def watch_presence(self, tell: Tell) -> None:
         """Calls `tell` with None when the next object is there, without fetching it."""
 
-    def take(self) -> ray.ObjectRef[Any]:
+    def take(self) -> ray.ObjectRef[Any] | None:
         """The next object, which has been told to be there; the task may go on.
 
-        Raises:
-            StreamEndedError: It will never be there.
+        None if it will never be there, since the task has ended.
         """
 
     @property
@@ -96,13 +95,13 @@ class CallbackStream:
         else:
             self._watched._on_ready(tell)
 
-    def take(self) -> ray.ObjectRef[Any]:
-        """The next object."""
-        self._watched = None
-        try:
-            return self._worker.try_read_next_object_ref_stream(self._generator._generator_ref)
-        except ObjectRefStreamEndOfStreamError:
-            raise StreamEndedError from None
+    def take(self) -> ray.ObjectRef[Any] | None:
+        """The next object, or None."""
+        found: ray.ObjectRef[Any] | None = None
+        with contextlib.suppress(ObjectRefStreamEndOfStreamError):
+            found = self._worker.try_read_next_object_ref_stream(self._generator._generator_ref)
+            self._watched = None
+        return found
 
     def failure(self) -> BaseException | None:
         """What the task failed of."""
@@ -129,9 +128,9 @@ class WaitingStream:
         def there() -> None:
             self._advance()
             try:
-                tell(StreamEndedError() if self._next is None else ray.get(self._next))
+                tell(None if self._next is None else ray.get(self._next))
             except RayError as error:
-                tell(error)
+                tell(error.with_traceback(None))
 
         _waiter.watch(self._generator, there)
 
@@ -144,12 +143,10 @@ class WaitingStream:
 
         _waiter.watch(self._generator, there)
 
-    def take(self) -> ray.ObjectRef[Any]:
-        """The next object."""
+    def take(self) -> ray.ObjectRef[Any] | None:
+        """The next object, or None."""
         found, self._next = self._next, None
-        if found is None or found == self._generator.completed():
-            raise StreamEndedError
-        return found
+        return None if found == self._generator.completed() else found
 
     def failure(self) -> BaseException | None:
         """What the task failed of."""
@@ -197,7 +194,8 @@ def _error_in(reference: ray.ObjectRef[Any]) -> BaseException | None:
     try:
         ray.get(reference, timeout=_ERROR_S)
     except RayError as raised:
-        error = raised
+        # Its traceback would keep the frames that it passed, and with them blocks, alive.
+        error = raised.with_traceback(None)
     return error
 
 
