@@ -11,6 +11,7 @@ from pipelines import wait_until
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
 def backend(request):
     """A fresh backend; nothing of it may be left after the test."""
+    before = _own_threads()
     if request.param == "local":
         from millstream.run.local import LocalBackend
 
@@ -22,8 +23,8 @@ def backend(request):
         made = RayBackend()
     yield made
     made.close()
-    wait_until(lambda: not _own_threads())
+    wait_until(lambda: _own_threads() <= before)
 
 
 def _own_threads():
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("millstream")]
+    return {thread for thread in threading.enumerate() if thread.name.startswith("millstream")}
