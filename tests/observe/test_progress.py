@@ -1,4 +1,4 @@
-"""The progress display tells the truth, in the form that DESIGN promises."""
+"""The progress display tells the truth, in its documented form."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The driver: the only loop, and the only clock.
 
-Owns the turn of DESIGN (wait for events, step the scheduler, carry out its actions) on one thread,
+Owns the turn of the run (wait for events, step the scheduler, carry out its actions) on one thread,
 and the iterator at which a consumer takes blocks. Must not know what a backend does, nor decide
 what runs.
 """
