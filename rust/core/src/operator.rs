@@ -154,7 +154,6 @@ pub(crate) struct Task {
     pub(crate) reserved: Bytes,
     /// The part of `reserved` that holds copies of input from other nodes.
     pub(crate) copies: Bytes,
-    pub(crate) is_paused: bool,
     pub(crate) is_cancelled: bool,
 }
 

@@ -124,7 +124,6 @@ impl Scheduler {
 
     fn resume(&mut self, id: TaskId, lacking: Bytes) {
         let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
-        task.is_paused = false;
         task.reserved += lacking;
         let (op, number, node, actor) = (task.op, task.number, task.node, task.actor);
         self.state.ledger.reserve(node, op, lacking);
@@ -221,7 +220,6 @@ impl Scheduler {
             actor: None,
             reserved: Bytes::ZERO,
             copies: Bytes::ZERO,
-            is_paused: false,
             is_cancelled: false,
         }
     }

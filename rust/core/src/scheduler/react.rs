@@ -81,7 +81,6 @@ impl Scheduler {
     /// A task that used up its credit is paused until the turn finds room for its next block.
     fn pause(&mut self, id: TaskId) {
         let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
-        task.is_paused = true;
         let (op, number, actor) = (task.op, task.number, task.actor);
         self.state.op_mut(op).set_paused(number, id, actor, true);
     }
@@ -178,7 +177,6 @@ impl Scheduler {
         task.copies = Bytes::ZERO;
         task.attempt += 1;
         task.rows_coming = 0;
-        task.is_paused = false;
         task.is_cancelled = false;
         self.state.op_mut(op).retries.insert(task.number, task);
     }
