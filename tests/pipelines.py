@@ -13,7 +13,7 @@ from pathlib import Path
 from millstream import _core
 from millstream.blocks.transforms import MapBatches
 from millstream.io.memory import plan_range
-from millstream.plan.physical import PhysicalOp
+from millstream.plan.physical import PhysicalOp, core_spec
 from millstream.run.driver import Run
 from millstream.run.worker import Stage
 
@@ -41,22 +41,7 @@ def batches(function, *, kind="tasks", batch_size=None, block_bytes=BLOCK_BYTES,
 
 def core_plan(ops, **config):
     """The operators as the core sees them."""
-    specs = [
-        _core.OpSpec(
-            name=op.name,
-            kind=op.kind,
-            input=number - 1 if number else None,
-            cpu=op.cpu,
-            gpu=op.gpu,
-            custom=dict(op.custom),
-            concurrency_max=op.concurrency_max,
-            unit_bytes=[unit.nbytes for unit in op.units],
-            actors_min=op.actors_min,
-            actors_max=op.actors_max,
-            tasks_in_flight_max=op.tasks_in_flight_max,
-        )
-        for number, op in enumerate(ops)
-    ]
+    specs = [core_spec(op, number) for number, op in enumerate(ops)]
     # One task per unit and block, unless a test wants otherwise.
     config = {"task_span_target_us": 0, "block_bytes_target": BLOCK_BYTES, **config}
     return _core.Plan(specs, _core.Config(**config))

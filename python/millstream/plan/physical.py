@@ -87,7 +87,7 @@ class PhysicalPlan:
         Raises:
             ResourcesError: An operator asks for more than any node could have.
         """
-        specs = [_spec(op, number) for number, op in enumerate(self.ops)]
+        specs = [core_spec(op, number) for number, op in enumerate(self.ops)]
         bundling = {} if self.bundles else {"task_span_target_us": 0}
         config = _core.Config(
             execution=context.execution,
@@ -111,7 +111,8 @@ def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:
     return max(BLOCK_BYTES_MIN, min(BLOCK_BYTES_MAX, smallest // STORE_BLOCKS))
 
 
-def _spec(op: PhysicalOp, number: int) -> _core.OpSpec:
+def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
+    """The operator at position `number` of a chain, in numbers, for the scheduler."""
     try:
         return _core.OpSpec(
             name=op.name,
