@@ -1,0 +1,215 @@
+//! Attempts of tasks at their workers: they work, hand over blocks on credit, and end.
+
+use std::collections::VecDeque;
+
+use millstream_core::{
+    ActorId, BlockId, Bytes, Event, NodeId, OpId, Rows, Span, TaskFailure, TaskId, Time, Work,
+};
+
+use crate::cluster::{Cluster, Happening, Stored};
+use crate::faults::{Attempt, Blow, BlowKind};
+use crate::rows::Content;
+use crate::workload::Piece;
+
+/// One attempt of a task, from its arrival at a worker to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) node: NodeId,
+    pub(super) actor: Option<ActorId>,
+    pub(super) output: Content,
+    pub(super) pieces: VecDeque<Piece>,
+    /// How long it works after its last block.
+    pub(super) tail: Span,
+    pub(super) busy: Span,
+    pub(super) credit: u32,
+    pub(super) handed_over: u32,
+    /// Rows of its output that it left out or has finished.
+    pub(super) position: u64,
+    pub(super) held: Option<Piece>,
+    /// Bytes of input that lie on other nodes and are copied to its own.
+    pub(super) copies: u64,
+    pub(super) blow: Option<Blow>,
+    pub(super) heap: u64,
+    pub(super) is_running: bool,
+    /// When its last event reaches the driver; its events travel in order.
+    pub(super) reported: Time,
+}
+
+impl Cluster<'_> {
+    pub(super) fn worker(
+        &mut self,
+        op: OpId,
+        node: NodeId,
+        actor: Option<ActorId>,
+        work: &Work,
+        rows_skipped: Rows,
+        credit: u32,
+    ) -> Worker {
+        let (seed, op_number) = (self.scenario.seed, u64::from(op.0));
+        let position = op.0 as usize;
+        let model = &self.scenario.models[position];
+        let (items, output) = match work {
+            Work::Units { first, count } => {
+                (Content::of(*first, first + count), self.rows.of_units(*first, *count))
+            }
+            Work::Blocks(blocks) => {
+                let mut input = Content::default();
+                for block in blocks.iter().filter_map(|block| self.blocks.get(block)) {
+                    input.append(&block.content);
+                }
+                let output = self.rows.of_input(position, &input);
+                (input, output)
+            }
+        };
+        let busy = model.span(seed, op_number, &items);
+        let (pieces, tail) = model.pieces(seed, op_number, busy, &output, rows_skipped.0);
+        let first = items.stretches().first().map_or(0, |stretch| stretch.first);
+        let attempt = Attempt {
+            number: self.attempts,
+            work: [op_number, first],
+            is_on_actor: actor.is_some(),
+            span: busy,
+        };
+        self.attempts += 1;
+        let blow = self.scenario.faults.attempt(&mut self.random, seed, &attempt);
+        let copies = match work {
+            Work::Units { .. } => 0,
+            Work::Blocks(blocks) => {
+                let elsewhere = blocks.iter().filter_map(|block| self.blocks.get(block));
+                elsewhere.filter(|block| block.node != node).map(|block| block.bytes).sum()
+            }
+        };
+        self.copies_max = self.copies_max.max(copies);
+        Worker {
+            node,
+            actor,
+            output,
+            pieces: pieces.into(),
+            tail,
+            busy,
+            credit,
+            handed_over: 0,
+            position: rows_skipped.0,
+            held: None,
+            copies,
+            blow,
+            heap: model.heap,
+            is_running: false,
+            reported: self.now,
+        }
+    }
+
+    pub(super) fn launch(&mut self, task: TaskId, worker: Worker) {
+        let (node, actor) = (worker.node, worker.actor);
+        self.put(node, worker.copies);
+        self.workers.insert(task, worker);
+        match actor {
+            _ if !self.stores.contains_key(&node) => self.fail(task, TaskFailure::NotRun),
+            None => self.begin(task),
+            Some(id) => match self.actors.get_mut(&id) {
+                Some(actor) => {
+                    actor.tasks.push_back(task);
+                    self.begin_next(id);
+                }
+                None => self.fail(task, TaskFailure::NotRun),
+            },
+        }
+    }
+
+    pub(super) fn begin(&mut self, task: TaskId) {
+        let worker = self.workers.get_mut(&task).expect("because a task begins once, alive");
+        worker.is_running = true;
+        if let Some(blow) = worker.blow {
+            let at = self.now.after(blow.after);
+            self.schedule(at, Happening::Hit(task));
+        }
+        self.work_on(task);
+    }
+
+    /// Works on the next block, or towards the end.
+    pub(super) fn work_on(&mut self, task: TaskId) {
+        let worker = self.workers.get_mut(&task).expect("because only live tasks work");
+        let span = match worker.pieces.front() {
+            Some(piece) => piece.work,
+            None => std::mem::take(&mut worker.tail),
+        };
+        let at = self.now.after(span);
+        self.schedule(at, Happening::Worked(task));
+    }
+
+    pub(super) fn worked(&mut self, task: TaskId) {
+        let Some(worker) = self.workers.get_mut(&task) else { return };
+        match worker.pieces.pop_front() {
+            Some(piece) => {
+                worker.held = Some(piece);
+                let node = worker.node;
+                self.put(node, piece.bytes);
+                self.hand_over(task);
+            }
+            None => self.finish(task),
+        }
+    }
+
+    /// Hands over the finished block if there is credit, and goes on.
+    pub(super) fn hand_over(&mut self, task: TaskId) {
+        let worker = self.workers.get_mut(&task).expect("because the caller found it alive");
+        if worker.handed_over == worker.credit {
+            return;
+        }
+        let Some(piece) = worker.held.take() else { return };
+        worker.handed_over += 1;
+        let (node, block) = (worker.node, BlockId(self.block_next));
+        let content = worker.output.part(worker.position, piece.rows);
+        worker.position += piece.rows;
+        self.block_next += 1;
+        self.blocks.insert(block, Stored { node, bytes: piece.bytes, content });
+        let (rows, bytes) = (Rows(piece.rows), Bytes(piece.bytes));
+        self.report(task, Event::BlockProduced { task, block, rows, bytes, node });
+        self.work_on(task);
+    }
+
+    pub(super) fn finish(&mut self, task: TaskId) {
+        let worker = &self.workers[&task];
+        let event = Event::TaskFinished { task, busy: worker.busy, heap_peak: Bytes(worker.heap) };
+        self.report(task, event);
+        self.end(task);
+    }
+
+    pub(super) fn fail(&mut self, task: TaskId, failure: TaskFailure) {
+        if self.workers.contains_key(&task) {
+            self.report(task, Event::TaskFailed { task, failure });
+            self.end(task);
+        }
+    }
+
+    /// Frees a worker and lets its actor go on.
+    pub(super) fn end(&mut self, task: TaskId) {
+        let worker = self.workers.remove(&task).expect("because a task ends once");
+        let held = worker.held.map_or(0, |piece| piece.bytes);
+        self.remove(worker.node, held + worker.copies);
+        let Some(id) = worker.actor else { return };
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.tasks.retain(|queued| *queued != task);
+            self.begin_next(id);
+        }
+    }
+
+    pub(super) fn hit(&mut self, task: TaskId) {
+        let Some(worker) = self.workers.get(&task) else { return };
+        let (actor, blow) = (worker.actor, worker.blow.expect("because it was due"));
+        match (blow.kind, actor) {
+            (BlowKind::Actor, Some(actor)) => self.lose_actor(actor, false),
+            (BlowKind::Actor, None) => self.fail(task, TaskFailure::WorkerDied),
+            (BlowKind::Task(failure), _) => self.fail(task, failure),
+        }
+    }
+
+    /// Sends an event of a task to the driver, after those that it sent before.
+    pub(super) fn report(&mut self, task: TaskId, event: Event) {
+        let delay = Span(self.random.between(0, self.scenario.delays.event_max.0));
+        let worker = self.workers.get_mut(&task).expect("because only live tasks report");
+        worker.reported = worker.reported.max(self.now.after(delay));
+        let at = worker.reported;
+        self.schedule(at, Happening::Arrived(event));
+    }
+}
