@@ -1,7 +1,6 @@
-"""The door to the simulator: the scheduler on a virtual clock, with seeded faults and oracles.
+"""The command line of the simulator: `python -m millstream.sim`.
 
-Owns the command line `python -m millstream.sim`. Knows nothing of Ray, data or the wall clock: what
-is simulated, and how it is judged, is written in Rust (rust/sim).
+Owns the words in and out. What is simulated is the package's.
 """
 
 from __future__ import annotations
@@ -9,88 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
-from os import PathLike
-from typing import TypedDict
 
 from millstream import _core
-
-__all__ = ["Replayed", "WorkloadOutcome", "replay", "swarm", "workloads"]
-
-
-class Replayed(TypedDict):
-    """What a replay that agreed with its trace went through."""
-
-    turns: int
-    events: int
-    actions: int
-    is_done: bool
-    is_cut: bool
-
-
-class WorkloadOutcome(TypedDict):
-    """How the scheduler did on a published workload. Times in seconds, sizes in bytes."""
-
-    name: str
-    memory_bytes: int
-    makespan_s: float
-    bound_s: float
-    best_known_s: float
-    ratio: float
-    peak_over_limit_bytes: int
-    spilled_bytes: int
-
-
-def swarm(seeds: int, first: int = 0) -> dict[str, int]:
-    """Simulates many small random worlds, each decided by its seed, and judges every turn of each.
-
-    Args:
-        seeds: How many seeds.
-        first: The first one.
-
-    Returns:
-        How many worlds ended how (`completed`, `refused`, `failed`, `stopped`), and the `events`.
-
-    Raises:
-        millstream._core.OracleError: A seed violates an invariant. The message has the seed, the
-            world and how to run it again.
-    """
-    summary: Counter[str] = Counter()
-    for start in range(first, first + seeds, _CHUNK_SEEDS):
-        # In portions, so that Ctrl-C is heard between them.
-        count = min(_CHUNK_SEEDS, first + seeds - start)
-        summary.update(json.loads(_core.run_swarm(start, count)))
-    return dict(summary)
-
-
-def replay(trace: str | PathLike[str]) -> Replayed:
-    """Feeds a recorded trace to a new scheduler and compares its actions byte by byte.
-
-    Args:
-        trace: A file that `DataContext.trace` or `swarm --trace` wrote.
-
-    Returns:
-        What was replayed.
-
-    Raises:
-        millstream._core.ReplayError: The first difference, or what is wrong with the trace.
-        OSError: The trace cannot be read.
-    """
-    replayed: Replayed = json.loads(_core.replay_trace(trace))
-    return replayed
-
-
-def workloads() -> list[WorkloadOutcome]:
-    """Simulates the published scheduling workloads: 8 CPU and 4 GPU slots, 100 MB blocks.
-
-    Returns:
-        One outcome for each workload and memory limit.
-
-    Raises:
-        millstream._core.OracleError: A run violates an invariant.
-    """
-    outcomes: list[WorkloadOutcome] = json.loads(_core.run_workloads())
-    return outcomes
+from millstream.sim import WorkloadOutcome, replay, swarm, workloads
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -176,8 +96,6 @@ def _workload_line(outcome: WorkloadOutcome) -> str:
     )
 
 
-# A fraction of a second.
-_CHUNK_SEEDS = 100
 _GB = 1e9
 
 if __name__ == "__main__":
