@@ -18,6 +18,7 @@ use millstream_core::{
 use crate::cluster::actors::Actor;
 use crate::cluster::consumer::Reader;
 pub use crate::cluster::store::Store;
+pub use crate::cluster::workers::OpSpans;
 use crate::cluster::workers::Worker;
 use crate::random::Random;
 use crate::rows::{Content, RowMap};
@@ -44,6 +45,7 @@ pub struct Cluster<'a> {
     consumer: Reader,
     copies_max: u64,
     attempts: u64,
+    spans: Vec<OpSpans>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +97,7 @@ impl<'a> Cluster<'a> {
             consumer: Reader::default(),
             copies_max: 0,
             attempts: 0,
+            spans: vec![OpSpans::default(); scenario.models.len()],
         };
         for spec in &scenario.nodes {
             cluster.add_store(spec.node, spec.store);
@@ -135,6 +138,12 @@ impl<'a> Cluster<'a> {
     #[must_use]
     pub const fn copies_max(&self) -> u64 {
         self.copies_max
+    }
+
+    /// What the workers of each operator did with their time.
+    #[must_use]
+    pub fn spans(&self) -> &[OpSpans] {
+        &self.spans
     }
 
     /// Whether something is due that follows from what the scheduler ordered.

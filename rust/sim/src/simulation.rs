@@ -34,6 +34,8 @@ pub struct Report {
     pub overshoots: u64,
     /// The stores.
     pub nodes: Vec<NodeReport>,
+    /// The operators.
+    pub ops: Vec<OpReport>,
 }
 
 /// How a run ended.
@@ -60,6 +62,17 @@ pub struct NodeReport {
     pub peak_bytes: u64,
     /// What was written to disk.
     pub spilled_bytes: u64,
+}
+
+/// What the workers of an operator did with their time over a run, all together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpReport {
+    /// The operator.
+    pub name: String,
+    /// Time in which they worked.
+    pub working: Span,
+    /// Time in which they held a finished block and waited for room.
+    pub stalled: Span,
 }
 
 /// Runs a scenario to its end. `trace` gets the turns as they happen.
@@ -268,6 +281,12 @@ impl Simulation<'_> {
             peak_bytes: store.bytes_peak,
             spilled_bytes: store.bytes_spilled,
         });
+        let specs = self.scenario.plan.ops().iter().zip(self.cluster.spans());
+        let ops = specs.map(|(spec, spans)| OpReport {
+            name: spec.name.clone(),
+            working: spans.working,
+            stalled: spans.stalled,
+        });
         Report {
             ending,
             makespan: self.cluster.now().since(Time::default()),
@@ -276,6 +295,7 @@ impl Simulation<'_> {
             rows_out: self.checker.rows_out(),
             overshoots: self.scheduler.snapshot().overshoots,
             nodes: nodes.collect(),
+            ops: ops.collect(),
         }
     }
 }
@@ -323,6 +343,7 @@ fn refused(words: &str) -> Report {
         rows_out: 0,
         overshoots: 0,
         nodes: Vec::new(),
+        ops: Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::workload::Piece;
 /// One attempt of a task, from its arrival at a worker to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
+    pub(super) op: OpId,
     pub(super) node: NodeId,
     pub(super) actor: Option<ActorId>,
     pub(super) output: Content,
@@ -31,8 +32,19 @@ pub(super) struct Worker {
     pub(super) blow: Option<Blow>,
     pub(super) heap: u64,
     pub(super) is_running: bool,
+    /// Since when it works, or waits for credit.
+    pub(super) since: Time,
     /// When its last event reaches the driver; its events travel in order.
     pub(super) reported: Time,
+}
+
+/// What the workers of one operator did with their time, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpSpans {
+    /// Time in which they worked.
+    pub working: Span,
+    /// Time in which they held a finished block and waited for credit.
+    pub stalled: Span,
 }
 
 impl Cluster<'_> {
@@ -81,6 +93,7 @@ impl Cluster<'_> {
         };
         self.copies_max = self.copies_max.max(copies);
         Worker {
+            op,
             node,
             actor,
             output,
@@ -95,6 +108,7 @@ impl Cluster<'_> {
             blow,
             heap: model.heap,
             is_running: false,
+            since: self.now,
             reported: self.now,
         }
     }
@@ -133,12 +147,15 @@ impl Cluster<'_> {
             Some(piece) => piece.work,
             None => std::mem::take(&mut worker.tail),
         };
+        worker.since = self.now;
         let at = self.now.after(span);
         self.schedule(at, Happening::Worked(task));
     }
 
     pub(super) fn worked(&mut self, task: TaskId) {
         let Some(worker) = self.workers.get_mut(&task) else { return };
+        self.spans[worker.op.0 as usize].working += self.now.since(worker.since);
+        worker.since = self.now;
         match worker.pieces.pop_front() {
             Some(piece) => {
                 worker.held = Some(piece);
@@ -157,6 +174,7 @@ impl Cluster<'_> {
             return;
         }
         let Some(piece) = worker.held.take() else { return };
+        self.spans[worker.op.0 as usize].stalled += self.now.since(worker.since);
         worker.handed_over += 1;
         let (node, block) = (worker.node, BlockId(self.block_next));
         let content = worker.output.part(worker.position, piece.rows);
