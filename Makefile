@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python check format lint types docs swarm bench bench-core clean
+.PHONY: help setup demo test test-rust test-python check format lint types docs swarm workloads bench bench-core clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,12 @@ format: $(VENV)/installed-test ## Format everything
 
 swarm: $(VENV)/installed-test ## Run the simulator on SEEDS random worlds (default 100000)
 	$(BIN)/python -m millstream.sim swarm --seeds $(or $(SEEDS),100000)
+
+workloads: $(VENV)/installed-test ## Simulate the published workloads: as they are, with less memory, with jitter
+	$(BIN)/python -m millstream.sim workloads
+	$(BIN)/python -m millstream.sim workloads --half
+	$(BIN)/python -m millstream.sim workloads --least
+	$(BIN)/python -m millstream.sim workloads --jitter
 
 bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/hetero_sleep.py

@@ -47,6 +47,7 @@ __all__ = [
     "run_seed",
     "run_swarm",
     "run_workloads",
+    "run_workloads_jittered",
 ]
 
 __version__: Final[str]
@@ -779,20 +780,43 @@ def run_seed(seed: int, *, trace: str | PathLike[str] | None = None) -> str:
     """Simulates the world of one seed, and writes its trace if there is a path for it.
 
     Returns:
-        JSON: `ending`, `makespan` (us), `turns`, `events`, `rows_out`, `overshoots` and `nodes`.
+        JSON: `ending`, `makespan` (us), `turns`, `events`, `rows_out`, `overshoots`, `nodes` and
+        `ops`.
 
     Raises:
         OracleError: It violates an invariant; the trace ends there.
         OSError: The trace cannot be written.
     """
 
-def run_workloads() -> str:
+def run_workloads(memory: Literal["exact", "half", "least"] = "exact") -> str:
     """Simulates the published scheduling workloads.
+
+    Args:
+        memory: The memory limits: those of the table, half of each, or for each pipeline the least
+            in which it completes without passing its limit.
 
     Returns:
         JSON: a list of objects with `name`, `memory_bytes`, `makespan_s`, `bound_s`,
-            `best_known_s`,
-        `ratio`, `peak_over_limit_bytes` and `spilled_bytes`.
+        `best_known_s`, `ratio`, `peak_over_limit_bytes`, `spilled_bytes`, `idle_cpu_s`,
+        `idle_gpu_s` and `stalled_s`; with the least memory also `below`, what happens with one
+        block less.
+
+    Raises:
+        ValueError: `memory` is none of these words.
+        OracleError: A run violates an invariant.
+    """
+
+def run_workloads_jittered(spread: int, seeds: int) -> str:
+    """Simulates the published scheduling workloads with durations and sizes that vary.
+
+    Args:
+        spread: How far each duration and each size may be from the table's, in thousandths.
+        seeds: How many seeds for each workload.
+
+    Returns:
+        JSON: a list of objects with `name`, `memory_bytes`, `spread`, `seeds`, `exact_s`,
+        `makespan_mean_s`, `makespan_worst_s`, `seed_worst`, `bound_s`, `mean_over_exact`,
+        `worst_over_bound`, `peak_over_limit_bytes` and `spilled_bytes`.
 
     Raises:
         OracleError: A run violates an invariant.

@@ -48,3 +48,43 @@ def test_workloads_are_reported_beside_their_bounds():
         assert outcome["spilled_bytes"] == 0
     printed = command("workloads", "--json")
     assert json.loads(printed.stdout) == outcomes
+
+
+def test_half_of_the_memory_is_half_of_each_limit():
+    halved = [(outcome["name"], outcome["memory_bytes"] * 2) for outcome in sim.workloads("half")]
+    exact = [(outcome["name"], outcome["memory_bytes"]) for outcome in sim.workloads()]
+    assert halved == exact
+
+
+def test_the_least_memory_is_that_below_which_the_limit_is_passed_or_the_plan_refused():
+    outcomes = sim.least_workloads()
+    assert len({outcome["name"] for outcome in outcomes}) == len(outcomes)
+    for outcome in outcomes:
+        assert outcome["peak_over_limit_bytes"] == 0
+        assert outcome["below"].startswith(("refused: ", "passes its limit "))
+
+
+def test_jitter_is_summed_up_over_seeds():
+    without = sim.jittered_workloads(0, seeds=2)
+    for outcome in without:
+        assert outcome["mean_over_exact"] == 1.0
+        assert outcome["makespan_worst_s"] == outcome["exact_s"]
+    varied = sim.jittered_workloads(0.2, seeds=2)
+    assert any(outcome["mean_over_exact"] != 1.0 for outcome in varied)
+    for outcome in varied:
+        assert outcome["makespan_worst_s"] >= outcome["makespan_mean_s"]
+        assert outcome["worst_over_bound"] == outcome["makespan_worst_s"] / outcome["bound_s"]
+
+
+def test_slots_are_idle_stalled_or_working():
+    by_name = {outcome["name"]: outcome for outcome in sim.workloads()}
+    outcome = by_name["appendix_a"]
+    work_s = 400 * 1 + 400 * 2
+    assert outcome["idle_cpu_s"] + outcome["stalled_s"] + work_s == pytest.approx(
+        8 * outcome["makespan_s"]
+    )
+
+
+def test_an_unknown_memory_is_refused():
+    with pytest.raises(ValueError, match="'exact', 'half' or 'least'"):
+        sim.workloads("twice")

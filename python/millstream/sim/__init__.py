@@ -12,8 +12,28 @@ from os import PathLike
 from typing import TypedDict
 
 from millstream import _core
+from millstream.sim.published import (
+    JitteredOutcome,
+    LeastOutcome,
+    Memory,
+    WorkloadOutcome,
+    jittered_workloads,
+    least_workloads,
+    workloads,
+)
 
-__all__ = ["Replayed", "WorkloadOutcome", "replay", "swarm", "workloads"]
+__all__ = [
+    "JitteredOutcome",
+    "LeastOutcome",
+    "Memory",
+    "Replayed",
+    "WorkloadOutcome",
+    "jittered_workloads",
+    "least_workloads",
+    "replay",
+    "swarm",
+    "workloads",
+]
 
 
 class Replayed(TypedDict):
@@ -24,19 +44,6 @@ class Replayed(TypedDict):
     actions: int
     is_done: bool
     is_cut: bool
-
-
-class WorkloadOutcome(TypedDict):
-    """How the scheduler did on a published workload. Times in seconds, sizes in bytes."""
-
-    name: str
-    memory_bytes: int
-    makespan_s: float
-    bound_s: float
-    best_known_s: float
-    ratio: float
-    peak_over_limit_bytes: int
-    spilled_bytes: int
 
 
 def swarm(seeds: int, first: int = 0) -> dict[str, int]:
@@ -76,19 +83,6 @@ def replay(trace: str | PathLike[str]) -> Replayed:
     """
     replayed: Replayed = json.loads(_core.replay_trace(trace))
     return replayed
-
-
-def workloads() -> list[WorkloadOutcome]:
-    """Simulates the published scheduling workloads: 8 CPU and 4 GPU slots, 100 MB blocks.
-
-    Returns:
-        One outcome for each workload and memory limit.
-
-    Raises:
-        millstream._core.OracleError: A run violates an invariant.
-    """
-    outcomes: list[WorkloadOutcome] = json.loads(_core.run_workloads())
-    return outcomes
 
 
 # A fraction of a second.

@@ -10,7 +10,14 @@ import json
 import sys
 
 from millstream import _core
-from millstream.sim import WorkloadOutcome, replay, swarm, workloads
+from millstream.sim import (
+    jittered_workloads,
+    least_workloads,
+    replay,
+    swarm,
+    tables,
+    workloads,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +55,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("workloads", help="simulate the published workloads")
     command.add_argument("--json", action="store_true", help="as JSON, for programs")
+    variant = command.add_mutually_exclusive_group()
+    variant.add_argument("--half", action="store_true", help="with half of the memory")
+    variant.add_argument("--least", action="store_true", help="with the least that can drain")
+    variant.add_argument(
+        "--jitter",
+        action="store_true",
+        help="with durations and sizes that vary by 0.2, 3 and 20 %%, 20 seeds each",
+    )
     command.set_defaults(run=_workloads)
     return parser
 
@@ -70,33 +85,24 @@ def _replay(options: argparse.Namespace) -> list[str]:
 
 
 def _workloads(options: argparse.Namespace) -> list[str]:
-    outcomes = workloads()
-    if options.json:
-        return [json.dumps(outcomes, indent=2)]
-    header = (
-        f"{'workload':26} {'memory':>7} {'makespan':>9} {'bound':>7} {'best':>7} {'ratio':>6} "
-        f"{'over limit':>10} {'spilled':>8}"
-    )
-    return [header, *map(_workload_line, outcomes)]
+    if options.jitter:
+        jittered = [outcome for spread in _SPREADS for outcome in jittered_workloads(spread)]
+        lines = [tables.JITTERED_HEADER, *map(tables.jittered_line, jittered)]
+        return [json.dumps(jittered, indent=2)] if options.json else lines
+    if options.least:
+        least = least_workloads()
+        lines = [
+            tables.HEADER,
+            *(line for outcome in least for line in tables.least_lines(outcome)),
+        ]
+        return [json.dumps(least, indent=2)] if options.json else lines
+    outcomes = workloads("half" if options.half else "exact")
+    lines = [tables.HEADER, *map(tables.workload_line, outcomes)]
+    return [json.dumps(outcomes, indent=2)] if options.json else lines
 
 
-def _workload_line(outcome: WorkloadOutcome) -> str:
-    memory, over, spilled = (
-        size / _GB
-        for size in (
-            outcome["memory_bytes"],
-            outcome["peak_over_limit_bytes"],
-            outcome["spilled_bytes"],
-        )
-    )
-    return (
-        f"{outcome['name']:26} {memory:4.1f} GB {outcome['makespan_s']:7.1f} s "
-        f"{outcome['bound_s']:7.1f} {outcome['best_known_s']:7.1f} {outcome['ratio']:6.3f} "
-        f"{over:7.1f} GB {spilled:5.1f} GB"
-    )
-
-
-_GB = 1e9
+# Equal durations hide bad phases; the least spread is just enough to break them.
+_SPREADS = (0.002, 0.03, 0.2)
 
 if __name__ == "__main__":
     sys.exit(main())

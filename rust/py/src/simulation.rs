@@ -7,7 +7,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
 use millstream_sim::swarm::Failure;
-use millstream_sim::{published, simulation, swarm, trace};
+use millstream_sim::{simulation, swarm, trace, variants};
 use pyo3::exceptions::{PyAssertionError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use serde::Serialize;
@@ -31,7 +31,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(replay_trace, module)?)?;
     module.add_function(wrap_pyfunction!(run_swarm, module)?)?;
     module.add_function(wrap_pyfunction!(run_seed, module)?)?;
-    module.add_function(wrap_pyfunction!(run_workloads, module)?)
+    module.add_function(wrap_pyfunction!(run_workloads, module)?)?;
+    module.add_function(wrap_pyfunction!(run_workloads_jittered, module)?)
 }
 
 /// Replays a trace in a new scheduler and compares its actions byte by byte.
@@ -71,16 +72,31 @@ fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<Strin
     })
 }
 
-/// Simulates the published scheduling workloads.
+/// Simulates the published scheduling workloads, with the memory of the table, half of it, or the
+/// least in which each can drain.
 #[pyfunction]
-fn run_workloads(py: Python<'_>) -> PyResult<String> {
-    py.detach(|| {
-        let outcomes = published::workloads().into_iter().map(|workload| {
-            let named = |violation| format!("{}: {violation}", workload.name);
-            workload.run().map_err(|violation| OracleError::new_err(named(violation)))
-        });
-        json(&outcomes.collect::<PyResult<Vec<_>>>()?)
-    })
+#[pyo3(signature = (memory="exact"))]
+fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
+    match memory {
+        "exact" => py.detach(|| varied(variants::exact())),
+        "half" => py.detach(|| varied(variants::half())),
+        "least" => py.detach(|| varied(variants::least())),
+        other => {
+            let words = format!("memory must be 'exact', 'half' or 'least', not {other:?}");
+            Err(PyValueError::new_err(words))
+        }
+    }
+}
+
+/// Simulates the published scheduling workloads with durations and sizes that vary by up to
+/// `spread` thousandths, with `seeds` seeds each.
+#[pyfunction]
+fn run_workloads_jittered(py: Python<'_>, spread: u64, seeds: u64) -> PyResult<String> {
+    py.detach(|| varied(variants::jittered(spread, seeds)))
+}
+
+fn varied<T: Serialize>(outcomes: Result<Vec<T>, variants::Failure>) -> PyResult<String> {
+    json(&outcomes.map_err(|failure| OracleError::new_err(failure.to_string()))?)
 }
 
 fn oracle_error(failure: &Failure) -> PyErr {

@@ -16,4 +16,5 @@ pub mod simulation;
 pub mod swarm;
 pub mod tiny;
 pub mod trace;
+pub mod variants;
 pub mod workload;

@@ -6,14 +6,15 @@
 //! operator's output is not counted.
 
 use millstream_core::{
-    Bytes, Config, NodeId, OpId, OpKind, OpSpec, Plan, PoolSpec, Resources, Rows, Slots, Span, Unit,
+    Bytes, Config, NodeId, OpId, OpKind, OpSpec, Plan, PoolSpec, Resources, Rows, Slots, Span,
+    Time, Unit,
 };
 use serde::Serialize;
 
 use crate::checker::Violation;
 use crate::faults::Faults;
 use crate::rows::RowRatio;
-use crate::simulation;
+use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
 use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
 
@@ -36,6 +37,12 @@ pub struct Outcome {
     pub peak_over_limit_bytes: u64,
     /// What had to be written to disk.
     pub spilled_bytes: u64,
+    /// Time in which CPU slots had no task, all slots together.
+    pub idle_cpu_s: f64,
+    /// Time in which GPU slots had no task, all slots together.
+    pub idle_gpu_s: f64,
+    /// Time in which tasks held a slot and waited for room, all slots together.
+    pub stalled_s: f64,
 }
 
 /// One row of the table: a pipeline, a memory limit, and what is possible.
@@ -43,24 +50,71 @@ pub struct Outcome {
 pub struct Workload {
     /// Its name.
     pub name: &'static str,
-    /// The memory limit, in blocks.
-    pub memory_blocks: u64,
+    /// The memory limit.
+    pub memory: Bytes,
+    /// How much durations and sizes vary.
+    pub jitter: Jitter,
     bound: Span,
     best_known: Span,
     stages: &'static [Stage],
 }
 
+/// By how much durations and sizes of blocks differ from the table's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jitter {
+    /// What they follow from.
+    pub seed: u64,
+    /// At most this much up or down, in thousandths.
+    pub spread: u64,
+}
+
 impl Workload {
+    /// The same with another memory limit.
+    #[must_use]
+    pub const fn with_memory(self, memory: Bytes) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// The same with durations and sizes that vary.
+    #[must_use]
+    pub const fn with_jitter(self, jitter: Jitter) -> Self {
+        Self { jitter, ..self }
+    }
+
     /// Runs it under the oracles.
     ///
     /// # Errors
-    /// The oracle that is violated.
+    /// The oracle that is violated, or why the plan is refused.
     pub fn run(&self) -> Result<Outcome, Violation> {
-        let scenario = self.scenario();
-        let report = simulation::run(&scenario, None)?;
+        Ok(self.outcome(&self.report()?))
+    }
+
+    /// Runs it under the oracles.
+    ///
+    /// # Errors
+    /// The oracle that is violated, or why the plan is refused.
+    pub fn report(&self) -> Result<Report, Violation> {
+        let report = simulation::run(&self.scenario(), None)?;
+        match report.ending {
+            Ending::Refused(what) => {
+                Err(Violation { invariant: "submit", at: Time::default(), what })
+            }
+            _ => Ok(report),
+        }
+    }
+
+    /// What a report says of it.
+    #[must_use]
+    pub fn outcome(&self, report: &Report) -> Outcome {
         let store = &report.nodes[0];
         let (makespan_s, bound_s) = (seconds(report.makespan), seconds(self.bound));
-        Ok(Outcome {
+        let of = |slot: Slot, count: u64| {
+            let ops = report.ops.iter().zip(self.stages);
+            let ops = ops.filter(|(_, stage)| stage.slot == slot);
+            let held: Span = ops.map(|(op, _)| op.working + op.stalled).sum();
+            seconds(report.makespan.times(count).saturating_sub(held))
+        };
+        Outcome {
             name: self.name,
             memory_bytes: store.store_bytes,
             makespan_s,
@@ -69,7 +123,16 @@ impl Workload {
             ratio: makespan_s / bound_s,
             peak_over_limit_bytes: store.peak_bytes.saturating_sub(store.store_bytes),
             spilled_bytes: store.spilled_bytes,
-        })
+            idle_cpu_s: of(Slot::Cpu, CPU_SLOTS),
+            idle_gpu_s: of(Slot::Gpu, GPU_SLOTS),
+            stalled_s: seconds(report.ops.iter().map(|op| op.stalled).sum()),
+        }
+    }
+
+    /// An integer program's lower bound for its makespan.
+    #[must_use]
+    pub const fn bound(&self) -> Span {
+        self.bound
     }
 
     /// Its world.
@@ -81,19 +144,25 @@ impl Workload {
         let ops = (0u32..).zip(self.stages).map(|(position, stage)| stage.spec(position));
         let last = self.stages.len() - 1;
         let models = self.stages.iter().enumerate();
-        let models = models.map(|(position, stage)| stage.model(position == last)).collect();
+        let models = models.map(|(position, stage)| OpModel {
+            pace_spread: self.jitter.spread,
+            bytes_spread: self.jitter.spread,
+            ..stage.model(position == last)
+        });
         let source = &self.stages[0];
         let units = usize::try_from(source.items).expect("because the table has small numbers");
         let config = Config { block_bytes_target: Bytes(BLOCK_BYTES), ..Config::default() };
-        let resources =
-            Resources { cpu: Slots::whole(8), gpu: Slots::whole(4), ..Resources::default() };
-        let store = Bytes(self.memory_blocks * BLOCK_BYTES);
+        let resources = Resources {
+            cpu: Slots::whole(CPU_SLOTS),
+            gpu: Slots::whole(GPU_SLOTS),
+            ..Resources::default()
+        };
         Scenario {
-            seed: 0,
+            seed: self.jitter.seed,
             plan: Plan::new(ops.collect(), config).expect("because the table's plans are chains"),
-            nodes: vec![NodeSpec { node: NodeId(0), resources, store }],
+            nodes: vec![NodeSpec { node: NodeId(0), resources, store: self.memory }],
             unit_rows: vec![source.blocks; units],
-            models,
+            models: models.collect(),
             consumer: Consumer { block: Span::ZERO, blocks_max: None, rest: None },
             delays: Delays::default(),
             faults: Faults::default(),
@@ -108,7 +177,8 @@ pub fn workloads() -> Vec<Workload> {
         let best = best.to_vec();
         let rows = memory.iter().zip(best).map(move |(blocks, best_known)| Workload {
             name,
-            memory_blocks: *blocks,
+            memory: Bytes(blocks * BLOCK_BYTES),
+            jitter: Jitter::default(),
             bound: Span(bound * TENTH),
             best_known: Span(best_known * TENTH),
             stages,
@@ -213,7 +283,7 @@ const fn spikes() -> Pace {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a run takes far less than 2^52 us")]
-fn seconds(span: Span) -> f64 {
+pub(crate) fn seconds(span: Span) -> f64 {
     span.0 as f64 / 1e6
 }
 
@@ -233,4 +303,6 @@ const VARIABLE_3STAGE: &[Stage] =
 const SPIKY: &[Stage] = &[cpu(80, spikes(), 10), cpu(800, spikes(), 1)];
 
 const TENTH: u64 = 100_000;
-const BLOCK_BYTES: u64 = 100_000_000;
+const CPU_SLOTS: u64 = 8;
+const GPU_SLOTS: u64 = 4;
+pub(crate) const BLOCK_BYTES: u64 = 100_000_000;

@@ -1,0 +1,111 @@
+"""The published scheduling workloads, as they are and made harder.
+
+Owns how their outcomes read and print. What they are is written in Rust (rust/sim).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, TypeAlias, TypedDict
+
+from millstream import _core
+
+__all__ = [
+    "JitteredOutcome",
+    "LeastOutcome",
+    "Memory",
+    "WorkloadOutcome",
+    "jittered_workloads",
+    "least_workloads",
+    "workloads",
+]
+
+Memory: TypeAlias = Literal["exact", "half"]
+
+
+class WorkloadOutcome(TypedDict):
+    """How the scheduler did on a published workload. Times in seconds, sizes in bytes."""
+
+    name: str
+    memory_bytes: int
+    makespan_s: float
+    bound_s: float
+    best_known_s: float
+    ratio: float
+    peak_over_limit_bytes: int
+    spilled_bytes: int
+    idle_cpu_s: float
+    idle_gpu_s: float
+    stalled_s: float
+
+
+class LeastOutcome(WorkloadOutcome):
+    """How it did in the least memory in which it completes without passing its limit."""
+
+    below: str
+    """What happens with one block less."""
+
+
+class JitteredOutcome(TypedDict):
+    """How it did over many seeds with durations and sizes that vary by up to `spread`."""
+
+    name: str
+    memory_bytes: int
+    spread: float
+    seeds: int
+    exact_s: float
+    makespan_mean_s: float
+    makespan_worst_s: float
+    seed_worst: int
+    bound_s: float
+    mean_over_exact: float
+    worst_over_bound: float
+    peak_over_limit_bytes: int
+    spilled_bytes: int
+
+
+def workloads(memory: Memory = "exact") -> list[WorkloadOutcome]:
+    """Simulates the published scheduling workloads: 8 CPU and 4 GPU slots, 100 MB blocks.
+
+    Args:
+        memory: The memory limits of the table, or half of each.
+
+    Returns:
+        One outcome for each workload and memory limit.
+
+    Raises:
+        millstream._core.OracleError: A run violates an invariant.
+    """
+    outcomes: list[WorkloadOutcome] = json.loads(_core.run_workloads(memory))
+    return outcomes
+
+
+def least_workloads() -> list[LeastOutcome]:
+    """Simulates each published workload in the least memory in which it can drain.
+
+    Returns:
+        One outcome for each workload.
+
+    Raises:
+        millstream._core.OracleError: A run violates an invariant.
+    """
+    outcomes: list[LeastOutcome] = json.loads(_core.run_workloads("least"))
+    return outcomes
+
+
+def jittered_workloads(spread: float, seeds: int = 20) -> list[JitteredOutcome]:
+    """Simulates the published workloads with durations and block sizes that vary at random.
+
+    Args:
+        spread: How far each may be from the table's, up or down: 0.03 for 3 %.
+        seeds: How many seeds for each workload.
+
+    Returns:
+        One outcome for each workload and memory limit.
+
+    Raises:
+        millstream._core.OracleError: A run violates an invariant.
+    """
+    thousandths = round(spread * 1_000)
+    outcomes: list[JitteredOutcome] = json.loads(_core.run_workloads_jittered(thousandths, seeds))
+    return outcomes

@@ -1,0 +1,47 @@
+"""The outcomes of the published workloads as lines of text."""
+
+from __future__ import annotations
+
+from millstream.sim.published import JitteredOutcome, LeastOutcome, WorkloadOutcome
+
+__all__ = ["HEADER", "JITTERED_HEADER", "jittered_line", "least_lines", "workload_line"]
+
+
+def workload_line(outcome: WorkloadOutcome) -> str:
+    """One row: the makespan beside its bound, and where the slots' time went."""
+    return (
+        f"{outcome['name']:26} {outcome['memory_bytes'] / _GB:5.2f} GB "
+        f"{outcome['makespan_s']:7.1f} s {outcome['bound_s']:7.1f} "
+        f"{outcome['best_known_s']:7.1f} {outcome['ratio']:6.3f} "
+        f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB "
+        f"{outcome['spilled_bytes'] / _GB:5.1f} GB {outcome['idle_cpu_s']:7.1f} s "
+        f"{outcome['idle_gpu_s']:7.1f} s {outcome['stalled_s']:7.1f} s"
+    )
+
+
+def least_lines(outcome: LeastOutcome) -> list[str]:
+    """One row, and what happens with one block less."""
+    return [workload_line(outcome), f"    with one block less: {outcome['below']}"]
+
+
+def jittered_line(outcome: JitteredOutcome) -> str:
+    """One row: the mean beside the exact run, and the worst beside the bound."""
+    return (
+        f"{outcome['name']:26} {outcome['memory_bytes'] / _GB:5.2f} GB "
+        f"{outcome['spread']:6.1%} {outcome['exact_s']:7.1f} s "
+        f"{outcome['makespan_mean_s']:7.1f} s {outcome['mean_over_exact']:6.3f} "
+        f"{outcome['makespan_worst_s']:7.1f} s {outcome['seed_worst']:4} "
+        f"{outcome['bound_s']:7.1f} {outcome['worst_over_bound']:6.3f} "
+        f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB"
+    )
+
+
+HEADER = (
+    f"{'workload':26} {'memory':>8} {'makespan':>9} {'bound':>7} {'best':>7} {'ratio':>6} "
+    f"{'over limit':>10} {'spilled':>8} {'idle CPU':>9} {'idle GPU':>9} {'stalled':>9}"
+)
+JITTERED_HEADER = (
+    f"{'workload':26} {'memory':>8} {'spread':>6} {'exact':>9} {'mean':>9} {'/exact':>6} "
+    f"{'worst':>9} {'seed':>4} {'bound':>7} {'/bound':>6} {'over limit':>10}"
+)
+_GB = 1e9

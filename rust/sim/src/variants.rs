@@ -1,0 +1,162 @@
+//! The published workloads made harder: less memory, and durations and sizes that vary.
+//!
+//! Equal durations hide bad phases, and ample memory hides bad admission. Owns what is varied, and
+//! how the runs are summed up.
+
+use millstream_core::Bytes;
+use serde::Serialize;
+
+use crate::checker::Violation;
+use crate::published::{BLOCK_BYTES, Jitter, Outcome, Workload, seconds, workloads};
+
+/// A run that violates an oracle, or is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The workload and its memory limit.
+    pub workload: String,
+    /// What it varies by.
+    pub jitter: Jitter,
+    /// What happened.
+    pub violation: Violation,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { workload, jitter: Jitter { seed, spread }, violation } = self;
+        write!(f, "{workload}, seed {seed}, spread {spread}/1000: {violation}")
+    }
+}
+
+/// How the scheduler did over many seeds on a workload that varies.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Jittered {
+    /// The workload.
+    pub name: &'static str,
+    /// The memory limit.
+    pub memory_bytes: u64,
+    /// How far durations and sizes are from the table's at most, in parts of one.
+    pub spread: f64,
+    /// How many seeds.
+    pub seeds: u64,
+    /// The makespan without variation.
+    pub exact_s: f64,
+    /// The mean makespan.
+    pub makespan_mean_s: f64,
+    /// The longest makespan.
+    pub makespan_worst_s: f64,
+    /// The seed that took longest.
+    pub seed_worst: u64,
+    /// An integer program's lower bound without variation.
+    pub bound_s: f64,
+    /// The mean makespan over that without variation.
+    pub mean_over_exact: f64,
+    /// The longest makespan over the bound.
+    pub worst_over_bound: f64,
+    /// The most that was in the store beyond the limit, over all seeds.
+    pub peak_over_limit_bytes: u64,
+    /// What had to be written to disk, by all seeds together.
+    pub spilled_bytes: u64,
+}
+
+/// The smallest memory in which a workload runs without passing its limit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Least {
+    /// How it does there.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// What happens with one block less.
+    pub below: String,
+}
+
+/// The rows of the table as they are.
+///
+/// # Errors
+/// The first row that fails.
+pub fn exact() -> Result<Vec<Outcome>, Failure> {
+    workloads().iter().map(run).collect()
+}
+
+/// Every row with half of its memory.
+///
+/// # Errors
+/// The first row that fails.
+pub fn half() -> Result<Vec<Outcome>, Failure> {
+    let half = |workload: Workload| workload.with_memory(Bytes(workload.memory.0 / 2));
+    workloads().into_iter().map(|workload| run(&half(workload))).collect()
+}
+
+/// Every pipeline with the least memory in which it can drain.
+///
+/// # Errors
+/// The first row that fails, for another reason than its memory.
+pub fn least() -> Result<Vec<Least>, Failure> {
+    let mut rows = workloads();
+    rows.dedup_by_key(|workload| workload.name);
+    rows.iter().map(least_of).collect()
+}
+
+/// Every row with durations and sizes that vary by up to `spread` thousandths, for the seeds from
+/// one to `seeds`.
+///
+/// # Errors
+/// The first run that fails.
+pub fn jittered(spread: u64, seeds: u64) -> Result<Vec<Jittered>, Failure> {
+    workloads().iter().map(|workload| jittered_one(workload, spread, seeds)).collect()
+}
+
+fn run(workload: &Workload) -> Result<Outcome, Failure> {
+    workload.run().map_err(|violation| failure(workload, violation))
+}
+
+fn failure(workload: &Workload, violation: Violation) -> Failure {
+    let name = format!("{} in {}", workload.name, workload.memory);
+    Failure { workload: name, jitter: workload.jitter, violation }
+}
+
+fn least_of(workload: &Workload) -> Result<Least, Failure> {
+    let mut below = "there is none".to_owned();
+    let mut memory = Bytes(BLOCK_BYTES);
+    loop {
+        let smaller = workload.with_memory(memory);
+        below = match smaller.report() {
+            Ok(report) if report.overshoots == 0 => {
+                return Ok(Least { outcome: smaller.outcome(&report), below });
+            }
+            Ok(report) => format!("passes its limit {} times", report.overshoots),
+            Err(refusal) if refusal.invariant == "submit" => format!("refused: {}", refusal.what),
+            Err(violation) => return Err(failure(&smaller, violation)),
+        };
+        memory += Bytes(BLOCK_BYTES);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are few seeds and spreads")]
+fn jittered_one(workload: &Workload, spread: u64, seeds: u64) -> Result<Jittered, Failure> {
+    let exact_s = run(workload)?.makespan_s;
+    let mut outcomes = Vec::new();
+    for seed in 1..=seeds {
+        let varied = workload.with_jitter(Jitter { seed, spread });
+        outcomes.push((seed, run(&varied)?));
+    }
+    let total_s: f64 = outcomes.iter().map(|(_, outcome)| outcome.makespan_s).sum();
+    let slowest = outcomes.iter().max_by(|a, b| a.1.makespan_s.total_cmp(&b.1.makespan_s));
+    let (seed_worst, worst_s) = slowest.map_or((0, 0.0), |(seed, o)| (*seed, o.makespan_s));
+    let mean_s = total_s / outcomes.len().max(1) as f64;
+    let bound_s = seconds(workload.bound());
+    let over = outcomes.iter().map(|(_, outcome)| outcome.peak_over_limit_bytes);
+    Ok(Jittered {
+        name: workload.name,
+        memory_bytes: workload.memory.0,
+        spread: spread as f64 / 1000.0,
+        seeds,
+        exact_s,
+        makespan_mean_s: mean_s,
+        makespan_worst_s: worst_s,
+        seed_worst,
+        bound_s,
+        mean_over_exact: mean_s / exact_s,
+        worst_over_bound: worst_s / bound_s,
+        peak_over_limit_bytes: over.max().unwrap_or(0),
+        spilled_bytes: outcomes.iter().map(|(_, outcome)| outcome.spilled_bytes).sum(),
+    })
+}
