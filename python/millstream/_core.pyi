@@ -3,7 +3,7 @@
 The core decides what runs where and when. It knows no clock, no thread, no Ray and no data: time
 is an argument, and blocks, tasks, actors and nodes are numbers. A driver by hand is four lines::
 
-    scheduler = Scheduler(Plan([OpSpec(name="Read", kind="source", input=None, cpu=1,
+    scheduler = Scheduler(Plan([OpSpec(name="Read", kind="source", cpu=1,
                                        unit_bytes=[0, 0])], Config()),
                           [Node(node=0, cpu=2, store_bytes=1 << 30)])
     for action in scheduler.step(0, []):
@@ -77,7 +77,8 @@ class OpSpec:
         name: What people call it in reports and errors.
         kind: A `"source"` makes blocks out of units, `"tasks"` are stateless, `"actors"` are a
             pool of workers with loaded state.
-        input: The position in the plan of the operator whose blocks it consumes; None for a source.
+        inputs: The positions in the plan of the operators whose blocks it consumes; none for a
+            source.
         cpu: CPUs that one task holds while it runs, or one actor while it lives.
         gpu: GPUs, likewise.
         custom: Custom resources by name, likewise.
@@ -99,7 +100,7 @@ class OpSpec:
         *,
         name: str,
         kind: Literal["source", "tasks", "actors"],
-        input: int | None,
+        inputs: Sequence[int] = ...,
         cpu: float = 0.0,
         gpu: float = 0.0,
         custom: Mapping[str, float] = ...,
@@ -115,7 +116,7 @@ class OpSpec:
     @property
     def kind(self) -> Literal["source", "tasks", "actors"]: ...
     @property
-    def input(self) -> int | None: ...
+    def inputs(self) -> list[int]: ...
     @property
     def cpu(self) -> float: ...
     @property
@@ -213,7 +214,7 @@ class Node:
 
 @final
 class Plan:
-    """A chain of operators that is known to be well formed.
+    """Operators that are known to be well formed.
 
     Args:
         ops: The operators, in the order of the flow; the last one's blocks are the output.

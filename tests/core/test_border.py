@@ -17,7 +17,7 @@ NOT_AMOUNTS = [
 
 
 def source(**changes):
-    return OpSpec(**{"name": "Read", "kind": "source", "input": None, "unit_bytes": [0]} | changes)
+    return OpSpec(**{"name": "Read", "kind": "source", "unit_bytes": [0]} | changes)
 
 
 def plan(units=3):
@@ -45,7 +45,7 @@ def test_amounts_are_multiples_of_a_ten_thousandth_rounded_as_in_ray():
 
 
 def test_what_was_put_in_can_be_read():
-    actors = OpSpec(name="Map", kind="actors", input=0, actors_min=2, actors_max=5)
+    actors = OpSpec(name="Map", kind="actors", inputs=[0], actors_min=2, actors_max=5)
     assert (actors.kind, actors.actors_min, actors.actors_max) == ("actors", 2, 5)
     assert (actors.tasks_in_flight_max, actors.unit_bytes) == (2, [])
     read = source(unit_bytes=[5, 0], concurrency_max=3)
@@ -65,7 +65,7 @@ def test_what_was_put_in_can_be_read():
         (lambda: source(kind="tasks"), "'Read' has unit_bytes, which only a source has"),
         (lambda: Config(execution="eager"), "execution must be 'streaming' or 'bulk'"),
         (lambda: Plan([], Config()), "the plan has no operators"),
-        (lambda: Plan([source(input=0)], Config()), "operator 'Read' must have no input"),
+        (lambda: Plan([source(inputs=[0])], Config()), "operator 'Read' must have no input"),
         (lambda: Plan([source()], Config(deaths_max=0)), "deaths_max must be at least 1"),
         (lambda: Event.TaskFailed(1, "bored"), 'failure must be one of .*, not "bored"'),
     ],
@@ -161,7 +161,7 @@ def test_a_trace_has_the_plan_and_every_step_and_replays(tmp_path):
     assert scheduler.is_done()
 
     header, *steps = map(json.loads, path.read_text().splitlines())
-    assert (header["version"], header["plan"]["ops"][0]["name"]) == (1, "Read")
+    assert (header["version"], header["plan"]["ops"][0]["name"]) == (2, "Read")
     assert [step["now"] for step in steps] == [10, 20, 30]
     assert steps[0]["actions"][0]["LaunchTask"]["task"] == launch.task
     replayed = sim.replay(path)

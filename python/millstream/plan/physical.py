@@ -117,7 +117,7 @@ def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
         return _core.OpSpec(
             name=op.name,
             kind=op.kind,
-            input=number - 1 if number else None,
+            inputs=[number - 1] if number else [],
             cpu=op.cpu,
             gpu=op.gpu,
             custom=dict(op.custom),

@@ -15,7 +15,7 @@
 //!
 //! let read = OpSpec {
 //!     name: "Read".into(),
-//!     input: None,
+//!     inputs: vec![],
 //!     kind: OpKind::Source { units: vec![Unit::default()] },
 //!     resources: Resources::cpu(Slots::whole(1)),
 //!     concurrency_max: 0,

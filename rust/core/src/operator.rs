@@ -30,6 +30,8 @@ pub(crate) struct InputQueue {
     in_order: bool,
     ready: VecDeque<Queued>,
     early: BTreeMap<Position, Queued>,
+    /// Whether its producer has made all its blocks.
+    is_closed: bool,
     next: Position,
     /// How many blocks each work made that ended and is not passed yet.
     ended: BTreeMap<u64, u32>,
@@ -44,6 +46,7 @@ impl InputQueue {
             in_order,
             ready: VecDeque::new(),
             early: BTreeMap::new(),
+            is_closed: false,
             next: (0, 0),
             ended: BTreeMap::new(),
             rows: Rows::ZERO,
@@ -69,6 +72,11 @@ impl InputQueue {
             self.ended.insert(number, blocks);
             self.advance();
         }
+    }
+
+    /// Notes that nothing more comes.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
     }
 
     fn advance(&mut self) {
@@ -178,7 +186,8 @@ pub(crate) struct Counters {
 /// The run-time state of one operator.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
-    pub(crate) queue: InputQueue,
+    /// One for each input.
+    pub(crate) queues: Vec<InputQueue>,
     /// The next unit of a source.
     pub(crate) unit_next: u64,
     pub(crate) units_total: u64,
@@ -187,7 +196,6 @@ pub(crate) struct Operator {
     pub(crate) paused: BTreeMap<u64, TaskId>,
     pub(crate) retries: BTreeMap<u64, Task>,
     pub(crate) pool: Option<Pool>,
-    pub(crate) input_ended: bool,
     pub(crate) is_done: bool,
     pub(crate) rows_coming: u64,
     pub(crate) estimates: TaskEstimates,
@@ -195,9 +203,9 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    pub(crate) fn new(in_order: bool, units_total: u64, pool: Option<Pool>) -> Self {
+    pub(crate) fn new(queues: Vec<InputQueue>, units_total: u64, pool: Option<Pool>) -> Self {
         Self {
-            queue: InputQueue::new(in_order),
+            queues,
             unit_next: 0,
             units_total,
             work_next: 0,
@@ -205,12 +213,30 @@ impl Operator {
             paused: BTreeMap::new(),
             retries: BTreeMap::new(),
             pool,
-            input_ended: false,
             is_done: false,
             rows_coming: 0,
             estimates: TaskEstimates::default(),
             counters: Counters::default(),
         }
+    }
+
+    /// The queue of an operator with one input.
+    pub(crate) fn queue(&self) -> &InputQueue {
+        self.queues.first().expect("because only sources have no input")
+    }
+
+    pub(crate) fn queue_mut(&mut self) -> &mut InputQueue {
+        self.queues.first_mut().expect("because only sources have no input")
+    }
+
+    /// Blocks that wait in its queues.
+    pub(crate) fn queued_blocks(&self) -> usize {
+        self.queues.iter().map(InputQueue::blocks).sum()
+    }
+
+    /// Whether no input has more to come. True for a source.
+    pub(crate) fn input_ended(&self) -> bool {
+        self.queues.iter().all(|queue| queue.is_closed)
     }
 
     /// Tasks that run and are not paused. Those queued at an actor behind another do not run.
@@ -244,9 +270,9 @@ impl Operator {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.input_ended
+        self.input_ended()
             && self.unit_next == self.units_total
-            && self.queue.blocks() == 0
+            && self.queued_blocks() == 0
             && self.live.is_empty()
             && self.retries.is_empty()
     }

@@ -52,8 +52,8 @@ pub enum OpKind {
 pub struct OpSpec {
     /// What people call it in reports and errors.
     pub name: String,
-    /// The operator whose blocks it consumes; none for a source.
-    pub input: Option<OpId>,
+    /// The operators whose blocks it consumes, in order; none for a source.
+    pub inputs: Vec<OpId>,
     /// How it executes.
     pub kind: OpKind,
     /// What one task holds while it runs, or one actor while it lives.
@@ -113,12 +113,12 @@ pub enum PlanError {
     /// There is no operator.
     #[error("the plan has no operators")]
     Empty,
-    /// An operator that is no source has no input, or a source has one.
+    /// An operator has more or fewer inputs than its kind takes.
     #[error("operator '{name}' must have {wanted} input")]
     Input {
         /// The operator.
         name: String,
-        /// `"an"` or `"no"`.
+        /// `"one"` or `"no"`.
         wanted: &'static str,
     },
     /// An operator's input is not an earlier operator.
@@ -160,12 +160,56 @@ pub enum PlanError {
     },
 }
 
-/// A chain of operators that is known to be well formed.
+/// Operators that are known to be well formed: each has one reader, except the last, whose blocks
+/// are the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Parts", into = "Parts"))]
 pub struct Plan {
     ops: Vec<OpSpec>,
     config: Config,
+    /// One for each operator.
+    edges: Vec<Edges>,
+}
+
+/// Where an operator is in the flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Edges {
+    reader: Option<Port>,
+    below: Vec<OpId>,
+    above: Vec<OpId>,
+}
+
+/// Where blocks enter an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) op: OpId,
+    /// Which of its inputs.
+    pub(crate) input: usize,
+}
+
+/// What a plan is made of, as it is written down.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Parts {
+    ops: Vec<OpSpec>,
+    config: Config,
+}
+
+#[cfg(feature = "serde")]
+impl From<Plan> for Parts {
+    fn from(plan: Plan) -> Self {
+        Self { ops: plan.ops, config: plan.config }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Parts> for Plan {
+    type Error = PlanError;
+
+    fn try_from(parts: Parts) -> Result<Self, PlanError> {
+        Self::new(parts.ops, parts.config)
+    }
 }
 
 impl Plan {
@@ -192,7 +236,8 @@ impl Plan {
         for position in 0..ops.len() {
             check_readers(&ops, position)?;
         }
-        Ok(Self { ops, config })
+        let edges = edges(&ops);
+        Ok(Self { ops, config, edges })
     }
 
     /// The operators, in the order of the flow; the last one's blocks are the output.
@@ -206,28 +251,64 @@ impl Plan {
     pub const fn config(&self) -> &Config {
         &self.config
     }
+
+    /// Where the blocks of `op` go; none: to the consumer.
+    pub(crate) fn reader(&self, op: OpId) -> Option<Port> {
+        self.edges[op.0 as usize].reader
+    }
+
+    /// The operators that what `op` puts out passes through, nearest first.
+    pub(crate) fn below(&self, op: OpId) -> &[OpId] {
+        &self.edges[op.0 as usize].below
+    }
+
+    /// The operators whose rows reach `op`, in the order of the plan.
+    pub(crate) fn above(&self, op: OpId) -> &[OpId] {
+        &self.edges[op.0 as usize].above
+    }
 }
 
 fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
-    let is_source = matches!(op.kind, OpKind::Source { .. });
-    match op.input {
-        Some(_) if is_source => Err(PlanError::Input { name: op.name.clone(), wanted: "no" }),
-        None if !is_source => Err(PlanError::Input { name: op.name.clone(), wanted: "an" }),
-        Some(input) if input.0 as usize >= position => {
-            Err(PlanError::InputOrder { name: op.name.clone(), input })
-        }
-        _ => Ok(()),
+    let (wanted, in_words) = match op.kind {
+        OpKind::Source { .. } => (0, "no"),
+        OpKind::Tasks | OpKind::Actors(_) => (1, "one"),
+    };
+    if op.inputs.len() != wanted {
+        return Err(PlanError::Input { name: op.name.clone(), wanted: in_words });
+    }
+    match op.inputs.iter().find(|input| input.0 as usize >= position) {
+        Some(input) => Err(PlanError::InputOrder { name: op.name.clone(), input: *input }),
+        None => Ok(()),
     }
 }
 
 fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
-    let readers =
-        ops.iter().filter(|op| op.input.is_some_and(|i| i.0 as usize == position)).count();
+    let inputs = ops.iter().flat_map(|op| &op.inputs);
+    let readers = inputs.filter(|input| input.0 as usize == position).count();
     let wanted = usize::from(position + 1 < ops.len());
     if readers == wanted {
         return Ok(());
     }
     Err(PlanError::Readers { name: ops[position].name.clone(), readers })
+}
+
+/// The flow as seen from each operator. Readers come later than what they read.
+fn edges(ops: &[OpSpec]) -> Vec<Edges> {
+    let mut edges = alloc::vec![Edges::default(); ops.len()];
+    for (op, spec) in (0..).map(OpId).zip(ops) {
+        for (input, from) in spec.inputs.iter().enumerate() {
+            edges[from.0 as usize].reader = Some(Port { op, input });
+        }
+    }
+    for (op, position) in (0..).map(OpId).zip(0..ops.len()) {
+        let next = |op: &OpId| edges[op.0 as usize].reader.map(|port| port.op);
+        let below: Vec<OpId> = core::iter::successors(next(&op), next).collect();
+        for reader in &below {
+            edges[reader.0 as usize].above.push(op);
+        }
+        edges[position].below = below;
+    }
+    edges
 }
 
 fn check_pool(op: &OpSpec) -> Result<(), PlanError> {
@@ -259,7 +340,7 @@ mod tests {
     fn source() -> OpSpec {
         OpSpec {
             name: "Read".into(),
-            input: None,
+            inputs: alloc::vec![],
             kind: OpKind::Source { units: alloc::vec![Unit::default()] },
             resources: Resources::default(),
             concurrency_max: 0,
@@ -268,7 +349,12 @@ mod tests {
     }
 
     fn map(input: u32) -> OpSpec {
-        OpSpec { name: "Map".into(), input: Some(OpId(input)), kind: OpKind::Tasks, ..source() }
+        OpSpec {
+            name: "Map".into(),
+            inputs: alloc::vec![OpId(input)],
+            kind: OpKind::Tasks,
+            ..source()
+        }
     }
 
     #[test]
@@ -283,8 +369,11 @@ mod tests {
         let actors = OpSpec { kind: OpKind::Actors(pool), ..map(0) };
         let cases = [
             (alloc::vec![], "the plan has no operators"),
-            (alloc::vec![OpSpec { input: None, ..map(0) }], "operator 'Map' must have an input"),
-            (alloc::vec![OpSpec { input: Some(OpId(0)), ..source() }], "'Read' must have no input"),
+            (alloc::vec![OpSpec { inputs: alloc::vec![], ..map(0) }], "'Map' must have one input"),
+            (
+                alloc::vec![OpSpec { inputs: alloc::vec![OpId(0)], ..source() }],
+                "'Read' must have no input",
+            ),
             (alloc::vec![source(), map(1)], "'Map' reads from op1, which does not come before it"),
             (alloc::vec![source(), source()], "'Read' must have exactly one reader, but has 0"),
             (alloc::vec![source(), map(0), map(0)], "exactly one reader, but has 2"),

@@ -5,6 +5,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::operator::InputQueue;
 use crate::policy::admission;
 use crate::protocol::Verdict;
 use crate::state::State;
@@ -162,9 +163,9 @@ fn op_snapshot(state: &State, id: OpId) -> OpSnapshot {
         actors_ready: ready,
         actors_started: op.counters.actors_started,
         actors_lost: op.counters.actors_lost,
-        queued_blocks: op.queue.blocks() as u64,
-        queued_rows: op.queue.rows().0,
-        queued_bytes: op.queue.bytes(),
+        queued_blocks: op.queued_blocks() as u64,
+        queued_rows: op.queues.iter().map(|queue| queue.rows().0).sum(),
+        queued_bytes: op.queues.iter().map(InputQueue::bytes).sum(),
         rows_in: op.counters.rows_in,
         rows_out: op.counters.rows_out,
         blocks_out: op.counters.blocks_out,

@@ -164,19 +164,25 @@ impl State {
 
     /// The operator that reads `op`; none for the last one.
     pub(crate) fn reader(&self, op: OpId) -> Option<OpId> {
-        let next = op.0 + 1;
-        ((next as usize) < self.ops.len()).then_some(OpId(next))
+        self.plan.reader(op).map(|port| port.op)
     }
 
     /// The operators below `op`, nearest first.
-    pub(crate) fn below(&self, op: OpId) -> impl Iterator<Item = OpId> + use<> {
-        self.op_ids().skip(op.0 as usize + 1)
+    pub(crate) fn below(&self, op: OpId) -> impl Iterator<Item = OpId> {
+        self.plan.below(op).iter().copied()
     }
 
     /// Where blocks of `op` queue.
-    pub(crate) fn queue_after(&mut self, op: OpId) -> &mut InputQueue {
-        match self.reader(op) {
-            Some(reader) => &mut self.op_mut(reader).queue,
+    pub(crate) fn queue_after(&self, op: OpId) -> &InputQueue {
+        match self.plan.reader(op) {
+            Some(port) => &self.op(port.op).queues[port.input],
+            None => &self.output,
+        }
+    }
+
+    pub(crate) fn queue_after_mut(&mut self, op: OpId) -> &mut InputQueue {
+        match self.plan.reader(op) {
+            Some(port) => &mut self.op_mut(port.op).queues[port.input],
             None => &mut self.output,
         }
     }
@@ -256,9 +262,8 @@ fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
         OpKind::Actors(pool) => Some(Pool::new(pool)),
         _ => None,
     };
-    let mut operator = Operator::new(in_order, units, pool);
-    operator.input_ended = matches!(spec.kind, OpKind::Source { .. });
-    operator
+    let queues = spec.inputs.iter().map(|_| InputQueue::new(in_order)).collect();
+    Operator::new(queues, units, pool)
 }
 
 /// Refuses a plan that could never run: an operator that no node can hold, or pools that cannot

@@ -18,7 +18,7 @@ const ROWS: u64 = 10;
 fn source(units: usize) -> OpSpec {
     OpSpec {
         name: "Read".into(),
-        input: None,
+        inputs: vec![],
         kind: OpKind::Source { units: vec![Unit::default(); units] },
         resources: Resources::cpu(Slots::whole(1)),
         concurrency_max: 0,
@@ -27,7 +27,7 @@ fn source(units: usize) -> OpSpec {
 }
 
 fn tasks(input: u32) -> OpSpec {
-    OpSpec { name: "Map".into(), input: Some(OpId(input)), kind: OpKind::Tasks, ..source(0) }
+    OpSpec { name: "Map".into(), inputs: vec![OpId(input)], kind: OpKind::Tasks, ..source(0) }
 }
 
 fn actors(input: u32, min: u32, max: u32) -> OpSpec {

@@ -20,7 +20,7 @@ pub(crate) struct OpSpec(core::OpSpec);
 impl OpSpec {
     #[new]
     #[pyo3(signature = (
-        *, name, kind, input, cpu=0.0, gpu=0.0, custom=BTreeMap::new(), concurrency_max=0,
+        *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), concurrency_max=0,
         bundle_rows_min=0, unit_bytes=Vec::new(), actors_min=1, actors_max=1,
         tasks_in_flight_max=2,
     ))]
@@ -28,7 +28,7 @@ impl OpSpec {
     fn new(
         name: String,
         kind: &str,
-        input: Option<u32>,
+        inputs: Vec<u32>,
         cpu: f64,
         gpu: f64,
         custom: BTreeMap<String, f64>,
@@ -57,7 +57,7 @@ impl OpSpec {
         };
         Ok(Self(core::OpSpec {
             name,
-            input: input.map(OpId),
+            inputs: inputs.into_iter().map(OpId).collect(),
             kind,
             resources: numbers::resources(cpu, gpu, custom)?,
             concurrency_max,
@@ -80,8 +80,8 @@ impl OpSpec {
     }
 
     #[getter]
-    fn input(&self) -> Option<u32> {
-        self.0.input.map(|op| op.0)
+    fn inputs(&self) -> Vec<u32> {
+        self.0.inputs.iter().map(|op| op.0).collect()
     }
 
     #[getter]
@@ -283,7 +283,7 @@ impl Node {
     }
 }
 
-/// A chain of operators that is known to be well formed.
+/// Operators that are known to be well formed.
 #[pyclass(frozen, eq, module = "millstream._core")]
 #[derive(PartialEq)]
 pub(crate) struct Plan(pub(crate) core::Plan);

@@ -261,6 +261,11 @@ impl<'a> Checker<'a> {
         self.nodes.insert(node, book);
     }
 
+    /// Whether `op` consumes what `producer` puts out.
+    fn reads(&self, op: usize, producer: usize) -> bool {
+        self.scenario.plan.ops()[op].inputs.iter().any(|input| input.0 as usize == producer)
+    }
+
     fn last_op(&self) -> usize {
         self.scenario.plan.ops().len() - 1
     }

@@ -234,7 +234,7 @@ impl Stage {
         };
         OpSpec {
             name: format!("Stage{position}"),
-            input: position.checked_sub(1).map(OpId),
+            inputs: position.checked_sub(1).map(OpId).into_iter().collect(),
             kind,
             resources,
             concurrency_max: 0,

@@ -226,7 +226,7 @@ impl Shape {
         let has_limit = self.has_limits && !matches!(kind, OpKind::Actors(_));
         OpSpec {
             name: format!("{}{position}", if position == 0 { "Read" } else { "Map" }),
-            input: position.checked_sub(1).map(|input| OpId(u32::try_from(input).unwrap_or(0))),
+            inputs: (0u32..).map(OpId).take(position).last().into_iter().collect(),
             kind,
             resources: self.request(random),
             concurrency_max: u32::try_from(rarely(random, has_limit, 4)).unwrap_or(0),

@@ -111,7 +111,7 @@ impl Tiny<'_> {
 fn op(position: u32, kind: OpKind) -> OpSpec {
     OpSpec {
         name: format!("Op{position}"),
-        input: position.checked_sub(1).map(OpId),
+        inputs: position.checked_sub(1).map(OpId).into_iter().collect(),
         kind,
         resources: Resources::cpu(Slots::whole(1)),
         concurrency_max: 0,

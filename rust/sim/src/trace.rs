@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, Write};
 
 use millstream_core::{
-    Action, Bytes, Event, NodeId, Plan, PlanError, Resources, Scheduler, SubmitError, Time,
+    Action, Bytes, Event, NodeId, Plan, Resources, Scheduler, SubmitError, Time,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -100,9 +100,6 @@ pub enum ReplayError {
         /// The trace's format.
         found: u32,
     },
-    /// The plan is malformed.
-    #[error("the plan of the trace is refused: {0}")]
-    Plan(#[from] PlanError),
     /// The plan cannot run on the nodes.
     #[error("the plan of the trace is refused: {0}")]
     Submit(Box<SubmitError>),
@@ -171,9 +168,7 @@ fn submit(header: &str) -> Result<Scheduler, ReplayError> {
         return Err(ReplayError::Version { found });
     }
     let header: Header = serde_json::from_str(header).map_err(malformed)?;
-    // What was read is checked again: a trace may have been edited.
-    let plan = Plan::new(header.plan.ops().to_vec(), *header.plan.config())?;
-    Scheduler::submit(plan, header.nodes.into_iter().map(Into::into).collect())
+    Scheduler::submit(header.plan, header.nodes.into_iter().map(Into::into).collect())
         .map_err(|error| ReplayError::Submit(Box::new(error)))
 }
 
@@ -238,4 +233,4 @@ struct TurnOut<'a> {
 }
 
 /// Rises when old traces can no longer be read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;

@@ -44,7 +44,7 @@ fn each_broken_trace_has_its_own_error() {
     let cases = [
         (String::new(), "the trace is empty"),
         ("{\n".to_owned(), "line 1 of the trace is malformed"),
-        (header.replacen("\"version\":1", "\"version\":9", 1), "the trace has format 9"),
+        (header.replacen("\"version\":2", "\"version\":9", 1), "the trace has format 9"),
         (format!("{header}\n{{}}\n"), "line 2 of the trace is malformed"),
         (
             header.replacen("\"deaths_max\":", "\"deaths_max\":0,\"was\":", 1),

@@ -47,7 +47,7 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
     if operator.is_done {
         return Err(Reason::Done);
     }
-    if state.is_bulk() && !operator.input_ended {
+    if state.is_bulk() && !operator.input_ended() {
         return Err(Reason::UpstreamRunning);
     }
     if let Some((number, task)) = operator.retries.first_key_value() {
@@ -65,7 +65,7 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
     }
     let input: alloc::vec::Vec<BlockId> = match portion {
         Portion::Units(_) => alloc::vec![],
-        Portion::Blocks(count) => operator.queue.ready().take(count).map(|q| q.block).collect(),
+        Portion::Blocks(count) => operator.queue().ready().take(count).map(|q| q.block).collect(),
     };
     let need = Need { op, number: operator.work_next, input: &input, held: None, forced };
     let site = placement::site(state, &need)?;
@@ -168,13 +168,13 @@ fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
     let Some(reader) = state.reader(op).filter(|_| !state.is_bulk()) else {
         return Ok(());
     };
-    let rows = Rows(state.op(reader).queue.rows().0 + state.op(op).rows_coming);
+    let rows = Rows(state.queue_after(op).rows().0 + state.op(op).rows_coming);
     let wanted = rows_wanted(state, op, reader);
     if rows < wanted {
         return Ok(());
     }
     // Before anything is measured rows say nothing, since a task may make any number of them.
-    let making = state.op(op).live.len() + state.op(reader).queue.blocks();
+    let making = state.op(op).live.len() + state.queue_after(op).blocks();
     if wanted == Rows::ZERO && (making as u64) < PROBES_PER_SLOT * state.parallelism(reader) {
         return Ok(());
     }

@@ -25,14 +25,14 @@ pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion
             count => Ok(Portion::Units(count)),
         };
     }
-    if operator.queue.ready_blocks() == 0 {
-        return Err(match operator.queue.early_blocks() {
+    if operator.queue().ready_blocks() == 0 {
+        return Err(match operator.queue().early_blocks() {
             0 => Reason::InputEmpty,
             early => Reason::Order { blocks: early as u64 },
         });
     }
-    let (rows, wanted) = (operator.queue.ready_rows(), state.spec(op).bundle_rows_min);
-    if rows < wanted && !operator.input_ended && !anything {
+    let (rows, wanted) = (operator.queue().ready_rows(), state.spec(op).bundle_rows_min);
+    if rows < wanted && !operator.input_ended() && !anything {
         return Err(Reason::Bundling { rows, wanted });
     }
     Ok(Portion::Blocks(blocks(state, op)))
@@ -61,10 +61,10 @@ fn blocks(state: &State, op: OpId) -> usize {
         Some(span_each) => quotient(state.plan.config().task_span_target.0, span_each),
         None => 1,
     };
-    let rows_share = operator.queue.ready_rows().0 / state.parallelism(op).max(1);
+    let rows_share = operator.queue().ready_rows().0 / state.parallelism(op).max(1);
     let rows_wanted = Rows(rows_long.min(rows_share).max(rows_min.0));
     let (mut count, mut rows, mut bytes) = (0, Rows::ZERO, Bytes::ZERO);
-    for queued in operator.queue.ready() {
+    for queued in operator.queue().ready() {
         let is_full = rows >= rows_wanted && count > 0;
         let is_heavy = bytes + queued.bytes > state.plan.config().block_bytes_target;
         if is_full || (is_heavy && count > 0 && rows >= rows_min) || count >= BUNDLE_BLOCKS_MAX {

@@ -28,15 +28,17 @@ pub(crate) fn wants_more(state: &State, op: OpId) -> bool {
 
 fn may_start(state: &State, op: OpId) -> bool {
     let operator = state.op(op);
-    !operator.is_done && (operator.input_ended || !state.is_bulk())
+    !operator.is_done && (operator.input_ended() || !state.is_bulk())
 }
 
 /// Tasks that could be launched if there were actors.
 fn waiting_tasks(state: &State, op: OpId) -> u64 {
     let operator = state.op(op);
-    let blocks = operator.queue.ready_blocks() as u64 + operator.retries.len() as u64;
+    let blocks = operator.queue().ready_blocks() as u64 + operator.retries.len() as u64;
     match state.spec(op).bundle_rows_min.0 {
         0 => blocks,
-        rows => blocks.min(operator.queue.ready_rows().0 / rows + u64::from(operator.input_ended)),
+        rows => {
+            blocks.min(operator.queue().ready_rows().0 / rows + u64::from(operator.input_ended()))
+        }
     }
 }

@@ -50,9 +50,7 @@ impl Scheduler {
             }
             self.state.op_mut(op).is_done = true;
             self.stop_actors(op);
-            if let Some(reader) = self.state.reader(op) {
-                self.state.op_mut(reader).input_ended = true;
-            }
+            self.state.queue_after_mut(op).close();
         }
     }
 
@@ -196,7 +194,7 @@ impl Scheduler {
                 (Work::Units { first, count }, count)
             }
             Portion::Blocks(count) => {
-                let (blocks, rows) = pop_blocks(&mut operator.queue, count);
+                let (blocks, rows) = pop_blocks(operator.queue_mut(), count);
                 (Work::Blocks(blocks), rows.0)
             }
         };
@@ -273,10 +271,11 @@ impl Scheduler {
         let wanted = &self.state.spec(op).resources;
         let victim = self
             .state
-            .op_ids()
-            .take(op.0 as usize)
-            .filter(|above| self.state.spec(*above).resources.overlaps(wanted))
-            .find_map(|above| self.state.op(above).paused.values().next_back().copied());
+            .plan
+            .above(op)
+            .iter()
+            .filter(|above| self.state.spec(**above).resources.overlaps(wanted))
+            .find_map(|above| self.state.op(*above).paused.values().next_back().copied());
         let Some(id) = victim else { return false };
         let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
         task.is_cancelled = true;

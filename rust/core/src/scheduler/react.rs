@@ -38,7 +38,7 @@ impl Scheduler {
         let (op, position) = self.account_block(id, rows, bytes, node);
         let place = Place::Queued;
         self.state.blocks.insert(block, Block { producer: op, bytes, node, place });
-        self.state.queue_after(op).push(position, Queued { block, rows, bytes });
+        self.state.queue_after_mut(op).push(position, Queued { block, rows, bytes });
         self.pause(id);
     }
 
@@ -115,7 +115,7 @@ impl Scheduler {
         for block in placement::input_of(&task.work).to_vec() {
             self.drop_block(block);
         }
-        self.state.queue_after(task.op).end_work(task.number, task.blocks_out);
+        self.state.queue_after_mut(task.op).end_work(task.number, task.blocks_out);
     }
 
     pub(super) fn task_failed(&mut self, id: TaskId, failure: TaskFailure) {
@@ -364,7 +364,9 @@ impl Scheduler {
             for (_, task) in core::mem::take(&mut self.state.op_mut(op).retries) {
                 self.release_room(&task);
             }
-            self.state.op_mut(op).queue.clear();
+            for queue in &mut self.state.op_mut(op).queues {
+                queue.clear();
+            }
         }
         self.state.output.clear();
         self.state.emitted_bytes = Bytes::ZERO;

@@ -112,10 +112,12 @@ impl Checker<'_> {
     fn take_blocks(&mut self, op: usize, blocks: &[BlockId]) -> Result<Content, Finding> {
         let mut input = Content::default();
         for block in blocks {
+            let producer = self.blocks.get(block).map(|book| book.producer);
+            let is_read = producer.is_some_and(|producer| self.reads(op, producer));
             let Some(book) = self.blocks.get_mut(block) else {
                 return Err(("I2", format!("{block} does not exist")));
             };
-            ensure!(book.producer + 1 == op, "I2", "{block} waits before another operator");
+            ensure!(is_read, "I2", "{block} waits before another operator");
             ensure!(book.place == Place::Queued, "I2", "{block} is {:?}", book.place);
             book.place = Place::Input;
             input.append(&book.content);

@@ -80,7 +80,8 @@ impl Checker<'_> {
         let waiting = self
             .blocks
             .values()
-            .filter(|block| block.place == Place::Queued && block.producer + 1 == op);
+            .filter(|block| block.place == Place::Queued)
+            .filter(|block| self.reads(op, block.producer));
         let (blocks, rows) =
             waiting.fold((0, 0), |(blocks, rows), b| (blocks + 1, rows + b.content.rows()));
         let claimed = (seen.queued_blocks, seen.queued_rows);
