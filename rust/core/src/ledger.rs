@@ -3,9 +3,14 @@
 //! Owns I1: on every node, total = free + reserved + used, and nothing goes negative. Knows nothing
 //! of tasks or blocks; whoever debits an account remembers what to give back.
 
+mod index;
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::ledger::index::{Entries, Index, Shape};
 use crate::resources::Resources;
 use crate::units::{Bytes, NodeId, OpId};
 
@@ -39,16 +44,43 @@ pub(crate) struct Lane {
     pub(crate) reserved: Bytes,
 }
 
+/// What of a node's slots is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All that it has.
+    Total,
+    /// What actors do not hold.
+    BesideActors,
+    /// What nothing holds.
+    Free,
+}
+
 /// All accounts. A node that is gone is absent, and what is given back to it vanishes.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    nodes: BTreeMap<NodeId, Account>,
+    nodes: BTreeMap<NodeId, Record>,
     lanes: Vec<Lane>,
+    /// The shape of each operator's request.
+    shapes: Vec<usize>,
+    index: Index,
+    /// The smallest store.
+    store_min: Bytes,
+}
+
+#[derive(Clone, Debug)]
+struct Record {
+    account: Account,
+    entries: Entries,
 }
 
 impl Ledger {
-    pub(crate) fn new(operators: usize) -> Self {
-        Self { nodes: BTreeMap::new(), lanes: alloc::vec![Lane::default(); operators] }
+    /// An account for operators that ask for `requests`, each with whether actors hold it.
+    pub(crate) fn new<'a>(requests: impl Iterator<Item = (&'a Resources, bool)>) -> Self {
+        let mut index = Index::new();
+        let shapes: Vec<usize> =
+            requests.map(|(request, for_actors)| index.add_shape(request, for_actors)).collect();
+        let lanes = alloc::vec![Lane::default(); shapes.len()];
+        Self { nodes: BTreeMap::new(), lanes, shapes, index, store_min: Bytes::ZERO }
     }
 
     pub(crate) fn join(&mut self, node: NodeId, resources: Resources, store: Bytes) {
@@ -62,18 +94,29 @@ impl Ledger {
             used_peak: Bytes::ZERO,
             draining: false,
         };
-        self.nodes.insert(node, account);
+        let entries = self.index.add(node, &account);
+        self.nodes.insert(node, Record { account, entries });
+        self.find_store_min();
     }
 
     pub(crate) fn drain(&mut self, node: NodeId) {
-        if let Some(account) = self.nodes.get_mut(&node) {
+        if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
             account.draining = true;
+            self.index.update(node, account, entries);
         }
     }
 
     /// Closes a node's account. Its tasks and blocks must have been taken off before.
     pub(crate) fn lose(&mut self, node: NodeId) {
-        self.nodes.remove(&node);
+        if let Some(Record { account, entries }) = self.nodes.remove(&node) {
+            self.index.remove(&account, entries);
+            self.find_store_min();
+        }
+    }
+
+    fn find_store_min(&mut self) {
+        let stores = self.nodes.values().map(|record| record.account.store);
+        self.store_min = stores.min().unwrap_or_default();
     }
 
     pub(crate) fn knows(&self, node: NodeId) -> bool {
@@ -81,166 +124,180 @@ impl Ledger {
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Account)> {
-        self.nodes.iter().map(|(node, account)| (*node, account))
-    }
-
-    /// The nodes that take new work.
-    pub(crate) fn open_nodes(&self) -> impl Iterator<Item = (NodeId, &Account)> {
-        self.nodes().filter(|(_, account)| !account.draining)
+        self.nodes.iter().map(|(node, record)| (*node, &record.account))
     }
 
     pub(crate) fn account(&self, node: NodeId) -> Option<&Account> {
-        self.nodes.get(&node)
+        self.nodes.get(&node).map(|record| &record.account)
+    }
+
+    /// The account of a node that takes new work.
+    pub(crate) fn open_account(&self, node: NodeId) -> Option<&Account> {
+        self.account(node).filter(|account| !account.draining)
     }
 
     pub(crate) fn lane(&self, op: OpId) -> Lane {
         self.lanes[op.0 as usize]
     }
 
-    pub(crate) fn take_slots(&mut self, node: NodeId, request: &Resources) {
-        if let Some(account) = self.nodes.get_mut(&node) {
-            account.free.debit(request);
+    /// The smallest store of a node.
+    pub(crate) fn store_min(&self) -> Bytes {
+        self.store_min
+    }
+
+    /// Bytes of blocks on all nodes.
+    pub(crate) fn used(&self) -> Bytes {
+        self.index.used
+    }
+
+    /// The room of all nodes that take new work.
+    pub(crate) fn open_room(&self) -> Bytes {
+        self.index.open_room
+    }
+
+    /// How many requests of `op` the nodes hold together if they hold nothing else.
+    pub(crate) fn copies(&self, op: OpId) -> u64 {
+        self.shape(op).copies
+    }
+
+    /// How many nodes that take new work have what `op` asks for.
+    pub(crate) fn fitting(&self, op: OpId, share: Share) -> u32 {
+        let fitting = &self.shape(op).fitting;
+        match share {
+            Share::Total => fitting.total,
+            Share::BesideActors => fitting.beside_actors,
+            Share::Free => fitting.free,
         }
     }
 
-    pub(crate) fn give_slots(&mut self, node: NodeId, request: &Resources) {
-        if let Some(account) = self.nodes.get_mut(&node) {
-            account.free.credit(request);
-        }
+    /// Whether a node that takes new work has what `op` asks for, when what `other` asks for is
+    /// taken from `node`.
+    pub(crate) fn fits_beside(&self, op: OpId, share: Share, other: OpId, node: NodeId) -> bool {
+        let Some(account) = self.open_account(node) else { return self.fitting(op, share) > 0 };
+        let has = match share {
+            Share::Total => &account.total,
+            Share::BesideActors => &account.beside_actors,
+            Share::Free => &account.free,
+        };
+        let wanted = &self.shape(op).request;
+        let elsewhere = self.fitting(op, share) - u32::from(has.fits(wanted));
+        elsewhere > 0 || has.fits_both(wanted, &self.shape(other).request)
+    }
+
+    /// The nodes that take new work and have free what `op` asks for: a list for each class of nodes,
+    /// which hold the same operators. Each list has the most room first; for actors, first of all
+    /// the node on which most of them fit.
+    pub(crate) fn vacant(
+        &self,
+        op: OpId,
+    ) -> impl Iterator<Item = impl Iterator<Item = (NodeId, &Account)>> {
+        let account =
+            |node| (node, self.account(node).expect("because only known nodes are listed"));
+        let classes = self.shape(op).vacant.iter();
+        classes.map(move |seats| seats.iter().map(move |(_, _, node)| account(*node)))
+    }
+
+    fn shape(&self, op: OpId) -> &Shape {
+        &self.index.shapes[self.shapes[op.0 as usize]]
+    }
+
+    pub(crate) fn take_slots(&mut self, node: NodeId, op: OpId) {
+        self.exchange_slots(node, op, |account, request| account.free.debit(request));
+    }
+
+    pub(crate) fn give_slots(&mut self, node: NodeId, op: OpId) {
+        self.exchange_slots(node, op, |account, request| account.free.credit(request));
     }
 
     /// Takes slots for an actor, which holds them for long.
-    pub(crate) fn seat_actor(&mut self, node: NodeId, request: &Resources) {
-        self.take_slots(node, request);
-        if let Some(account) = self.nodes.get_mut(&node) {
+    pub(crate) fn seat_actor(&mut self, node: NodeId, op: OpId) {
+        self.exchange_slots(node, op, |account, request| {
+            account.free.debit(request);
             account.beside_actors.debit(request);
+        });
+    }
+
+    pub(crate) fn unseat_actor(&mut self, node: NodeId, op: OpId) {
+        self.exchange_slots(node, op, |account, request| {
+            account.free.credit(request);
+            account.beside_actors.credit(request);
+        });
+    }
+
+    fn exchange_slots(
+        &mut self,
+        node: NodeId,
+        op: OpId,
+        exchange: impl FnOnce(&mut Account, &Resources),
+    ) {
+        if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
+            exchange(account, &self.index.shapes[self.shapes[op.0 as usize]].request);
+            self.index.update(node, account, entries);
         }
     }
 
-    pub(crate) fn unseat_actor(&mut self, node: NodeId, request: &Resources) {
-        self.give_slots(node, request);
-        if let Some(account) = self.nodes.get_mut(&node) {
-            account.beside_actors.credit(request);
+    /// Changes an account and its operator's lane, if the node is known.
+    fn book(&mut self, node: NodeId, op: OpId, entry: impl FnOnce(&mut Account, &mut Lane)) {
+        if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
+            entry(account, &mut self.lanes[op.0 as usize]);
+            self.index.update_bytes(account, entries);
         }
     }
 
     /// Promises room to a task of `op`.
     pub(crate) fn reserve(&mut self, node: NodeId, op: OpId, bytes: Bytes) {
-        if let Some(account) = self.nodes.get_mut(&node) {
+        self.book(node, op, |account, lane| {
             account.reserved += bytes;
-            self.lanes[op.0 as usize].reserved += bytes;
-        }
+            lane.reserved += bytes;
+        });
     }
 
     /// Takes a promise back.
     pub(crate) fn release(&mut self, node: NodeId, op: OpId, bytes: Bytes) {
-        if let Some(account) = self.nodes.get_mut(&node) {
+        self.book(node, op, |account, lane| {
             account.reserved -= bytes;
-            self.lanes[op.0 as usize].reserved -= bytes;
-        }
+            lane.reserved -= bytes;
+        });
     }
 
     /// Books a block that `op` made.
     pub(crate) fn charge(&mut self, node: NodeId, op: OpId, bytes: Bytes) {
-        if let Some(account) = self.nodes.get_mut(&node) {
+        self.book(node, op, |account, lane| {
             account.used += bytes;
             account.used_peak = account.used_peak.max(account.used);
-            self.lanes[op.0 as usize].used += bytes;
-        }
+            lane.used += bytes;
+        });
+    }
+
+    /// Books a block for which `promised` bytes were promised on the same node.
+    pub(crate) fn settle(&mut self, node: NodeId, op: OpId, promised: Bytes, bytes: Bytes) {
+        self.book(node, op, |account, lane| {
+            account.reserved -= promised;
+            lane.reserved -= promised;
+            account.used += bytes;
+            account.used_peak = account.used_peak.max(account.used);
+            lane.used += bytes;
+        });
     }
 
     /// Books that such a block is gone.
     pub(crate) fn discharge(&mut self, node: NodeId, op: OpId, bytes: Bytes) {
-        if let Some(account) = self.nodes.get_mut(&node) {
+        self.book(node, op, |account, lane| {
             account.used -= bytes;
-            self.lanes[op.0 as usize].used -= bytes;
-        }
+            lane.used -= bytes;
+        });
     }
 
-    /// Asserts I1: both views of the books agree.
+    /// Asserts I1: both views of the books agree, and the index is what a recount gives.
     pub(crate) fn assert_balanced(&self) {
-        let used: Bytes = self.nodes.values().map(|account| account.used).sum();
-        let reserved: Bytes = self.nodes.values().map(|account| account.reserved).sum();
+        let used: Bytes = self.nodes().map(|(_, account)| account.used).sum();
+        let reserved: Bytes = self.nodes().map(|(_, account)| account.reserved).sum();
         let lanes_used: Bytes = self.lanes.iter().map(|lane| lane.used).sum();
         let lanes_reserved: Bytes = self.lanes.iter().map(|lane| lane.reserved).sum();
         assert_eq!((used, reserved), (lanes_used, lanes_reserved), "I1: the ledger must balance");
-        for (node, account) in &self.nodes {
+        for (node, account) in self.nodes() {
             assert!(account.total.fits(&account.free), "I1: {node} has more free than it has");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::units::Slots;
-    use proptest::prelude::*;
-
-    const NODE: NodeId = NodeId(0);
-
-    #[derive(Clone, Debug)]
-    enum Entry {
-        Reserve(u32, u64),
-        Produce,
-        Consume,
-    }
-
-    fn any_entry() -> impl Strategy<Value = Entry> {
-        prop_oneof![
-            (0u32..3, 1u64..1_000).prop_map(|(op, bytes)| Entry::Reserve(op, bytes)),
-            Just(Entry::Produce),
-            Just(Entry::Consume),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn the_books_balance_after_any_entries(entries in proptest::collection::vec(any_entry(), 0..200)) {
-            let mut ledger = Ledger::new(3);
-            ledger.join(NODE, Resources::cpu(Slots::whole(4)), Bytes(1_000_000));
-            let (mut promised, mut lying) = (Vec::new(), Vec::new());
-            for entry in entries {
-                match entry {
-                    Entry::Reserve(op, bytes) => {
-                        ledger.reserve(NODE, OpId(op), Bytes(bytes));
-                        promised.push((OpId(op), Bytes(bytes)));
-                    }
-                    Entry::Produce => {
-                        if let Some((op, bytes)) = promised.pop() {
-                            ledger.release(NODE, op, bytes);
-                            ledger.charge(NODE, op, bytes);
-                            lying.push((op, bytes));
-                        }
-                    }
-                    Entry::Consume => {
-                        if let Some((op, bytes)) = lying.pop() {
-                            ledger.discharge(NODE, op, bytes);
-                        }
-                    }
-                }
-                ledger.assert_balanced();
-            }
-            let account = ledger.account(NODE).expect("joined above");
-            let expected: Bytes = promised.iter().chain(&lying).map(|(_, bytes)| *bytes).sum();
-            prop_assert_eq!(account.used + account.reserved, expected);
-        }
-    }
-
-    #[test]
-    fn what_is_given_back_to_a_lost_node_vanishes() {
-        let mut ledger = Ledger::new(1);
-        ledger.join(NODE, Resources::default(), Bytes(10));
-        ledger.lose(NODE);
-        ledger.discharge(NODE, OpId(0), Bytes(5));
-        assert!(ledger.account(NODE).is_none());
-    }
-
-    #[test]
-    fn room_is_what_neither_lies_there_nor_is_promised() {
-        let mut ledger = Ledger::new(1);
-        ledger.join(NODE, Resources::default(), Bytes(10));
-        ledger.reserve(NODE, OpId(0), Bytes(3));
-        ledger.charge(NODE, OpId(0), Bytes(4));
-        assert_eq!(ledger.account(NODE).map(Account::room), Some(Bytes(3)));
+        self.index.assert_recounted(self.nodes());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the order of blocks. Decides nothing: policies read it, the scheduler changes it.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::estimate::TaskEstimates;
@@ -283,9 +283,6 @@ pub(crate) fn pop_blocks(queue: &mut InputQueue, count: usize) -> (Vec<BlockId>,
     let taken: Vec<Queued> = (0..count).filter_map(|_| queue.pop()).collect();
     (taken.iter().map(|q| q.block).collect(), taken.iter().map(|q| q.rows).sum())
 }
-
-/// Live actors with room, fewest tasks first; used by [`Pool`].
-pub(crate) type Openings = BTreeSet<(u32, ActorId)>;
 
 #[cfg(test)]
 mod tests {

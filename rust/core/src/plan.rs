@@ -66,6 +66,14 @@ pub struct OpSpec {
     pub bundle_rows_min: Rows,
 }
 
+impl OpSpec {
+    /// Whether its tasks run on a pool of actors.
+    #[must_use]
+    pub const fn has_actors(&self) -> bool {
+        matches!(self.kind, OpKind::Actors(_))
+    }
+}
+
 /// Whether operators overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -5,7 +5,6 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::operator::Openings;
 use crate::plan::PoolSpec;
 use crate::units::{ActorId, NodeId, TaskId};
 
@@ -38,7 +37,10 @@ impl Actor {
 pub(crate) struct Pool {
     pub(crate) spec: PoolSpec,
     actors: BTreeMap<ActorId, Actor>,
-    openings: Openings,
+    /// Ready actors with room by their load and node.
+    openings: BTreeSet<Opening>,
+    /// Tasks that they could take.
+    open_room: u64,
     starting: u32,
     moving: u32,
     retiring: u32,
@@ -51,7 +53,8 @@ impl Pool {
         Self {
             spec,
             actors: BTreeMap::new(),
-            openings: Openings::new(),
+            openings: BTreeSet::new(),
+            open_room: 0,
             starting: 0,
             moving: 0,
             retiring: 0,
@@ -110,15 +113,16 @@ impl Pool {
             return false;
         };
         actor.is_ready = true;
+        let is_open = opening(&self.spec, id, actor);
+        self.replace_opening(None, is_open);
         self.starting -= 1;
         self.deaths_loading = 0;
-        self.openings.insert((0, id));
         true
     }
 
     pub(crate) fn remove(&mut self, id: ActorId) -> Option<Actor> {
         let actor = self.actors.remove(&id)?;
-        self.openings.remove(&(load(&actor), id));
+        self.replace_opening(opening(&self.spec, id, &actor), None);
         self.starting -= u32::from(!actor.is_ready);
         self.moving -= u32::from(actor.is_moving());
         self.retiring -= u32::from(actor.is_retiring);
@@ -159,29 +163,85 @@ impl Pool {
         let Some(actor) = self.actors.get_mut(&id) else {
             return;
         };
-        self.openings.remove(&(load(actor), id));
+        let was_open = opening(&self.spec, id, actor);
         self.moving -= u32::from(actor.is_moving());
         change(actor);
         self.moving += u32::from(actor.is_moving());
-        if actor.is_ready && !actor.is_retiring && load(actor) < self.spec.tasks_in_flight_max {
-            self.openings.insert((load(actor), id));
+        let is_open = opening(&self.spec, id, actor);
+        if was_open != is_open {
+            self.replace_opening(was_open, is_open);
         }
     }
 
-    /// The ready actors with room, fewest tasks first.
-    pub(crate) fn openings(&self) -> impl Iterator<Item = (u32, ActorId)> {
-        self.openings.iter().copied()
+    fn replace_opening(&mut self, old: Option<Opening>, new: Option<Opening>) {
+        let room = |(load, ..): Opening| u64::from(self.spec.tasks_in_flight_max - load);
+        self.open_room += new.map_or(0, room);
+        self.open_room -= old.map_or(0, room);
+        old.map(|opening| self.openings.remove(&opening));
+        new.map(|opening| self.openings.insert(opening));
+    }
+
+    /// The numbers of tasks that ready actors with room have, fewest first.
+    pub(crate) fn loads(&self) -> impl Iterator<Item = u32> {
+        let mut next = Some(0);
+        core::iter::from_fn(move || {
+            let (load, ..) = self.openings.range(first_of(next?)..).next()?;
+            next = load.checked_add(1);
+            Some(*load)
+        })
+    }
+
+    /// An actor at `node` that has `load` tasks and takes another.
+    pub(crate) fn opening_at(&self, load: u32, node: NodeId) -> Option<ActorId> {
+        let all = (load, node, ActorId(0))..=(load, node, ActorId(u64::MAX));
+        self.openings.range(all).next().map(|(.., actor)| *actor)
+    }
+
+    /// One actor of each node that has `load` tasks and takes another.
+    pub(crate) fn openings_by_node(&self, load: u32) -> impl Iterator<Item = (NodeId, ActorId)> {
+        let mut next = Some(NodeId(0));
+        core::iter::from_fn(move || {
+            let first = (load, next?, ActorId(0));
+            let (_, node, actor) = *self.openings.range(first..first_of(load + 1)).next()?;
+            next = node.0.checked_add(1).map(NodeId);
+            Some((node, actor))
+        })
     }
 
     /// Tasks that ready actors could take, and that starting ones will.
     pub(crate) fn room(&self) -> u64 {
-        let open: u64 = self
-            .openings
-            .iter()
-            .map(|(load, _)| u64::from(self.spec.tasks_in_flight_max - load))
-            .sum();
-        open + u64::from(self.starting) * u64::from(self.spec.tasks_in_flight_max)
+        self.open_room + u64::from(self.starting) * u64::from(self.spec.tasks_in_flight_max)
     }
+
+    /// Asserts that what is kept is what a recount gives.
+    pub(crate) fn assert_recounted(&self) {
+        let count = |is: fn(&Actor) -> bool| {
+            let actors = self.actors.values().filter(|actor| is(actor)).count();
+            u32::try_from(actors).expect("because a pool's size is bounded by a u32")
+        };
+        let openings = self.actors.iter().filter_map(|(id, a)| opening(&self.spec, *id, a));
+        let openings: BTreeSet<Opening> = openings.collect();
+        let room = |(load, ..): &Opening| u64::from(self.spec.tasks_in_flight_max - load);
+        assert_eq!(self.open_room, openings.iter().map(room).sum(), "the openings' room");
+        assert_eq!(self.openings, openings, "the pool's openings");
+        assert_eq!(
+            (self.starting, self.moving, self.retiring),
+            (count(|a| !a.is_ready), count(Actor::is_moving), count(|a| a.is_retiring)),
+            "the pool's actors that start, move and retire"
+        );
+    }
+}
+
+/// A ready actor that takes another task: its load, its node, and itself.
+type Opening = (u32, NodeId, ActorId);
+
+fn first_of(load: u32) -> Opening {
+    (load, NodeId(0), ActorId(0))
+}
+
+fn opening(spec: &PoolSpec, id: ActorId, actor: &Actor) -> Option<Opening> {
+    let is_open = actor.is_ready && !actor.is_retiring && load(actor) < spec.tasks_in_flight_max;
+    is_open.then(|| (load(actor), actor.node, id))
 }
 
 fn load(actor: &Actor) -> u32 {
@@ -191,6 +251,7 @@ fn load(actor: &Actor) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn pool() -> Pool {
         Pool::new(PoolSpec { actors_min: 1, actors_max: 2, tasks_in_flight_max: 2 })
@@ -204,10 +265,25 @@ mod tests {
             assert!(pool.make_ready(id));
         }
         pool.assign(ActorId(0), TaskId(7));
-        assert_eq!(pool.openings().next(), Some((0, ActorId(1))));
+        assert_eq!(pool.loads().collect::<Vec<u32>>(), [0, 1]);
+        assert_eq!(pool.opening_at(0, NodeId(0)), Some(ActorId(1)));
+        assert_eq!(pool.opening_at(1, NodeId(0)), Some(ActorId(0)));
         pool.assign(ActorId(0), TaskId(8));
-        assert_eq!(pool.openings().count(), 1, "a full actor is not offered");
+        assert_eq!(pool.loads().count(), 1, "a full actor is not offered");
         assert_eq!(pool.room(), 2);
+        pool.assert_recounted();
+    }
+
+    #[test]
+    fn one_actor_of_each_node_is_offered() {
+        let mut pool = pool();
+        for (id, node) in [(0, 7), (1, 7), (2, 3), (3, u32::MAX)] {
+            pool.start(ActorId(id), NodeId(node));
+            pool.make_ready(ActorId(id));
+        }
+        let offered: Vec<_> = pool.openings_by_node(0).map(|(node, a)| (node.0, a.0)).collect();
+        assert_eq!(offered, [(3, 2), (7, 0), (u32::MAX, 3)]);
+        assert_eq!(pool.openings_by_node(1).count(), 0);
     }
 
     #[test]
@@ -243,6 +319,7 @@ mod tests {
         pool.make_ready(ActorId(1));
         pool.assign(ActorId(1), TaskId(1));
         assert!(pool.remove(ActorId(1)).is_some());
-        assert_eq!((pool.openings().count(), pool.size()), (0, 0));
+        assert_eq!((pool.loads().count(), pool.size()), (0, 0));
+        pool.assert_recounted();
     }
 }

@@ -43,23 +43,38 @@ impl Resources {
     /// Whether `request` fits into these resources.
     #[must_use]
     pub fn fits(&self, request: &Self) -> bool {
-        self.copies(request, 1) == 1
+        self.cpu >= request.cpu
+            && self.gpu >= request.gpu
+            && request.custom.iter().all(|(name, wanted)| self.amount(name) >= *wanted)
+    }
+
+    /// Whether `one` and `other` fit together.
+    #[must_use]
+    pub fn fits_both(&self, one: &Self, other: &Self) -> bool {
+        let mut both = one.clone();
+        both.credit(other);
+        self.fits(&both)
     }
 
     /// How many times `request` fits, counted up to `most`.
     #[must_use]
     pub fn copies(&self, request: &Self, most: u64) -> u64 {
-        request
-            .named()
+        let custom = request.custom.iter().map(|(name, wanted)| (self.amount(name), *wanted));
+        [(self.cpu, request.cpu), (self.gpu, request.gpu)]
+            .into_iter()
+            .chain(custom)
             .filter(|(_, wanted)| *wanted > Slots::ZERO)
-            .map(|(name, wanted)| self.amount(name).0 / wanted.0)
+            .map(|(has, wanted)| has.0 / wanted.0)
             .fold(most, u64::min)
     }
 
     /// Whether both ask for some of the same resource.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.named().any(|(name, amount)| amount > Slots::ZERO && other.amount(name) > Slots::ZERO)
+        let both = |one: Slots, other: Slots| one > Slots::ZERO && other > Slots::ZERO;
+        both(self.cpu, other.cpu)
+            || both(self.gpu, other.gpu)
+            || self.custom.iter().any(|(name, amount)| both(*amount, other.amount(name)))
     }
 
     /// Adds `other`.

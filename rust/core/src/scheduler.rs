@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::plan::Plan;
+use crate::pool::Pool;
 use crate::protocol::{Action, Event};
 use crate::resources::Resources;
 use crate::snapshot::{self, Snapshot};
@@ -89,8 +90,8 @@ impl Scheduler {
         snapshot::take(&self.state)
     }
 
-    /// Asserts the invariants that need no history (I1, and that each lane is backed by blocks and
-    /// tasks). Costs a look at everything that exists; for simulations and tests.
+    /// Asserts the invariants that need no history (I1, that each lane is backed by blocks and tasks,
+    /// and that what is kept to be found quickly is what a recount gives). Costs a look at everything that exists; for simulations and tests.
     ///
     /// # Panics
     /// If an invariant does not hold.
@@ -108,6 +109,7 @@ impl Scheduler {
             let waiting = state.op(op).retries.values();
             let reserved: Bytes = live.chain(waiting).map(|task| task.reserved).sum();
             assert_eq!((lane.used, lane.reserved), (used, reserved), "I1: the books of {op}");
+            state.op(op).pool.iter().for_each(Pool::assert_recounted);
         }
     }
 }

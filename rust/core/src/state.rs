@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
-use crate::ledger::{Account, Ledger};
+use crate::ledger::Ledger;
 use crate::operator::{InputQueue, Operator, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
@@ -117,7 +117,8 @@ impl State {
         nodes: Vec<(NodeId, Resources, Bytes)>,
     ) -> Result<Self, SubmitError> {
         check_fits(&plan, &nodes)?;
-        let mut ledger = Ledger::new(plan.ops().len());
+        let requests = plan.ops().iter().map(|op| (&op.resources, op.has_actors()));
+        let mut ledger = Ledger::new(requests);
         for (node, resources, store) in nodes {
             ledger.join(node, resources, store);
         }
@@ -204,9 +205,9 @@ impl State {
             return Bytes(high);
         }
         // A cautious probe: the target, or less where not every operator could have its window.
-        let store = self.ledger.nodes().map(|(_, account)| account.store.0).min().unwrap_or(0);
         let windows = WINDOW_BLOCKS * self.ops.len() as u64;
-        Bytes(self.plan.config().block_bytes_target.0.min(store / windows))
+        let share = Bytes(self.ledger.store_min().0 / windows);
+        self.plan.config().block_bytes_target.min(share)
     }
 
     /// The room that a task of `op` needs before it can be paused: the block that it hands over and
@@ -225,8 +226,7 @@ impl State {
             0 => u64::from(u32::MAX),
             limit => u64::from(limit),
         };
-        let fit: u64 = self.ledger.nodes().map(|(_, a)| tasks_that_fit(a, spec)).sum();
-        fit.clamp(1, most)
+        self.ledger.copies(op).clamp(1, most)
     }
 
     /// The limit of tasks of `op` at a time, given or, where a task asks for nothing, by default.
@@ -247,10 +247,6 @@ impl State {
             })
             || self.tasks.values().any(|task| task.is_cancelled)
     }
-}
-
-fn tasks_that_fit(account: &Account, spec: &OpSpec) -> u64 {
-    account.total.copies(&spec.resources, u64::from(CONCURRENCY_OF_FREE_TASKS.max(1 << 16)))
 }
 
 fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
@@ -274,7 +270,7 @@ fn check_fits(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(), S
     }
     for op in plan.ops() {
         if !nodes.iter().any(|(_, has, _)| has.fits(&op.resources)) {
-            let what = if matches!(op.kind, OpKind::Actors(_)) { "actor" } else { "task" };
+            let what = if op.has_actors() { "actor" } else { "task" };
             let (name, needs) = (op.name.clone(), op.resources.clone());
             return Err(SubmitError::TooLarge { name, what, needs, largest: largest(nodes) });
         }
@@ -283,7 +279,7 @@ fn check_fits(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(), S
         return Ok(());
     }
     let free = place_pools(plan, nodes)?;
-    for op in plan.ops().iter().filter(|op| !matches!(op.kind, OpKind::Actors(_))) {
+    for op in plan.ops().iter().filter(|op| !op.has_actors()) {
         if !free.iter().any(|has| has.fits(&op.resources)) {
             return Err(SubmitError::NoRoomBesidePools {
                 name: op.name.clone(),

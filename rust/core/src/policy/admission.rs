@@ -8,7 +8,7 @@
 //! expected, a store that is too small), the scheduler lets the most downstream work pass when
 //! nothing else moves, and counts an overshoot.
 
-use crate::ledger::Account;
+use crate::ledger::{Account, Share};
 use crate::policy::granularity::{self, Portion};
 use crate::policy::placement::{self, Need, Site};
 use crate::policy::scaling;
@@ -125,17 +125,9 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
             && !state.op(*reader).is_done
             && state.op(*reader).moving() == 0
             && wanted.overlaps(request);
-        let mut both = request.clone();
-        both.credit(wanted);
         waits
-            && state
-                .ledger
-                .open_nodes()
-                .any(|(at, a)| a.total.fits(if at == node { &both } else { wanted }))
-            && !state
-                .ledger
-                .open_nodes()
-                .any(|(at, a)| a.free.fits(if at == node { &both } else { wanted }))
+            && state.ledger.fits_beside(*reader, Share::Total, op, node)
+            && !state.ledger.fits_beside(*reader, Share::Free, op, node)
     })
 }
 
@@ -149,8 +141,7 @@ fn output_fits(state: &State, op: OpId) -> bool {
     };
     let tasks = (operator.live.len() + 1) as f64;
     let output = tasks * blocks * state.block_bytes(op).0 as f64;
-    let room: Bytes = state.ledger.open_nodes().map(|(_, account)| account.room()).sum();
-    output <= room.0 as f64
+    output <= state.ledger.open_room().0 as f64
 }
 
 fn check_concurrency(state: &State, op: OpId) -> Result<(), Reason> {
@@ -203,8 +194,7 @@ fn rows_wanted(state: &State, op: OpId, reader: OpId) -> Rows {
 /// What to call a lack of room.
 pub(crate) fn no_room(state: &State, needs: Bytes, free: Bytes) -> Reason {
     let waiting = state.output.bytes() + state.emitted_bytes;
-    let used: Bytes = state.ledger.nodes().map(|(_, account)| account.used).sum();
-    if waiting.times(2) > used {
+    if waiting.times(2) > state.ledger.used() {
         return Reason::OutputFull { bytes: waiting };
     }
     Reason::MemoryReserved { needs, free }

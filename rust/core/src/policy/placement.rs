@@ -2,13 +2,13 @@
 //!
 //! A task goes where its input is, among the nodes that have the slots and the room.
 
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use crate::ledger::Account;
+use crate::ledger::{Account, Share};
 use crate::policy::admission;
+use crate::pool::Pool;
 use crate::protocol::{Reason, Work};
-use crate::resources::Resources;
 use crate::state::State;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId};
 
@@ -39,60 +39,117 @@ pub(crate) struct Site {
 
 /// The best site, or why there is none.
 pub(crate) fn site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
-    let input = input_by_node(state, need.input);
     match &state.op(need.op).pool {
-        Some(_) => actor_site(state, need, &input),
-        None => task_site(state, need, &input),
+        Some(pool) => actor_site(state, need, pool),
+        None => task_site(state, need),
     }
 }
 
-fn task_site(state: &State, need: &Need<'_>, input: &Input) -> Result<Site, Reason> {
+/// The node with most of the input; among those with equally much, the one with the most room.
+///
+/// Only nodes that can be the best are looked at: those that hold input or room of the task, and
+/// then, in each class of nodes, the ones with the most room until one will do. Nodes of a class
+/// hold the same operators, so what is kept there for others is the same.
+fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
+    let ledger = &state.ledger;
     let request = &state.spec(need.op).resources;
-    let mut best: Option<((u64, u64), Site)> = None;
-    let mut refusal = Reason::NoFreeSlot { needs: request.clone() };
-    for (node, account) in state.ledger.open_nodes().filter(|(_, a)| a.free.fits(request)) {
-        if let Some(by) = admission::slot_kept_for(state, need.op, node).filter(|_| !need.forced) {
-            refusal = prefer(refusal, Reason::SlotReserved { by });
-            continue;
+    let mut search = Search { best: None, refusal: Reason::NoFreeSlot { needs: request.clone() } };
+    if ledger.fitting(need.op, Share::Free) == 0 {
+        return search.end();
+    }
+    let input = Input::of(state, need.input);
+    let near = input.nodes().chain(need.held.map(|(node, _)| node));
+    for node in near {
+        let account = ledger.open_account(node).filter(|account| account.free.fits(request));
+        if let Some(account) = account {
+            search.consider(free_site(state, need, node, account, &input), &input, account);
         }
-        match room_at(state, need, node, account, input) {
+    }
+    if search.best.is_some_and(|((bytes, ..), _)| bytes > 0) {
+        return search.end();
+    }
+    for class in ledger.vacant(need.op) {
+        for (node, account) in class {
+            let site = free_site(state, need, node, account, &input);
+            let is_kept = matches!(site, Err(Reason::SlotReserved { .. }));
+            search.consider(site, &input, account);
+            if !is_kept {
+                break;
+            }
+        }
+    }
+    search.end()
+}
+
+/// The site at one node, unless its slots are kept for others or it lacks room.
+fn free_site(
+    state: &State,
+    need: &Need<'_>,
+    node: NodeId,
+    account: &Account,
+    input: &Input,
+) -> Result<Site, Reason> {
+    match admission::slot_kept_for(state, need.op, node).filter(|_| !need.forced) {
+        Some(by) => Err(Reason::SlotReserved { by }),
+        None => room_at(state, need, node, account, input),
+    }
+}
+
+/// The best site so far, and the refusal that came nearest to one.
+struct Search {
+    best: Option<(Merit, Site)>,
+    refusal: Reason,
+}
+
+/// Bytes of input at a node, its room, and its number.
+type Merit = (u64, Bytes, Reverse<NodeId>);
+
+impl Search {
+    fn consider(&mut self, site: Result<Site, Reason>, input: &Input, account: &Account) {
+        match site {
             Ok(site) => {
-                let merit = (input.bytes_at(node), account.room().0);
-                if best.is_none_or(|(most, _)| merit > most) {
-                    best = Some((merit, site));
+                let merit = (input.bytes_at(site.node), account.room(), Reverse(site.node));
+                if self.best.is_none_or(|(most, _)| merit > most) {
+                    self.best = Some((merit, site));
                 }
             }
-            Err(reason) => refusal = prefer(refusal, reason),
+            Err(reason) => prefer(&mut self.refusal, reason),
         }
     }
-    best.map(|(_, site)| site).ok_or(refusal)
+
+    fn end(self) -> Result<Site, Reason> {
+        self.best.map(|(_, site)| site).ok_or(self.refusal)
+    }
 }
 
-fn actor_site(state: &State, need: &Need<'_>, input: &Input) -> Result<Site, Reason> {
-    let pool = state.op(need.op).pool.as_ref().expect("because the operator has actors");
-    let mut best: Option<((Reverse<u32>, u64), Site)> = None;
+/// The actor with the fewest tasks; among those with equally few, one where most of the input is.
+fn actor_site(state: &State, need: &Need<'_>, pool: &Pool) -> Result<Site, Reason> {
     let mut refusal = match (pool.ready(), pool.starting()) {
         (0, starting) => Reason::ActorStarting { actors: starting },
         (ready, _) => Reason::ActorsBusy { actors: ready },
     };
-    for (load, actor) in pool.openings().take(CANDIDATES_MAX) {
-        let Some(node) = pool.actor(actor).map(|a| a.node) else {
+    if pool.loads().next().is_none() {
+        return Err(refusal);
+    }
+    let input = Input::of(state, need.input);
+    for (node, actor) in candidates(pool, &input).take(CANDIDATES_MAX) {
+        let Some(account) = state.ledger.open_account(node) else {
             continue;
         };
-        let Some(account) = state.ledger.account(node).filter(|a| !a.draining) else {
-            continue;
-        };
-        match room_at(state, need, node, account, input) {
-            Ok(site) => {
-                let merit = (Reverse(load), input.bytes_at(node));
-                if best.is_none_or(|(most, _)| merit > most) {
-                    best = Some((merit, Site { actor: Some(actor), ..site }));
-                }
-            }
-            Err(reason) => refusal = prefer(refusal, reason),
+        match room_at(state, need, node, account, &input) {
+            Ok(site) => return Ok(Site { actor: Some(actor), ..site }),
+            Err(reason) => prefer(&mut refusal, reason),
         }
     }
-    best.map(|(_, site)| site).ok_or(refusal)
+    Err(refusal)
+}
+
+/// Actors that take a task, best first: for each load those near the input, then one of each node.
+fn candidates(pool: &Pool, input: &Input) -> impl Iterator<Item = (NodeId, ActorId)> {
+    pool.loads().flat_map(move |load| {
+        let near = input.nodes().filter_map(move |node| Some((node, pool.opening_at(load, node)?)));
+        near.chain(pool.openings_by_node(load))
+    })
 }
 
 /// The site at one node, or how much room it lacks.
@@ -116,71 +173,75 @@ fn room_at(
     Ok(Site { node, actor: None, reserve, copies, overshoots })
 }
 
-/// The refusal that came nearest to a launch: lack of room says more than lack of a slot.
-fn prefer(old: Reason, new: Reason) -> Reason {
-    match (&old, &new) {
-        (Reason::MemoryReserved { free: a, .. }, Reason::MemoryReserved { free: b, .. })
-            if a >= b =>
-        {
-            old
-        }
+/// Keeps the refusal that came nearest to a launch: lack of room says more than lack of a slot.
+fn prefer(old: &mut Reason, new: Reason) {
+    let is_old_nearer = match (&old, &new) {
+        (Reason::MemoryReserved { free: a, .. }, Reason::MemoryReserved { free: b, .. }) => a >= b,
         (
             Reason::MemoryReserved { .. } | Reason::OutputFull { .. },
             Reason::SlotReserved { .. },
-        ) => old,
-        _ => new,
+        ) => true,
+        _ => false,
+    };
+    if !is_old_nearer {
+        *old = new;
     }
 }
 
 /// The node for a new actor: the one with the most of its kind of slots free, where each stateless
 /// operator can still run a task beside all actors.
 pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
-    let request = &state.spec(op).resources;
-    state
+    let best = state
         .ledger
-        .open_nodes()
-        .filter(|(_, account)| account.free.fits(request))
-        .filter(|(node, _)| leaves_slots(state, request, *node))
-        .max_by_key(|(node, a)| {
-            (a.free.copies(request, u64::from(u32::MAX)), a.room(), Reverse(*node))
-        })
-        .map(|(node, _)| node)
+        .vacant(op)
+        .filter_map(|mut class| class.find(|(node, _)| leaves_slots(state, op, *node)));
+    let request = &state.spec(op).resources;
+    let merit = |(node, account): &(NodeId, &Account)| {
+        (account.free.copies(request, u64::from(u32::MAX)), account.room(), Reverse(*node))
+    };
+    best.max_by_key(merit).map(|(node, _)| node)
 }
 
-fn leaves_slots(state: &State, request: &Resources, node: NodeId) -> bool {
+/// Whether each stateless operator has a node beside all actors if an actor of `op` is at `node`.
+fn leaves_slots(state: &State, op: OpId, node: NodeId) -> bool {
     let mut stateless = state.op_ids().filter(|op| state.op(*op).pool.is_none());
-    stateless.all(|op| {
-        let wanted = &state.spec(op).resources;
-        let mut both = request.clone();
-        both.credit(wanted);
-        state.op(op).is_done
-            || state.is_bulk()
-            || state
-                .ledger
-                .open_nodes()
-                .any(|(at, a)| a.beside_actors.fits(if at == node { &both } else { wanted }))
-    })
+    state.is_bulk()
+        || stateless.all(|other| {
+            state.op(other).is_done
+                || state.ledger.fits_beside(other, Share::BesideActors, op, node)
+        })
 }
 
-/// Input bytes by node.
+/// Input bytes by node, most first.
 struct Input {
-    by_node: BTreeMap<NodeId, u64>,
+    by_node: Vec<(NodeId, u64)>,
     total: u64,
 }
 
 impl Input {
-    fn bytes_at(&self, node: NodeId) -> u64 {
-        self.by_node.get(&node).copied().unwrap_or(0)
+    fn of(state: &State, blocks: &[BlockId]) -> Self {
+        let mut bytes: Vec<(NodeId, u64)> = blocks
+            .iter()
+            .filter_map(|block| state.blocks.get(block))
+            .map(|block| (block.node, block.bytes.0))
+            .collect();
+        bytes.sort_unstable_by_key(|(node, _)| *node);
+        bytes.dedup_by(|later, first| {
+            let is_same = later.0 == first.0;
+            first.1 += if is_same { later.1 } else { 0 };
+            is_same
+        });
+        bytes.sort_by_key(|(_, bytes)| Reverse(*bytes));
+        Self { total: bytes.iter().map(|(_, bytes)| bytes).sum(), by_node: bytes }
     }
-}
 
-fn input_by_node(state: &State, blocks: &[BlockId]) -> Input {
-    let mut input = Input { by_node: BTreeMap::new(), total: 0 };
-    for block in blocks.iter().filter_map(|block| state.blocks.get(block)) {
-        *input.by_node.entry(block.node).or_default() += block.bytes.0;
-        input.total += block.bytes.0;
+    fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.by_node.iter().map(|(node, _)| *node)
     }
-    input
+
+    fn bytes_at(&self, node: NodeId) -> u64 {
+        self.by_node.iter().find(|(at, _)| *at == node).map_or(0, |(_, bytes)| *bytes)
+    }
 }
 
 /// The blocks that some work reads.
@@ -191,5 +252,5 @@ pub(crate) fn input_of(work: &Work) -> &[BlockId] {
     }
 }
 
-/// Actors that are compared for one task; more would not place it better.
+/// Nodes whose actors are tried for one task; where so many lack room, the others do.
 const CANDIDATES_MAX: usize = 64;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::ledger::Share;
 use crate::operator::{Task, pop_blocks};
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
@@ -81,8 +82,7 @@ impl Scheduler {
     fn start_actor(&mut self, op: OpId, node: NodeId) {
         let actor = ActorId(self.state.actor_next);
         self.state.actor_next += 1;
-        let request = self.state.spec(op).resources.clone();
-        self.state.ledger.seat_actor(node, &request);
+        self.state.ledger.seat_actor(node, op);
         self.state.actors.insert(actor, op);
         let operator = self.state.op_mut(op);
         operator.counters.actors_started += 1;
@@ -98,18 +98,18 @@ impl Scheduler {
     }
 
     pub(super) fn stop_actor(&mut self, op: OpId, id: ActorId) {
-        let request = self.state.spec(op).resources.clone();
         let pool = self.state.op_mut(op).pool.as_mut().expect("because only pools have actors");
         let actor = pool.remove(id).expect("because the caller found it there");
         self.state.actors.remove(&id);
-        self.state.ledger.unseat_actor(actor.node, &request);
+        self.state.ledger.unseat_actor(actor.node, op);
         self.actions.push_back(Action::StopActor { actor: id });
     }
 
     /// Lets paused tasks go on, oldest first, as long as there is room.
     fn resume_tasks(&mut self, op: OpId) {
-        let paused: Vec<TaskId> = self.state.op(op).paused.values().copied().collect();
-        for task in paused {
+        let mut first = 0;
+        while let Some((&number, &task)) = self.state.op(op).paused.range(first..).next() {
+            first = number + 1;
             if self.state.tasks[&task].is_cancelled {
                 continue;
             }
@@ -154,13 +154,12 @@ impl Scheduler {
         task.copies = site.copies;
         let id = TaskId(self.state.task_next);
         self.state.task_next += 1;
-        let request = self.state.spec(op).resources.clone();
         let operator = self.state.op_mut(op);
         operator.live.insert(task.number, id);
         operator.rows_coming += task.rows_coming;
         match (site.actor, operator.pool.as_mut()) {
             (Some(actor), Some(pool)) => pool.assign(actor, id),
-            _ => self.state.ledger.take_slots(site.node, &request),
+            _ => self.state.ledger.take_slots(site.node, op),
         }
         self.actions.push_back(Action::LaunchTask {
             task: id,
@@ -252,10 +251,10 @@ impl Scheduler {
     /// Stops an actor beyond its pool's smallest size that has no work, where actors alone leave
     /// `op` no slot: they grew before a node drained or was lost.
     fn stop_idle_actor(&mut self, op: OpId) -> bool {
-        let wanted = &self.state.spec(op).resources;
-        if self.state.ledger.open_nodes().any(|(_, account)| account.beside_actors.fits(wanted)) {
+        if self.state.ledger.fitting(op, Share::BesideActors) > 0 {
             return false;
         }
+        let wanted = &self.state.spec(op).resources;
         let is_surplus = |pool: &&Pool| pool.size() > pool.spec.actors_min;
         let idle = self.state.op_ids().find_map(|other| {
             let pool = self.state.op(other).pool.as_ref().filter(is_surplus)?;

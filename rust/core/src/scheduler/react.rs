@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::estimate::TaskRecord;
+use crate::ledger::Share;
 use crate::operator::{Queued, Task};
 use crate::policy::placement;
 use crate::pool::Actor;
@@ -67,8 +68,12 @@ impl Scheduler {
         task.reserved -= settled;
         task.rows_coming -= arrived;
         let at = task.node;
-        self.state.ledger.release(at, op, settled);
-        self.state.ledger.charge(node, op, bytes);
+        if at == node {
+            self.state.ledger.settle(node, op, settled, bytes);
+        } else {
+            self.state.ledger.release(at, op, settled);
+            self.state.ledger.charge(node, op, bytes);
+        }
         let operator = self.state.op_mut(op);
         operator.rows_coming -= arrived;
         operator.counters.blocks_out += 1;
@@ -131,7 +136,6 @@ impl Scheduler {
             self.state.stale_events += 1;
             return None;
         };
-        let request = self.state.spec(task.op).resources.clone();
         let operator = self.state.op_mut(task.op);
         operator.live.remove(&task.number);
         operator.paused.remove(&task.number);
@@ -143,7 +147,7 @@ impl Scheduler {
                     self.stop_actor(task.op, actor);
                 }
             }
-            _ => self.state.ledger.give_slots(task.node, &request),
+            _ => self.state.ledger.give_slots(task.node, task.op),
         }
         Some(task)
     }
@@ -218,12 +222,11 @@ impl Scheduler {
     /// it never ran.
     fn remove_actor(&mut self, id: ActorId, failure: TaskFailure) -> Option<(OpId, bool)> {
         let op = self.state.actors.remove(&id)?;
-        let request = self.state.spec(op).resources.clone();
         let operator = self.state.op_mut(op);
         operator.counters.actors_lost += 1;
         let pool = operator.pool.as_mut().expect("because only pools start actors");
         let actor = pool.remove(id).expect("because both books list the same actors");
-        self.state.ledger.unseat_actor(actor.node, &request);
+        self.state.ledger.unseat_actor(actor.node, op);
         for (position, task) in actor.tasks.into_iter().enumerate() {
             let failure = if position == 0 { failure } else { TaskFailure::NotRun };
             self.task_failed(task, failure);
@@ -311,9 +314,7 @@ impl Scheduler {
     /// Fails the run if no node that stays could hold an operator that has not finished.
     pub(super) fn fail_if_homeless(&mut self) {
         let homeless = self.state.op_ids().find(|op| {
-            let request = &self.state.spec(*op).resources;
-            !self.state.op(*op).is_done
-                && !self.state.ledger.open_nodes().any(|(_, account)| account.total.fits(request))
+            !self.state.op(*op).is_done && self.state.ledger.fitting(*op, Share::Total) == 0
         });
         if let Some(op) = homeless {
             self.fail(op, None, FailCause::NodesGone);

@@ -1,0 +1,212 @@
+//! Which nodes can take what, kept up to date entry by entry, so that nobody looks at all nodes.
+//!
+//! Owns nothing that cannot be counted again from the accounts; [`Ledger::assert_balanced`] does.
+//!
+//! [`Ledger::assert_balanced`]: super::Ledger::assert_balanced
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use super::Account;
+use crate::resources::Resources;
+use crate::units::{Bytes, NodeId};
+
+/// One kind of request, for tasks or for actors. Operators that ask for the same share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) request: Resources,
+    pub(super) for_actors: bool,
+    /// How many of it the nodes hold together if they hold nothing else.
+    pub(super) copies: u64,
+    /// How many open nodes have it, by what is looked at.
+    pub(super) fitting: Fitting<u32>,
+    /// Open nodes that have it free, best first, by class.
+    pub(super) vacant: Vec<BTreeSet<Seat>>,
+}
+
+/// A node's place in the order of those that have a request free: for actors the most copies first,
+/// then the most room, then the lowest number.
+pub(super) type Seat = (Reverse<u64>, Reverse<Bytes>, NodeId);
+
+/// The same question for all that a node has, for what actors leave, and for what is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fitting<T> {
+    pub(super) total: T,
+    pub(super) beside_actors: T,
+    pub(super) free: T,
+}
+
+/// What the index says of one node for one shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    fits: Fitting<bool>,
+    seat: Option<Seat>,
+}
+
+/// What the index says of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entries {
+    class: usize,
+    by_shape: Vec<Entry>,
+    open_room: Bytes,
+    used: Bytes,
+}
+
+/// The index over all nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Index {
+    pub(super) shapes: Vec<Shape>,
+    /// The shapes that fit into all that a node has: the same for each node of a class.
+    classes: Vec<Vec<bool>>,
+    /// Room on open nodes.
+    pub(super) open_room: Bytes,
+    /// Bytes of blocks on all nodes.
+    pub(super) used: Bytes,
+}
+
+impl Index {
+    pub(super) fn new() -> Self {
+        Self { shapes: Vec::new(), classes: Vec::new(), open_room: Bytes::ZERO, used: Bytes::ZERO }
+    }
+
+    /// The position of the shape of a request, which is added if it is new. Only before nodes join.
+    pub(super) fn add_shape(&mut self, request: &Resources, for_actors: bool) -> usize {
+        let is_same = |shape: &Shape| shape.request == *request && shape.for_actors == for_actors;
+        self.shapes.iter().position(is_same).unwrap_or_else(|| {
+            self.shapes.push(Shape {
+                request: request.clone(),
+                for_actors,
+                copies: 0,
+                fitting: Fitting::default(),
+                vacant: Vec::new(),
+            });
+            self.shapes.len() - 1
+        })
+    }
+
+    /// Takes in a node that joins.
+    pub(super) fn add(&mut self, node: NodeId, account: &Account) -> Entries {
+        for shape in &mut self.shapes {
+            shape.copies += copies_at_most(account, &shape.request);
+        }
+        let class = self.class(account);
+        let by_shape = alloc::vec![Entry::default(); self.shapes.len()];
+        let mut entries = Entries { class, by_shape, ..Entries::default() };
+        self.update(node, account, &mut entries);
+        entries
+    }
+
+    /// Leaves out a node that is lost.
+    pub(super) fn remove(&mut self, account: &Account, mut entries: Entries) {
+        for shape in &mut self.shapes {
+            shape.copies -= copies_at_most(account, &shape.request);
+        }
+        self.used -= entries.used;
+        self.close(&mut entries);
+    }
+
+    /// Notes that slots at a node were taken or given back, or that it is draining.
+    pub(super) fn update(&mut self, node: NodeId, account: &Account, entries: &mut Entries) {
+        self.update_bytes(account, entries);
+        if account.draining {
+            return self.close(entries);
+        }
+        for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
+            let fits = Fitting {
+                total: account.total.fits(&shape.request),
+                beside_actors: account.beside_actors.fits(&shape.request),
+                free: account.free.fits(&shape.request),
+            };
+            let seat = fits.free.then(|| (shape.rank(account), Reverse(account.room()), node));
+            shape.replace(entries.class, entry, Entry { fits, seat });
+        }
+    }
+
+    /// Notes that bytes at a node were promised, used or given back.
+    pub(super) fn update_bytes(&mut self, account: &Account, entries: &mut Entries) {
+        self.used = self.used + account.used - entries.used;
+        entries.used = account.used;
+        let room = account.room();
+        if account.draining || room == entries.open_room {
+            return;
+        }
+        self.open_room = self.open_room + room - entries.open_room;
+        entries.open_room = room;
+        for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
+            if let Some((rank, _, node)) = entry.seat {
+                let moved = Entry { seat: Some((rank, Reverse(room), node)), ..*entry };
+                shape.replace(entries.class, entry, moved);
+            }
+        }
+    }
+
+    /// Asserts that counting again from the accounts gives the same.
+    pub(super) fn assert_recounted<'a>(&self, nodes: impl Iterator<Item = (NodeId, &'a Account)>) {
+        let mut again = self.clone();
+        (again.open_room, again.used) = (Bytes::ZERO, Bytes::ZERO);
+        for shape in &mut again.shapes {
+            (shape.copies, shape.fitting) = (0, Fitting::default());
+            shape.vacant.iter_mut().for_each(BTreeSet::clear);
+        }
+        for (node, account) in nodes {
+            again.add(node, account);
+        }
+        assert_eq!(*self, again, "the index must agree with the accounts");
+    }
+
+    fn close(&mut self, entries: &mut Entries) {
+        self.open_room -= entries.open_room;
+        entries.open_room = Bytes::ZERO;
+        for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
+            shape.replace(entries.class, entry, Entry::default());
+        }
+    }
+
+    fn class(&mut self, account: &Account) -> usize {
+        let fits: Vec<bool> =
+            self.shapes.iter().map(|shape| account.total.fits(&shape.request)).collect();
+        let known = self.classes.iter().position(|class| *class == fits);
+        known.unwrap_or_else(|| {
+            self.classes.push(fits);
+            for shape in &mut self.shapes {
+                shape.vacant.push(BTreeSet::new());
+            }
+            self.classes.len() - 1
+        })
+    }
+}
+
+impl Shape {
+    fn rank(&self, account: &Account) -> Reverse<u64> {
+        let is_ranked = self.for_actors;
+        Reverse(if is_ranked { account.free.copies(&self.request, COPIES_MAX) } else { 0 })
+    }
+
+    fn replace(&mut self, class: usize, old: &mut Entry, new: Entry) {
+        if *old == new {
+            return;
+        }
+        self.fitting.total = recount(self.fitting.total, old.fits.total, new.fits.total);
+        self.fitting.beside_actors =
+            recount(self.fitting.beside_actors, old.fits.beside_actors, new.fits.beside_actors);
+        self.fitting.free = recount(self.fitting.free, old.fits.free, new.fits.free);
+        let vacant = &mut self.vacant[class];
+        if old.seat != new.seat {
+            old.seat.map(|seat| vacant.remove(&seat));
+            new.seat.map(|seat| vacant.insert(seat));
+        }
+        *old = new;
+    }
+}
+
+const fn recount(count: u32, was: bool, is: bool) -> u32 {
+    count + is as u32 - was as u32
+}
+
+fn copies_at_most(account: &Account, request: &Resources) -> u64 {
+    account.total.copies(request, COPIES_MAX)
+}
+
+/// Tasks that one node runs at a time, at most: what asks for nothing would fit infinitely often.
+const COPIES_MAX: u64 = 1 << 16;
