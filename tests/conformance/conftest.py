@@ -18,7 +18,7 @@ def backend(request):
         made = LocalBackend(num_cpus=4, num_gpus=2, store_bytes=140 << 20)
     else:
         request.getfixturevalue("ray_cluster")
-        from millstream.run.ray import RayBackend
+        from millstream.run.ray.backend import RayBackend
 
         made = RayBackend()
     yield made

@@ -9,7 +9,7 @@ from pipelines import wait_until
 @pytest.fixture
 def backend(ray_cluster):
     """A fresh backend."""
-    from millstream.run.ray import RayBackend
+    from millstream.run.ray.backend import RayBackend
 
     made = RayBackend()
     yield made

@@ -61,7 +61,7 @@ def free_bytes(ray):
 
 
 def test_blocks_that_others_hold_make_the_limit_smaller(ray_cluster):
-    from millstream.run.ray import RayBackend
+    from millstream.run.ray.backend import RayBackend
 
     held = ray_cluster.put(np.zeros(50 * MIB // 8))
     deadline = time.monotonic() + 10

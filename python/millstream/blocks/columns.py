@@ -82,9 +82,13 @@ def from_values(
     if _is_array(first) and not (is_list(like) and np.ndim(first) == 1):
         return _from_arrays(values)
     try:
+        made = primitive.of_values(values)
         if isinstance(first, (str, bytes)):
-            made = pa.array(values, pa.large_string() if isinstance(first, str) else _BYTES)
+            if made is None:
+                made = pa.array(values, pa.large_string() if isinstance(first, str) else _BYTES)
             return made if like is None or is_variable(like) else settle(made, like)
+        if made is not None:
+            return settle(made, like)
         if like is not None and pa.types.is_map(like):
             return pa.array(values, like)
         column = _inferred(values, first)

@@ -1,11 +1,13 @@
-"""Plain numbers: views between Arrow and NumPy that cost nothing.
+"""Plain values: numbers between Arrow and NumPy at no cost, and Python's own into Arrow.
 
-Owns the two conversions for columns of fixed-width numbers. pyarrow has them too, but its own
-import pandas at the first call, which takes longer than a small pipeline.
+Owns the conversions of columns of numbers, booleans, strings and bytes. pyarrow has them too, but
+its own import pandas at the first call, which takes longer than a small pipeline.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -39,3 +41,70 @@ def wrap(array: np.ndarray[Any, Any]) -> pa.Array:
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     type = pa.from_numpy_dtype(array.dtype)
     return pa.Array.from_buffers(type, len(array), [None, pa.py_buffer(array)])
+
+
+def of_values(values: Sequence[Any] | np.ndarray[Any, Any]) -> pa.Array | None:
+    """Makes a column of values that are all of one plain Python type, or None.
+
+    Integers and floats take 64 bits, strings and bytes 64-bit offsets.
+
+    Returns:
+        None if they are of several types, of another type, or integers beyond 64 bits.
+    """
+    kinds = set(map(type, values))
+    has_nulls = NoneType in kinds
+    kinds.discard(NoneType)
+    make = _MAKERS.get(kinds.pop()) if len(kinds) == 1 else None
+    if make is None:
+        return None
+    validity = _bits([value is not None for value in values]) if has_nulls else None
+    try:
+        return make(values, validity)
+    except OverflowError:
+        return None
+
+
+Values = Sequence[Any] | np.ndarray[Any, Any]
+
+
+def _numbers(dtype: type) -> Callable[[Values, pa.Buffer | None], pa.Array]:
+    def make(values: Values, validity: pa.Buffer | None) -> pa.Array:
+        filled = values if validity is None else [0 if v is None else v for v in values]
+        data = pa.py_buffer(np.array(filled, dtype))
+        return pa.Array.from_buffers(pa.from_numpy_dtype(dtype), len(values), [validity, data])
+
+    return make
+
+
+def _booleans(values: Values, validity: pa.Buffer | None) -> pa.Array:
+    return pa.Array.from_buffers(pa.bool_(), len(values), [validity, _bits(values)])
+
+
+def _strings(values: Values, validity: pa.Buffer | None) -> pa.Array:
+    encoded = [b"" if value is None else value.encode() for value in values]
+    return _variable(pa.large_string(), encoded, validity)
+
+
+def _bytes(values: Values, validity: pa.Buffer | None) -> pa.Array:
+    filled = [b"" if value is None else value for value in values]
+    return _variable(pa.large_binary(), filled, validity)
+
+
+def _variable(type: pa.DataType, values: list[bytes], validity: pa.Buffer | None) -> pa.Array:
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(type, len(values), buffers)
+
+
+def _bits(values: Values) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(np.array(values, np.bool_), bitorder="little"))
+
+
+_MAKERS: dict[type, Callable[[Values, pa.Buffer | None], pa.Array]] = {
+    int: _numbers(np.int64),
+    float: _numbers(np.float64),
+    bool: _booleans,
+    str: _strings,
+    bytes: _bytes,
+}

@@ -245,22 +245,24 @@ def _ragged_chunk(
 
 def _fixed_rows(chunk: pa.Array) -> np.ndarray[Any, Any]:
     if chunk.type.permutation is None or _is_identity(chunk.type.permutation):
-        values = chunk.storage.flatten()
-        flat = _values_to_numpy(values)
-        return flat.reshape(len(chunk), *chunk.type.shape)
+        return _values_to_numpy(_elements(chunk)).reshape(len(chunk), *chunk.type.shape)
     rows: np.ndarray[Any, Any] = chunk.to_numpy_ndarray()
     return rows
 
 
 def _nullable_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
-    size = chunk.type.storage_type.list_size
-    # `flatten` would leave out the null rows.
-    values = chunk.storage.values.slice(chunk.storage.offset * size, len(chunk) * size)
-    rows = _values_to_numpy(values).reshape(len(chunk), *chunk.type.shape)
+    rows = _values_to_numpy(_elements(chunk)).reshape(len(chunk), *chunk.type.shape)
     return [
         row if valid else None
         for row, valid in zip(rows, chunk.is_valid().to_pylist(), strict=True)
     ]
+
+
+def _elements(chunk: pa.Array) -> pa.Array:
+    """The elements of all tensors of a chunk, those of null ones included."""
+    size = chunk.type.storage_type.list_size
+    # `flatten` would leave out the null rows, and load pyarrow's functions.
+    return chunk.storage.values.slice(chunk.storage.offset * size, len(chunk) * size)
 
 
 def _ragged_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:

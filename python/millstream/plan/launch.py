@@ -118,7 +118,7 @@ def open_backend(context: DataContext) -> Backend:
             f"resource_limits={limits!r} are for the local backend; on Ray, the cluster has what "
             "ray.init or `ray start` gave it"
         )
-    from millstream.run.ray import RayBackend
+    from millstream.run.ray.backend import RayBackend
 
     return RayBackend()
 

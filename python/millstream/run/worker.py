@@ -73,11 +73,13 @@ class BlockMeta:
         rows: How many it has.
         nbytes: The bytes of what it shows.
         schema: With a task's first block, and whenever it changes; else None.
+        is_last: Whether the task's end follows at once. If not, that cannot be known yet.
     """
 
     rows: int
     nbytes: int
     schema: pa.Schema | None
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,15 +196,16 @@ class _Task:
         builder = BlockBuilder(self._stage.block_bytes_target)
         known: pa.Schema | None = None
         empty: pa.Schema | None = None
-        for full in _full(builder, stream, rows_skipped):
+        for full, is_last in _full(builder, stream, rows_skipped):
             if full.num_rows == 0:
                 empty = full.schema if empty is None or not empty.names else empty
                 continue
             changed = known is None or not known.equals(full.schema)
             known = full.schema if changed else known
-            yield BlockMeta(full.num_rows, block.nbytes(full), known if changed else None), full
+            told = known if changed else None
+            yield BlockMeta(full.num_rows, block.nbytes(full), told, is_last), full
         if known is None and empty is not None and rows_skipped == 0:
-            yield BlockMeta(0, 0, empty), empty.empty_table()
+            yield BlockMeta(0, 0, empty, is_last=True), empty.empty_table()
 
     def _input(self) -> Iterator[pa.Table]:
         if _are_units(self._work):
@@ -243,17 +246,21 @@ def heap_peak_bytes() -> int:
 
 def _full(
     builder: BlockBuilder, stream: Iterator[pa.Table], rows_skipped: int
-) -> Iterator[pa.Table]:
-    """Yields blocks of the target size, and empty tables for the sake of their schema."""
+) -> Iterator[tuple[pa.Table, bool]]:
+    """Yields blocks of the target size, and empty tables for the sake of their schema.
+
+    With each comes whether it is known to be the last.
+    """
     for table in stream:
         skipped = min(rows_skipped, table.num_rows)
         rows_skipped -= skipped
         if table.num_rows == 0:
-            yield table
-        yield from builder.add(table.slice(skipped) if skipped else table)
+            yield table, False
+        for full in builder.add(table.slice(skipped) if skipped else table):
+            yield full, False
     last = builder.finish()
     if last is not None:
-        yield last
+        yield last, True
 
 
 def _named(name: str, stream: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -235,10 +235,7 @@ class RayBackend:
             return
         if item.meta is not None:
             self._produce(task, item, item.meta, reference)
-        if item.end is not None:
-            self._finish(task, item.end)
-        else:
-            self._watch(task)
+        self._go_on(task, item)
 
     def _block_came(self, number: int, item: Item, meta: BlockMeta) -> None:
         task = self._tasks.get(number)
@@ -250,7 +247,14 @@ class RayBackend:
             self._fail(task)
             return
         self._produce(task, item, meta, reference)
-        self._watch(task)
+        self._go_on(task, item)
+
+    def _go_on(self, task: _Task, item: Item) -> None:
+        """Waits for the item after this one, unless this is the last."""
+        if item.end is not None:
+            self._finish(task, item.end)
+        else:
+            self._watch(task)
 
     def _produce(
         self, task: _Task, item: Item, meta: BlockMeta, reference: ray.ObjectRef[Block]

@@ -4,7 +4,7 @@ Owns the form in which blocks and what is known of them travel. Must not know th
 
 A task is a stream of objects. What is known of a block comes first, as an `Item`, and a small
 block comes inside it; a larger one follows as an object of its own, which the driver passes on
-without ever fetching it. The last item carries the task's end.
+without ever fetching it. The last item carries the task's end, whether or not a block follows it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Item(NamedTuple):
         node: The Ray id of the node that it comes from.
         meta: What is known of a block; None if there is only an end.
         data: The block itself, as an Arrow IPC stream, if it is small; else it follows.
-        end: The task's end, if this is the last element.
+        end: The task's end, if this is the last item.
     """
 
     node: str
@@ -147,28 +147,33 @@ def _run(stage: OpenStage, call: Call, blocks: Sequence[Block]) -> Iterator[Item
 def _items(outputs: Iterator[Output]) -> Iterator[Item | pa.Table]:
     """Gives outputs the form in which they travel.
 
-    A small block waits for what comes after it, since that is nearly always the end of the task:
-    blocks are put out when they are full. Then the two are one object.
+    The end of a task comes with its last block: each object of a stream costs the worker and the
+    driver about a millisecond.
     """
     node = _node()
-    held: Item | None = None
     sent: pa.Schema | None = None
     for output in outputs:
         if isinstance(output, (TaskEnd, TaskError)):
-            yield held._replace(end=output) if held else Item(node, None, None, output)
+            yield Item(node, None, None, output)
             return
-        if held is not None:
-            yield held
         meta, table = output
+        del output
+        end = _end(outputs) if meta.is_last else None
         if meta.nbytes <= INLINE_BYTES_MAX:
-            held = Item(node, BlockMeta(meta.rows, meta.nbytes, None), _ipc(table))
+            yield Item(node, BlockMeta(meta.rows, meta.nbytes, None), _ipc(table), end)
             continue
-        held = None
         is_sent = sent is not None and sent.equals(table.schema)
         sent = table.schema
-        yield Item(node, BlockMeta(meta.rows, meta.nbytes, None if is_sent else sent))
+        yield Item(node, BlockMeta(meta.rows, meta.nbytes, None if is_sent else sent), None, end)
         yield table
-        del output, table
+        del table
+
+
+def _end(outputs: Iterator[Output]) -> TaskEnd | TaskError:
+    end = next(outputs)
+    if isinstance(end, tuple):
+        raise RuntimeError("a block came after a task's last block")
+    return end
 
 
 def _ipc(table: pa.Table) -> bytes:
