@@ -59,6 +59,8 @@ pub(crate) enum Share {
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     nodes: BTreeMap<NodeId, Record>,
+    /// What all nodes have.
+    capacity: Resources,
     lanes: Vec<Lane>,
     /// The shape of each operator's request.
     shapes: Vec<usize>,
@@ -80,10 +82,12 @@ impl Ledger {
         let shapes: Vec<usize> =
             requests.map(|(request, for_actors)| index.add_shape(request, for_actors)).collect();
         let lanes = alloc::vec![Lane::default(); shapes.len()];
-        Self { nodes: BTreeMap::new(), lanes, shapes, index, store_min: Bytes::ZERO }
+        let capacity = Resources::default();
+        Self { nodes: BTreeMap::new(), capacity, lanes, shapes, index, store_min: Bytes::ZERO }
     }
 
     pub(crate) fn join(&mut self, node: NodeId, resources: Resources, store: Bytes) {
+        self.capacity.credit(&resources);
         let account = Account {
             free: resources.clone(),
             beside_actors: resources.clone(),
@@ -109,9 +113,15 @@ impl Ledger {
     /// Closes a node's account. Its tasks and blocks must have been taken off before.
     pub(crate) fn lose(&mut self, node: NodeId) {
         if let Some(Record { account, entries }) = self.nodes.remove(&node) {
+            self.capacity.debit(&account.total);
             self.index.remove(&account, entries);
             self.find_store_min();
         }
+    }
+
+    /// What all nodes have, draining ones too.
+    pub(crate) fn capacity(&self) -> &Resources {
+        &self.capacity
     }
 
     fn find_store_min(&mut self) {

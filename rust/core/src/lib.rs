@@ -36,6 +36,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod attribution;
+mod bottleneck;
+mod constraint;
 mod estimate;
 mod ledger;
 mod operator;
@@ -49,6 +52,9 @@ mod snapshot;
 mod state;
 mod units;
 
+pub use attribution::{Activity, Times};
+pub use bottleneck::{Bottleneck, Finding};
+pub use constraint::Constraint;
 pub use plan::{Config, Execution, OpKind, OpSpec, Plan, PlanError, PoolSpec, Unit};
 pub use protocol::{Action, Event, FailCause, Reason, TaskFailure, Verdict, Work};
 pub use resources::Resources;

@@ -5,10 +5,11 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use crate::attribution::Stretch;
 use crate::estimate::TaskEstimates;
 use crate::pool::Pool;
 use crate::protocol::Work;
-use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId, Time};
 
 /// A block's place in the flow of its producer: the number of the work that made it, then its
 /// number among the blocks of that work. Both are the same for every attempt.
@@ -163,6 +164,8 @@ pub(crate) struct Task {
     /// The part of `reserved` that holds copies of input from other nodes.
     pub(crate) copies: Bytes,
     pub(crate) is_cancelled: bool,
+    /// Since when it is launched; once it has ended, how long it held its worker.
+    pub(crate) stretch: Stretch,
 }
 
 /// Totals since the start of the run.
@@ -252,6 +255,7 @@ impl Operator {
         number: u64,
         task: TaskId,
         actor: Option<ActorId>,
+        now: Time,
         is_paused: bool,
     ) {
         if is_paused {
@@ -260,7 +264,7 @@ impl Operator {
             self.paused.remove(&number);
         }
         if let (Some(actor), Some(pool)) = (actor, self.pool.as_mut()) {
-            pool.set_paused(actor, task, is_paused);
+            pool.set_paused(actor, task, now, is_paused);
         }
     }
 

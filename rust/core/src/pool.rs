@@ -5,8 +5,9 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
+use crate::attribution::Stretch;
 use crate::plan::PoolSpec;
-use crate::units::{ActorId, NodeId, TaskId};
+use crate::units::{ActorId, NodeId, TaskId, Time};
 
 /// One actor.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Actor {
     pub(crate) tasks: BTreeSet<TaskId>,
     /// Those of its tasks that are paused. If the first one is, none runs.
     paused: BTreeSet<TaskId>,
+    /// Since when the first task is that.
+    stretch: Stretch,
 }
 
 impl Actor {
@@ -43,6 +46,7 @@ pub(crate) struct Pool {
     open_room: u64,
     starting: u32,
     moving: u32,
+    occupied: u32,
     retiring: u32,
     /// Actors in a row that died before they were ready.
     pub(crate) deaths_loading: u32,
@@ -57,6 +61,7 @@ impl Pool {
             open_room: 0,
             starting: 0,
             moving: 0,
+            occupied: 0,
             retiring: 0,
             deaths_loading: 0,
         }
@@ -81,6 +86,11 @@ impl Pool {
         self.moving
     }
 
+    /// Actors that have tasks.
+    pub(crate) fn occupied(&self) -> u32 {
+        self.occupied
+    }
+
     pub(crate) fn ready(&self) -> u32 {
         self.size() - self.starting
     }
@@ -102,6 +112,7 @@ impl Pool {
                 is_retiring: false,
                 tasks: BTreeSet::new(),
                 paused: BTreeSet::new(),
+                stretch: Stretch::default(),
             },
         );
         self.starting += 1;
@@ -125,32 +136,37 @@ impl Pool {
         self.replace_opening(opening(&self.spec, id, &actor), None);
         self.starting -= u32::from(!actor.is_ready);
         self.moving -= u32::from(actor.is_moving());
+        self.occupied -= u32::from(actor.is_busy());
         self.retiring -= u32::from(actor.is_retiring);
         Some(actor)
     }
 
     /// Takes a ready actor out of service; it finishes what it has.
-    pub(crate) fn retire(&mut self, id: ActorId) {
-        self.change(id, |actor| actor.is_retiring = true);
+    pub(crate) fn retire(&mut self, id: ActorId, now: Time) {
+        self.change(id, now, |actor| actor.is_retiring = true);
         self.retiring += 1;
     }
 
-    pub(crate) fn assign(&mut self, id: ActorId, task: TaskId) {
-        self.change(id, |actor| {
+    pub(crate) fn assign(&mut self, id: ActorId, task: TaskId, now: Time) {
+        self.change(id, now, |actor| {
             actor.tasks.insert(task);
         });
     }
 
-    pub(crate) fn unassign(&mut self, id: ActorId, task: TaskId) {
-        self.change(id, |actor| {
+    /// Takes a task away, and tells how long it held the actor.
+    pub(crate) fn unassign(&mut self, id: ActorId, task: TaskId, now: Time) -> Stretch {
+        let actor = self.actors.get(&id).filter(|actor| actor.tasks.first() == Some(&task));
+        let stretch = actor.map_or_else(|| Stretch::start(now), |actor| actor.stretch);
+        self.change(id, now, |actor| {
             actor.tasks.remove(&task);
             actor.paused.remove(&task);
         });
+        stretch
     }
 
     /// Notes that a task of an actor is paused or goes on.
-    pub(crate) fn set_paused(&mut self, id: ActorId, task: TaskId, is_paused: bool) {
-        self.change(id, |actor| {
+    pub(crate) fn set_paused(&mut self, id: ActorId, task: TaskId, now: Time, is_paused: bool) {
+        self.change(id, now, |actor| {
             if is_paused {
                 actor.paused.insert(task);
             } else {
@@ -159,14 +175,21 @@ impl Pool {
         });
     }
 
-    fn change(&mut self, id: ActorId, change: impl FnOnce(&mut Actor)) {
+    fn change(&mut self, id: ActorId, now: Time, change: impl FnOnce(&mut Actor)) {
         let Some(actor) = self.actors.get_mut(&id) else {
             return;
         };
         let was_open = opening(&self.spec, id, actor);
         self.moving -= u32::from(actor.is_moving());
+        self.occupied -= u32::from(actor.is_busy());
+        let first = actor.tasks.first().copied();
         change(actor);
+        if actor.tasks.first() != first.as_ref() {
+            actor.stretch = Stretch::start(now);
+        }
+        actor.stretch.set_paused(now, actor.is_busy() && !actor.is_moving());
         self.moving += u32::from(actor.is_moving());
+        self.occupied += u32::from(actor.is_busy());
         let is_open = opening(&self.spec, id, actor);
         if was_open != is_open {
             self.replace_opening(was_open, is_open);
@@ -253,6 +276,8 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
+    const NOW: Time = Time(0);
+
     fn pool() -> Pool {
         Pool::new(PoolSpec { actors_min: 1, actors_max: 2, tasks_in_flight_max: 2 })
     }
@@ -264,11 +289,11 @@ mod tests {
             pool.start(id, NodeId(0));
             assert!(pool.make_ready(id));
         }
-        pool.assign(ActorId(0), TaskId(7));
+        pool.assign(ActorId(0), TaskId(7), NOW);
         assert_eq!(pool.loads().collect::<Vec<u32>>(), [0, 1]);
         assert_eq!(pool.opening_at(0, NodeId(0)), Some(ActorId(1)));
         assert_eq!(pool.opening_at(1, NodeId(0)), Some(ActorId(0)));
-        pool.assign(ActorId(0), TaskId(8));
+        pool.assign(ActorId(0), TaskId(8), NOW);
         assert_eq!(pool.loads().count(), 1, "a full actor is not offered");
         assert_eq!(pool.room(), 2);
         pool.assert_recounted();
@@ -301,12 +326,12 @@ mod tests {
         let mut pool = pool();
         pool.start(ActorId(0), NodeId(0));
         pool.make_ready(ActorId(0));
-        pool.assign(ActorId(0), TaskId(1));
-        pool.assign(ActorId(0), TaskId(2));
+        pool.assign(ActorId(0), TaskId(1), NOW);
+        pool.assign(ActorId(0), TaskId(2), NOW);
         assert_eq!(pool.moving(), 1);
-        pool.set_paused(ActorId(0), TaskId(1), true);
+        pool.set_paused(ActorId(0), TaskId(1), NOW, true);
         assert_eq!(pool.moving(), 0);
-        pool.unassign(ActorId(0), TaskId(1));
+        pool.unassign(ActorId(0), TaskId(1), NOW);
         assert_eq!(pool.moving(), 1, "the next one runs");
         pool.remove(ActorId(0));
         assert_eq!(pool.moving(), 0);
@@ -317,7 +342,7 @@ mod tests {
         let mut pool = pool();
         pool.start(ActorId(1), NodeId(0));
         pool.make_ready(ActorId(1));
-        pool.assign(ActorId(1), TaskId(1));
+        pool.assign(ActorId(1), TaskId(1), NOW);
         assert!(pool.remove(ActorId(1)).is_some());
         assert_eq!((pool.loads().count(), pool.size()), (0, 0));
         pool.assert_recounted();

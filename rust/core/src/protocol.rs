@@ -87,6 +87,12 @@ pub enum Event {
         /// The block.
         block: BlockId,
     },
+    /// News waited so long for this turn, since the driver was busy: from when the oldest of it had
+    /// come. Comes with the news.
+    TurnDelayed {
+        /// How long.
+        by: Span,
+    },
     /// Nothing but time.
     TimePassed,
     /// The run must end now: cancelled, failed, or the consumer has enough.

@@ -6,6 +6,7 @@ mod react;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::attribution::Attribution;
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::protocol::{Action, Event};
@@ -18,6 +19,7 @@ use crate::units::{Bytes, NodeId, Time};
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     state: State,
+    attribution: Attribution,
     actions: VecDeque<Action>,
     now: Time,
     /// Whether something changed since the last turn.
@@ -31,13 +33,21 @@ impl Scheduler {
     /// If the plan can never run on these nodes, with the arithmetic.
     pub fn submit(plan: Plan, nodes: Vec<(NodeId, Resources, Bytes)>) -> Result<Self, SubmitError> {
         let state = State::new(plan, nodes)?;
-        Ok(Self { state, actions: VecDeque::new(), now: Time::default(), is_due: true })
+        let attribution = Attribution::new(state.ops.len());
+        Ok(Self {
+            state,
+            attribution,
+            actions: VecDeque::new(),
+            now: Time::default(),
+            is_due: true,
+        })
     }
 
     /// Takes note of a fact. Facts about dead attempts and unknown things are counted, and change
     /// nothing else.
     pub fn handle(&mut self, now: Time, event: Event) {
         self.now = self.now.max(now);
+        self.attribution.advance(&self.state, self.now);
         self.is_due = true;
         match event {
             Event::BlockProduced { task, block, rows, bytes, node } => {
@@ -56,6 +66,7 @@ impl Scheduler {
             Event::NodeLost { node } => self.node_lost(node),
             Event::BlockLost { block } => self.block_lost(block),
             Event::OutputTaken { block } => self.output_taken(block),
+            Event::TurnDelayed { by } => self.attribution.delay(by),
             Event::TimePassed => {}
             Event::StopRequested => self.stop(),
         }
@@ -87,7 +98,7 @@ impl Scheduler {
     /// What the outside may know.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        snapshot::take(&self.state)
+        snapshot::take(&self.state, &self.attribution)
     }
 
     /// Asserts the invariants that need no history (I1, that each lane is backed by blocks and tasks,

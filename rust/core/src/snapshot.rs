@@ -2,9 +2,12 @@
 //!
 //! Progress, statistics, metrics and reports read this and nothing else.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::attribution::{Attribution, Times};
+use crate::constraint::Constraint;
 use crate::operator::InputQueue;
 use crate::policy::admission;
 use crate::protocol::Verdict;
@@ -77,6 +80,17 @@ pub struct OpSnapshot {
     pub store_used: Bytes,
     /// Bytes promised to its tasks now.
     pub store_reserved: Bytes,
+    /// CPUs that each of its tasks or actors holds.
+    pub cpu_each: Slots,
+    /// GPUs that each of its tasks or actors holds.
+    pub gpu_each: Slots,
+    /// The time of its workers, in workers times microseconds.
+    pub times: Times,
+    /// For how long it launched nothing for which reason, by the name of the
+    /// [`Reason`](crate::Reason) in words with underscores.
+    pub held: BTreeMap<&'static str, Span>,
+    /// For how long it was the operator that kept the run from being faster, by what it lacked.
+    pub constraints: BTreeMap<Constraint, Span>,
 }
 
 /// One node.
@@ -121,11 +135,20 @@ pub struct Snapshot {
     pub output_bytes: Bytes,
     /// Blocks that exist.
     pub blocks: u64,
+    /// How long the run has gone on, up to the last event.
+    pub elapsed: Span,
+    /// The time of all CPUs, free ones too, in 1/10000 of a CPU times microseconds.
+    pub cpu_times: Times,
+    /// The time of all GPUs, likewise.
+    pub gpu_times: Times,
+    /// For how long news waited for the driver.
+    pub driver_delay: Span,
 }
 
-pub(crate) fn take(state: &State) -> Snapshot {
+pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
+    let (cpu_times, gpu_times) = attribution.slot_times(state);
     Snapshot {
-        ops: state.op_ids().map(|op| op_snapshot(state, op)).collect(),
+        ops: state.op_ids().map(|op| op_snapshot(state, attribution, op)).collect(),
         nodes: node_snapshots(state),
         stale_events: state.stale_events,
         overshoots: state.overshoots,
@@ -133,10 +156,14 @@ pub(crate) fn take(state: &State) -> Snapshot {
         output_blocks: state.output_blocks,
         output_bytes: state.output.bytes() + state.emitted_bytes,
         blocks: state.blocks.len() as u64,
+        elapsed: attribution.elapsed(),
+        cpu_times,
+        gpu_times,
+        driver_delay: attribution.delayed(),
     }
 }
 
-fn op_snapshot(state: &State, id: OpId) -> OpSnapshot {
+fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot {
     let (spec, op, lane) = (state.spec(id), state.op(id), state.ledger.lane(id));
     let (starting, ready) = op
         .pool
@@ -176,6 +203,11 @@ fn op_snapshot(state: &State, id: OpId) -> OpSnapshot {
         heap_peak: op.counters.heap_peak,
         store_used: lane.used,
         store_reserved: lane.reserved,
+        cpu_each: spec.resources.cpu,
+        gpu_each: spec.resources.gpu,
+        times: attribution.op_times(id),
+        held: attribution.held(id),
+        constraints: attribution.constraints(id).clone(),
     }
 }
 

@@ -29,7 +29,8 @@ use crate::workload::Scenario;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{invariant} violated at {}.{:06} s: {what}", at.0 / 1_000_000, at.0 % 1_000_000)]
 pub struct Violation {
-    /// Its name in the design, `"I1"` to `"I9"`, or `"protocol"` for an order that makes no sense.
+    /// Its name in the design, `"I1"` to `"I9"`, `"attribution"` of time, or `"protocol"` for an order that
+    /// makes no sense.
     pub invariant: &'static str,
     /// When.
     pub at: Time,
@@ -63,6 +64,9 @@ pub struct Checker<'a> {
     justified: Vec<FailCause>,
     is_stopped: bool,
     stale_events: u64,
+    /// Up to when the slots' time is added up, and that time, of CPUs and of GPUs.
+    slots_until: Option<Time>,
+    slot_times: [u128; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -150,6 +154,8 @@ impl<'a> Checker<'a> {
             justified: Vec::new(),
             is_stopped: false,
             stale_events: 0,
+            slots_until: None,
+            slot_times: [0; 2],
         };
         for spec in &scenario.nodes {
             checker.add_node(spec.node, &spec.resources);
@@ -169,6 +175,7 @@ impl<'a> Checker<'a> {
         snapshot: &Snapshot,
     ) -> Result<(), Violation> {
         let found = |(invariant, what)| Violation { invariant, at: now, what };
+        self.pass_time(now);
         for event in events {
             self.note(event);
         }
@@ -178,7 +185,8 @@ impl<'a> Checker<'a> {
         }
         self.check_failure().map_err(found)?;
         self.check_drops().map_err(found)?;
-        self.check_snapshot(snapshot).map_err(found)
+        self.check_snapshot(snapshot).map_err(found)?;
+        self.check_times(snapshot).map_err(found)
     }
 
     /// Judges a turn in which nothing but an old event, or none, was reported.
@@ -210,6 +218,26 @@ impl<'a> Checker<'a> {
         let what =
             format!("{event:?} was answered by {actions:?}{}", differences(&expected, after));
         Err(Violation { invariant: "I7", at: now, what })
+    }
+
+    /// Adds up the time of all slots, used or not.
+    fn pass_time(&mut self, now: Time) {
+        let span = u128::from(now.since(self.slots_until.unwrap_or(now)).0);
+        self.slots_until = Some(now);
+        for node in self.nodes.values() {
+            self.slot_times[0] += u128::from(node.total.cpu.0) * span;
+            self.slot_times[1] += u128::from(node.total.gpu.0) * span;
+        }
+    }
+
+    /// Each moment of each slot is attributed to exactly one thing.
+    fn check_times(&self, snapshot: &Snapshot) -> Result<(), Finding> {
+        let found = [snapshot.cpu_times.total(), snapshot.gpu_times.total()];
+        if found == self.slot_times {
+            return Ok(());
+        }
+        let what = format!("{found:?} slots x us are attributed of {:?}", self.slot_times);
+        Err(("attribution", what))
     }
 
     /// How the run ended, so far.

@@ -171,6 +171,10 @@ impl<'a> Cluster<'a> {
         }
         if let Some(until) = until {
             self.now = until;
+            let by = self.scenario.delays.turn;
+            if by > Span::ZERO {
+                events.insert(0, Event::TurnDelayed { by });
+            }
             return Some(events);
         }
         let wakeup = wakeup?;

@@ -36,6 +36,9 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// The operators.
     pub ops: Vec<OpReport>,
+    /// The scheduler's own account at the end; none where the plan was refused.
+    #[serde(skip)]
+    pub last: Option<Snapshot>,
 }
 
 /// How a run ended.
@@ -287,15 +290,17 @@ impl Simulation<'_> {
             working: spans.working,
             stalled: spans.stalled,
         });
+        let last = self.scheduler.snapshot();
         Report {
             ending,
             makespan: self.cluster.now().since(Time::default()),
             turns: self.turns.len() as u64,
             events: self.events,
             rows_out: self.checker.rows_out(),
-            overshoots: self.scheduler.snapshot().overshoots,
+            overshoots: last.overshoots,
             nodes: nodes.collect(),
             ops: ops.collect(),
+            last: Some(last),
         }
     }
 }
@@ -344,6 +349,7 @@ fn refused(words: &str) -> Report {
         overshoots: 0,
         nodes: Vec::new(),
         ops: Vec::new(),
+        last: None,
     }
 }
 

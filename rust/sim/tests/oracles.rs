@@ -181,3 +181,13 @@ fn orders_that_make_no_sense() {
         assert!(what.contains(words), "{what}");
     }
 }
+
+#[test]
+fn attribution_of_less_time_than_there_was() {
+    let world = world();
+    let snapshot = snapshot(&world);
+    let mut checker = Checker::new(&world);
+    assert_eq!(checker.judge(Time(1), &[], &[], &snapshot), Ok(()));
+    let violation = checker.judge(Time(4), &[], &[], &snapshot).expect_err("3 us are missing");
+    assert_eq!(violation.invariant, "attribution", "{}", violation.what);
+}

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::attribution::Stretch;
 use crate::ledger::Share;
 use crate::operator::{Task, pop_blocks};
 use crate::policy::admission::{self, Candidate, Launch};
@@ -17,6 +18,9 @@ impl Scheduler {
     /// Decides all that can be decided now.
     pub(super) fn turn(&mut self) {
         if self.state.is_stopping || self.state.has_failed {
+            for op in self.state.op_ids() {
+                self.attribution.hold(op, self.now, &Reason::Stopping);
+            }
             return;
         }
         self.end_operators();
@@ -125,16 +129,22 @@ impl Scheduler {
         task.reserved += lacking;
         let (op, number, node, actor) = (task.op, task.number, task.node, task.actor);
         self.state.ledger.reserve(node, op, lacking);
-        self.state.op_mut(op).set_paused(number, id, actor, false);
+        task.stretch.set_paused(self.now, false);
+        self.state.op_mut(op).set_paused(number, id, actor, self.now, false);
         self.actions.push_back(Action::ResumeTask { task: id, credit: CREDIT });
     }
 
     fn launch_tasks(&mut self, op: OpId) -> bool {
         let mut made_room = false;
-        while let Ok(launch) = admission::launch(&self.state, op, false) {
-            made_room |= self.launch(op, launch);
+        loop {
+            match admission::launch(&self.state, op, false) {
+                Ok(launch) => made_room |= self.launch(op, launch),
+                Err(reason) => {
+                    self.attribution.hold(op, self.now, &reason);
+                    return made_room;
+                }
+            }
         }
-        made_room
     }
 
     /// Launches a task. True if its earlier attempt gave up room at another node.
@@ -152,13 +162,14 @@ impl Scheduler {
         task.actor = site.actor;
         task.reserved = site.reserve;
         task.copies = site.copies;
+        task.stretch = Stretch::start(self.now);
         let id = TaskId(self.state.task_next);
         self.state.task_next += 1;
         let operator = self.state.op_mut(op);
         operator.live.insert(task.number, id);
         operator.rows_coming += task.rows_coming;
         match (site.actor, operator.pool.as_mut()) {
-            (Some(actor), Some(pool)) => pool.assign(actor, id),
+            (Some(actor), Some(pool)) => pool.assign(actor, id, self.now),
             _ => self.state.ledger.take_slots(site.node, op),
         }
         self.actions.push_back(Action::LaunchTask {
@@ -218,6 +229,7 @@ impl Scheduler {
             reserved: Bytes::ZERO,
             copies: Bytes::ZERO,
             is_cancelled: false,
+            stretch: Stretch::default(),
         }
     }
 

@@ -87,7 +87,8 @@ impl Scheduler {
     fn pause(&mut self, id: TaskId) {
         let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
         let (op, number, actor) = (task.op, task.number, task.actor);
-        self.state.op_mut(op).set_paused(number, id, actor, true);
+        task.stretch.set_paused(self.now, true);
+        self.state.op_mut(op).set_paused(number, id, actor, self.now, true);
     }
 
     pub(super) fn task_finished(&mut self, id: TaskId, busy: Span, heap_peak: Bytes) {
@@ -98,6 +99,7 @@ impl Scheduler {
         if self.state.is_stopping {
             return;
         }
+        self.attribution.settle(task.op, self.now, &task, busy);
         let items = task.items;
         let operator = self.state.op_mut(task.op);
         operator.counters.tasks_finished += 1;
@@ -132,7 +134,7 @@ impl Scheduler {
 
     /// Takes an attempt off the books of live tasks, but for the room that it holds.
     fn take_task(&mut self, id: TaskId) -> Option<Task> {
-        let Some(task) = self.state.tasks.remove(&id) else {
+        let Some(mut task) = self.state.tasks.remove(&id) else {
             self.state.stale_events += 1;
             return None;
         };
@@ -142,7 +144,7 @@ impl Scheduler {
         operator.rows_coming -= task.rows_coming;
         match (task.actor, operator.pool.as_mut()) {
             (Some(actor), Some(pool)) => {
-                pool.unassign(actor, id);
+                task.stretch = pool.unassign(actor, id, self.now);
                 if pool.actor(actor).is_some_and(|a| a.is_retiring && !a.is_busy()) {
                     self.stop_actor(task.op, actor);
                 }
@@ -255,7 +257,7 @@ impl Scheduler {
             let (busy, idle): (Vec<_>, Vec<_>) =
                 there.into_iter().partition(|id| pool.actor(*id).is_some_and(Actor::is_busy));
             for actor in busy {
-                pool.retire(actor);
+                pool.retire(actor, self.now);
             }
             for actor in idle {
                 self.stop_actor(op, actor);

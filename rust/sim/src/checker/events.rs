@@ -40,7 +40,7 @@ impl Checker<'_> {
             }
             Event::NodeLost { node } => self.note_node_lost(node),
             Event::StopRequested => self.is_stopped = true,
-            Event::BlockLost { .. } | Event::TimePassed => {}
+            Event::BlockLost { .. } | Event::TurnDelayed { .. } | Event::TimePassed => {}
         }
     }
 
