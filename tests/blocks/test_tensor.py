@@ -1,6 +1,7 @@
 """Tensor columns: round trips, views, nulls, ragged rows."""
 
 import pickle
+import weakref
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -140,3 +141,27 @@ def test_different_dimensions_are_an_error():
 def test_strided_arrays_are_stored_in_order():
     array = np.arange(12).reshape(2, 3, 2).transpose(0, 2, 1)[:, ::-1]
     assert same(tensor.to_numpy(column_of(tensor.from_ndarray(array))), array)
+
+
+def test_large_rows_are_not_copied():
+    rows = [np.full((1024, 1024), index, np.uint8) for index in range(3)]
+    column = tensor.from_ndarrays(rows)
+    assert [len(chunk) for chunk in column.chunks] == [1, 1, 1]
+    for row, chunk in zip(rows, column.chunks, strict=True):
+        assert np.shares_memory(row, tensor.to_numpy(pa.chunked_array([chunk])))
+
+
+def test_chunks_that_lie_one_behind_the_other_are_one_array_without_a_copy():
+    memory = np.arange(24, dtype=np.int16)
+    whole = memory.reshape(6, 2, 2)
+    apart = pa.chunked_array([tensor.from_ndarray(whole[:1]), tensor.from_ndarray(whole[2:])])
+    assert tensor.to_numpy(apart).tolist() == np.delete(whole, 1, axis=0).tolist()
+    together = pa.chunked_array([tensor.from_ndarray(whole[:2]), tensor.from_ndarray(whole[2:])])
+    joined = tensor.to_numpy(together)
+    assert np.shares_memory(joined, whole)
+    assert not joined.flags.writeable
+    kept = weakref.ref(memory)
+    expected = whole.tolist()
+    del memory, whole, together, apart
+    assert kept() is not None
+    assert joined.tolist() == expected

@@ -24,6 +24,10 @@ def test_importing_and_running_locally_loads_no_heavy_library():
         "heavy = {'ray', 'torch', 'pandas', 'rich', 'av', 'PIL'}\n"
         "assert not {'pyarrow', 'numpy', *heavy} & set(sys.modules)\n"
         "assert ms.range(1).map_batches(lambda b: b).take(1) == [{'id': 0}]\n"
+        "import numpy as np\n"
+        "made = {'s': 'a', 'b': b'b', 'f': 0.5, 't': True, 'n': None, 'x': np.zeros((2, 2))}\n"
+        "assert ms.range(2).map(lambda row: {**row, **made}).count() == 2\n"
+        "assert ms.range(2).map(lambda row: {'x': made['x']}).map_batches(lambda b: {**b}).count() == 2\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     environment = {"MILLSTREAM_BACKEND": "local"}

@@ -168,7 +168,7 @@ def compact(block: pa.Table) -> pa.Table:
     size = block.nbytes
     if held > size * _SLACK_MAX + _SLACK_BYTES:
         block = copy(block)
-    if len(chunks) > block.num_columns and size < len(chunks) * _CHUNK_BYTES_MIN:
+    if len(chunks) > block.num_columns and size < len(chunks) * tensor.CHUNK_BYTES_MIN:
         block = block.combine_chunks()
     return block
 
@@ -259,5 +259,3 @@ _UNITS = ["ns", "us", "ms", "s"]
 _SLACK_MAX = 1.5
 # Below this, a copy gains nothing.
 _SLACK_BYTES = 4 * 1024
-# Smaller chunks cost more in transport and in access than putting them together does.
-_CHUNK_BYTES_MIN = 1024 * 1024

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,9 @@ def from_ndarray(
 def from_ndarrays(rows: Sequence[np.ndarray[Any, Any] | None]) -> pa.Array | pa.ChunkedArray:
     """Makes a tensor column of one array a row; None is null.
 
+    Large arrays are not copied: each is a chunk of its own. Where they go to shared memory one
+    behind the other, `to_numpy` gives them as one array again.
+
     Raises:
         ValueError: The arrays differ in their number of dimensions, or there is no type for them.
     """
@@ -128,7 +132,11 @@ def from_ndarrays(rows: Sequence[np.ndarray[Any, Any] | None]) -> pa.Array | pa.
     if len(shapes) > 1 or 0 in arrays[0].shape:
         return _ragged(rows, dtype, arrays[0].ndim)
     if len(arrays) == len(rows):
-        return from_ndarray(np.stack(arrays).astype(dtype, copy=False))
+        if arrays[0].nbytes < CHUNK_BYTES_MIN:
+            return from_ndarray(np.stack(arrays).astype(dtype, copy=False))
+        return pa.chunked_array(
+            [from_ndarray(array[None].astype(dtype, copy=False)) for array in arrays]
+        )
     stacked = np.zeros((len(rows), *arrays[0].shape), dtype)
     valid = np.array([row is not None for row in rows])
     stacked[valid] = arrays
@@ -136,7 +144,7 @@ def from_ndarrays(rows: Sequence[np.ndarray[Any, Any] | None]) -> pa.Array | pa.
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """Returns a tensor column as NumPy, read-only and without copying if it is one chunk.
+    """Returns a tensor column as NumPy, read-only and without copying if it lies in one piece.
 
     Returns:
         An array of shape (rows, *shape) for a fixed shape without nulls, else an object array of
@@ -155,8 +163,7 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
         return rows
     if not chunks:
         return np.empty((0, *column.type.shape), _element_dtype(column.type.value_type))
-    arrays = [_fixed_rows(chunk) for chunk in chunks]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return _joined([_fixed_rows(chunk) for chunk in chunks])
 
 
 def common_type(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
@@ -258,6 +265,39 @@ def _nullable_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
     ]
 
 
+def _joined(arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Puts arrays under each other, without copying if they lie one behind the other."""
+    if len(arrays) == 1:
+        return arrays[0]
+    if _are_adjacent(arrays):
+        return np.asarray(_Adjacent(arrays))
+    return np.concatenate(arrays)
+
+
+def _are_adjacent(arrays: Sequence[np.ndarray[Any, Any]]) -> bool:
+    return all(
+        after.ctypes.data == before.ctypes.data + before.nbytes
+        and before.flags.c_contiguous
+        and after.flags.c_contiguous
+        for before, after in pairwise(arrays)
+    )
+
+
+class _Adjacent:
+    """Arrays that lie one behind the other in memory; what NumPy makes of it keeps them alive."""
+
+    def __init__(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
+        self.arrays = arrays
+        first = arrays[0]
+        rows = sum(len(array) for array in arrays)
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (rows, *first.shape[1:]),
+            "typestr": first.dtype.str,
+            "data": (first.ctypes.data, True),
+        }
+
+
 def _elements(chunk: pa.Array) -> pa.Array:
     """The elements of all tensors of a chunk, those of null ones included."""
     size = chunk.type.storage_type.list_size
@@ -305,6 +345,8 @@ def _element_dtype(value_type: pa.DataType) -> np.dtype[Any]:
 
 
 _RAGGED_NAME = "arrow.variable_shape_tensor"
+#: Smaller chunks cost more in transport and in access than putting them together does.
+CHUNK_BYTES_MIN = 1024 * 1024
 # The offsets of a list are 32 bits wide.
 _ELEMENTS_MAX = 2**31 - 1
 
