@@ -306,6 +306,16 @@ pub enum Reason {
     Stopping,
 }
 
+impl fmt::Display for Verdict {
+    /// The reason of a hold; nothing for an admission.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admit => Ok(()),
+            Self::Hold(reason) => reason.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

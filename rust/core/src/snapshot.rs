@@ -3,7 +3,7 @@
 //! Progress, statistics, metrics and reports read this and nothing else.
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::attribution::{Attribution, Times};
@@ -32,8 +32,8 @@ pub struct OpSnapshot {
     pub name: String,
     /// Its phase.
     pub state: OpState,
-    /// Why it launches nothing at present; empty if it just could.
-    pub verdict: String,
+    /// Why it launches nothing at present, or that it could.
+    pub verdict: Verdict,
     /// Tasks that run.
     pub tasks_running: u64,
     /// Tasks that wait for room to hand over a block.
@@ -176,10 +176,7 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
             (false, 0) => OpState::Waiting,
             (false, _) => OpState::Running,
         },
-        verdict: match admission::verdict(state, id) {
-            Verdict::Admit => String::new(),
-            Verdict::Hold(reason) => reason.to_string(),
-        },
+        verdict: admission::verdict(state, id),
         tasks_running: (op.live.len() - op.paused.len()) as u64,
         tasks_paused: op.paused.len() as u64,
         tasks_finished: op.counters.tasks_finished,

@@ -258,7 +258,7 @@ fn a_source_is_held_while_there_is_no_room_for_its_window() {
     let config = Config { block_bytes_target: Bytes(MIB), ..config() };
     let world = World::new(vec![source(9), tasks(0)], config, 8, 0, 8 * MIB);
     assert_eq!(world.live_of(0).len(), 3);
-    let verdict = &world.scheduler.snapshot().ops[0].verdict;
+    let verdict = world.scheduler.snapshot().ops[0].verdict.to_string();
     assert_eq!(verdict, "needs 2.0 MiB of object store, 0 B is free");
 }
 
@@ -379,7 +379,7 @@ fn a_batch_waits_for_its_rows_unless_no_more_come() {
     world.produce(reads[1]);
     world.finish(reads[1]);
     assert_eq!(world.live_of(1).len(), 0);
-    let verdict = world.scheduler.snapshot().ops[1].verdict.clone();
+    let verdict = world.scheduler.snapshot().ops[1].verdict.to_string();
     assert_eq!(verdict, "waits for a full batch: 20 of 25 rows");
     let last = world.live_of(0)[0];
     world.produce(last);

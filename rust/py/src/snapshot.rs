@@ -57,7 +57,7 @@ impl From<core::OpSnapshot> for OpSnapshot {
                 core::OpState::Waiting => "waiting",
                 core::OpState::Done => "done",
             },
-            verdict: op.verdict,
+            verdict: op.verdict.to_string(),
             tasks_running: op.tasks_running,
             tasks_paused: op.tasks_paused,
             tasks_finished: op.tasks_finished,

@@ -203,7 +203,7 @@ impl<'a> Checker<'a> {
         let stale = u64::from(*event != Event::TimePassed);
         let mut expected = before.clone();
         expected.stale_events += stale;
-        // A verdict is words about the turn in which it was reached, and free bytes are among them.
+        // A verdict is about the turn in which it was reached, and free bytes are among them.
         for (op, now) in expected.ops.iter_mut().zip(&after.ops) {
             op.verdict.clone_from(&now.verdict);
         }
