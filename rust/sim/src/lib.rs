@@ -17,4 +17,5 @@ pub mod swarm;
 pub mod tiny;
 pub mod trace;
 pub mod variants;
+pub mod variation;
 pub mod workload;

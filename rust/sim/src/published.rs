@@ -16,6 +16,7 @@ use crate::faults::Faults;
 use crate::rows::RowRatio;
 use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
+use crate::variation::Variation;
 use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
 
 /// How the scheduler did on a workload.
@@ -145,8 +146,8 @@ impl Workload {
         let last = self.stages.len() - 1;
         let models = self.stages.iter().enumerate();
         let models = models.map(|(position, stage)| OpModel {
-            pace_spread: self.jitter.spread,
-            bytes_spread: self.jitter.spread,
+            pace_variation: Variation::spread(self.jitter.spread),
+            bytes_variation: Variation::spread(self.jitter.spread),
             ..stage.model(position == last)
         });
         let source = &self.stages[0];
@@ -246,10 +247,11 @@ impl Stage {
         OpModel {
             ratio: RowRatio::ONE,
             pace: self.pace,
-            pace_spread: 0,
+            pace_variation: Variation::NONE,
             block_rows: 1,
             row_bytes: if is_last { 0 } else { BLOCK_BYTES },
-            bytes_spread: 0,
+            bytes_variation: Variation::NONE,
+            is_correlated: false,
             emission: Emission::AtEnd,
             emits_empty: false,
             load: Span::ZERO,

@@ -41,6 +41,12 @@ impl Content {
         self.0.iter().map(|stretch| stretch.end - stretch.first).sum()
     }
 
+    /// The first row; zero if there is none.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.0.first().map_or(0, |stretch| stretch.first)
+    }
+
     /// Adds rows at the end.
     pub fn push(&mut self, stretch: Stretch) {
         if stretch.first == stretch.end {

@@ -18,6 +18,7 @@ use crate::random::{Random, scaled};
 use crate::rows::RowRatio;
 use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
+use crate::variation::Variation;
 use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
 
 /// A seed whose world violates an oracle.
@@ -90,7 +91,9 @@ pub fn run_seed(seed: u64) -> Result<Report, Failure> {
 #[must_use]
 pub fn scenario(seed: u64) -> Scenario {
     let mut random = Random::of(&[seed, SWARM]);
-    let mut shape = Shape::draw(&mut random);
+    // A stream of its own: what was added later leaves the worlds of earlier seeds as they were.
+    let mut variety = Random::of(&[seed, VARIETY]);
+    let mut shape = Shape::draw(&mut random, &mut variety);
     let models: Vec<OpModel> = (0..shape.ops).map(|_| shape.model(&mut random)).collect();
     shape.trim(&models);
     let ops = shape.ops(&mut random);
@@ -150,13 +153,14 @@ struct Shape {
     has_ratios: bool,
     has_giants: bool,
     is_uniform: bool,
-    bytes_spread: u64,
-    pace_spread: u64,
+    bytes_variation: Variation,
+    pace_variation: Variation,
+    is_correlated: bool,
     actors: u64,
 }
 
 impl Shape {
-    fn draw(random: &mut Random) -> Self {
+    fn draw(random: &mut Random, variety: &mut Random) -> Self {
         let bulk = random.chance(60);
         let config = Config {
             execution: if bulk { Execution::Bulk } else { Execution::Streaming },
@@ -182,8 +186,13 @@ impl Shape {
             has_ratios: random.chance(350),
             has_giants: !is_uniform && random.chance(100),
             is_uniform,
-            bytes_spread: if is_uniform { 0 } else { random.pick(&[0, 0, 100, 600]) },
-            pace_spread: random.pick(&[0, 100, 900]),
+            bytes_variation: if is_uniform {
+                Variation::NONE
+            } else {
+                variation(random.pick(&[0, 0, 100, 600]), variety)
+            },
+            pace_variation: variation(random.pick(&[0, 100, 900]), variety),
+            is_correlated: variety.chance(300),
             actors: random.pick(&[0, 300, 600, 1000]),
         }
     }
@@ -252,7 +261,7 @@ impl Shape {
         } else {
             random.between(1, target / 3)
         };
-        let largest = row_bytes * (1000 + self.bytes_spread) / 1000;
+        let largest = self.bytes_variation.most(row_bytes);
         let ratios = [(0, 1), (1, 3), (2, 3), (1, 1), (3, 1), (10, 1)];
         let (out, per) = if self.has_ratios { random.pick(&ratios) } else { (1, 1) };
         let task = Span(random.pick(&[0, 100, 1_000, 50_000]));
@@ -260,15 +269,28 @@ impl Shape {
         OpModel {
             ratio: RowRatio { out, per },
             pace: Pace::Even { task, item },
-            pace_spread: self.pace_spread,
+            pace_variation: self.pace_variation,
             block_rows: if self.is_uniform { 1 } else { (target / largest.max(1)).max(1) },
             row_bytes,
-            bytes_spread: self.bytes_spread,
+            bytes_variation: self.bytes_variation,
+            is_correlated: self.is_correlated,
             emission: random.pick(&[Emission::Streamed, Emission::Streamed, Emission::AtEnd]),
             emits_empty: !self.is_uniform && random.chance(500),
             load: Span(random.pick(&[0, 100_000, 5_000_000])),
             heap: random.between(0, 1 << 30),
         }
+    }
+}
+
+/// Even, or skewed, or changing over time, or alike for neighbours.
+fn variation(spread: u64, random: &mut Random) -> Variation {
+    Variation {
+        tail: if random.chance(200) { random.between(5, 100) } else { 0 },
+        tail_factor: random.between(2_000, 10_000),
+        drift: random.pick(&[200, 3_000]),
+        drift_items: if random.chance(200) { random.between(1, 500) } else { 0 },
+        alike_items: random.pick(&[1, 1, 1, 7]),
+        ..Variation::spread(spread)
     }
 }
 
@@ -365,6 +387,7 @@ fn small(random: &mut Random, first: u64, last: u64) -> u32 {
 
 /// Keeps these draws apart from those of the runs.
 const SWARM: u64 = 6;
+const VARIETY: u64 = 7;
 /// Worlds of this size take a few milliseconds each.
 const BLOCKS_MAX: u64 = 600;
 /// A lost block fails the run as long as lineage does not make it again.

@@ -10,6 +10,7 @@ use millstream_core::{
 use crate::faults::Faults;
 use crate::rows::RowRatio;
 use crate::trace::NodeSpec;
+use crate::variation::Variation;
 use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
 
 /// All tiny worlds, each with a name.
@@ -124,10 +125,11 @@ fn model() -> OpModel {
     OpModel {
         ratio: RowRatio::ONE,
         pace: Pace::Even { task: Span(100), item: Span(200) },
-        pace_spread: 0,
+        pace_variation: Variation::NONE,
         block_rows: 2,
         row_bytes: BLOCK_BYTES / 2,
-        bytes_spread: 0,
+        bytes_variation: Variation::NONE,
+        is_correlated: false,
         emission: Emission::Streamed,
         emits_empty: true,
         load: Span(1_000),

@@ -7,9 +7,10 @@
 use millstream_core::{Plan, Span};
 
 use crate::faults::Faults;
-use crate::random::{Random, scaled};
+use crate::random::scaled;
 use crate::rows::{Content, RowMap, RowRatio};
 use crate::trace::NodeSpec;
+use crate::variation::Variation;
 
 /// Everything that decides a simulated run.
 #[derive(Clone, Debug)]
@@ -49,7 +50,9 @@ impl Scenario {
         let share = stores.min().unwrap_or(0) / self.models.len() as u64;
         let granted = self.plan.config().block_bytes_target.0.min(share / 4);
         self.models.iter().all(|model| {
-            let is_even = model.bytes_spread == 0 && model.block_rows == 1 && !model.emits_empty;
+            let is_even = model.bytes_variation == Variation::NONE
+                && model.block_rows == 1
+                && !model.emits_empty;
             is_even && model.row_bytes <= granted
         })
     }
@@ -62,14 +65,16 @@ pub struct OpModel {
     pub ratio: RowRatio,
     /// How long a task works.
     pub pace: Pace,
-    /// By how much that varies, in thousandths.
-    pub pace_spread: u64,
+    /// How that varies, by the first item of a task.
+    pub pace_variation: Variation,
     /// Rows in a full block.
     pub block_rows: u64,
     /// Bytes of a row in the object store.
     pub row_bytes: u64,
-    /// By how much the bytes of a block vary, in thousandths.
-    pub bytes_spread: u64,
+    /// How the bytes of a block vary, by its first row.
+    pub bytes_variation: Variation,
+    /// Whether slow tasks put out large blocks: both then draw by the first item of the task.
+    pub is_correlated: bool,
     /// When blocks are finished.
     pub emission: Emission,
     /// Whether a task without output hands over an empty block, which carries the schema.
@@ -164,8 +169,7 @@ impl OpModel {
                 each.map(|item| self.item_span(item)).sum()
             }
         };
-        let first = items.stretches().first().map_or(0, |stretch| stretch.first);
-        Span(Random::of(&[seed, op, first, PACE]).around(exact.0, self.pace_spread))
+        Span(self.pace_variation.apply(exact.0, items.first(), [seed, op, PACE]))
     }
 
     fn item_span(&self, item: u64) -> Span {
@@ -188,14 +192,15 @@ impl OpModel {
         }
     }
 
-    /// The blocks of a task that works for `span` on `output` and leaves out its first `skipped`
-    /// rows, and how long it works after the last of them.
+    /// The blocks of a task that works for `span` on `items`, makes `output` of them and leaves out
+    /// its first `skipped` rows, and how long it works after the last of them.
     #[must_use]
     pub fn pieces(
         &self,
         seed: u64,
         op: u64,
         span: Span,
+        items: &Content,
         output: &Content,
         skipped: u64,
     ) -> (Vec<Piece>, Span) {
@@ -209,7 +214,7 @@ impl OpModel {
                 Emission::Streamed => Span(scaled(span.0, position, total)),
                 Emission::AtEnd => span,
             };
-            let bytes = self.block_bytes(seed, op, &part);
+            let bytes = self.block_bytes(seed, op, items, &part);
             pieces.push(Piece { rows: part.rows(), bytes, work: until.saturating_sub(worked) });
             worked = until;
         }
@@ -224,13 +229,14 @@ impl OpModel {
     #[must_use]
     pub fn block_bytes_max(&self) -> u64 {
         let even = self.block_rows.max(1).saturating_mul(self.row_bytes);
-        scaled(even, 1000 + self.bytes_spread, 1000).max(EMPTY_BLOCK_BYTES)
+        self.bytes_variation.most(even).max(EMPTY_BLOCK_BYTES)
     }
 
-    fn block_bytes(&self, seed: u64, op: u64, part: &Content) -> u64 {
-        let first = part.stretches().first().map_or(0, |stretch| stretch.first);
+    fn block_bytes(&self, seed: u64, op: u64, items: &Content, part: &Content) -> u64 {
         let even = part.rows().saturating_mul(self.row_bytes);
-        Random::of(&[seed, op, first, BYTES]).around(even, self.bytes_spread)
+        let (first, kind) =
+            if self.is_correlated { (items.first(), PACE) } else { (part.first(), BYTES) };
+        self.bytes_variation.apply(even, first, [seed, op, kind])
     }
 }
 
@@ -248,10 +254,11 @@ mod tests {
         OpModel {
             ratio: RowRatio::ONE,
             pace: Pace::Even { task: Span(10), item: Span(30) },
-            pace_spread: 0,
+            pace_variation: Variation::NONE,
             block_rows: 4,
             row_bytes: 8,
-            bytes_spread: 0,
+            bytes_variation: Variation::NONE,
+            is_correlated: false,
             emission: Emission::Streamed,
             emits_empty: true,
             load: Span::ZERO,
@@ -263,12 +270,12 @@ mod tests {
     fn a_retry_works_as_long_and_puts_out_the_rest() {
         let (model, output) = (model(), Content::of(0, 10));
         let span = model.span(1, 0, &output);
-        let (pieces, tail) = model.pieces(1, 0, span, &output, 0);
+        let (pieces, tail) = model.pieces(1, 0, span, &output, &output, 0);
         assert_eq!(
             pieces.iter().map(|p| (p.rows, p.bytes)).collect::<Vec<_>>(),
             [(4, 32), (4, 32), (2, 16)]
         );
-        let (rest, rest_tail) = model.pieces(1, 0, span, &output, 8);
+        let (rest, rest_tail) = model.pieces(1, 0, span, &output, &output, 8);
         assert_eq!(rest.iter().map(|p| p.rows).sum::<u64>(), 2);
         for (pieces, tail) in [(pieces, tail), (rest, rest_tail)] {
             assert_eq!(pieces.iter().map(|p| p.work).sum::<Span>() + tail, span);
@@ -277,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_task_without_rows_hands_over_its_schema() {
-        let (pieces, tail) = model().pieces(1, 0, Span(10), &Content::default(), 0);
+        let (pieces, tail) =
+            model().pieces(1, 0, Span(10), &Content::of(0, 1), &Content::default(), 0);
         assert_eq!((pieces.len(), tail), (1, Span::ZERO));
     }
 

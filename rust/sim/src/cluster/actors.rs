@@ -26,7 +26,7 @@ impl Cluster<'_> {
 
     pub(super) fn start_actor(&mut self, id: ActorId, op: OpId, node: NodeId) {
         let model = &self.scenario.models[op.0 as usize];
-        let load = Span(self.random.around(model.load.0, model.pace_spread));
+        let load = Span(self.random.around(model.load.0, model.pace_variation.spread));
         if !self.stores.contains_key(&node) {
             self.announce(Event::ActorLost { actor: id, user_code: false });
             return;

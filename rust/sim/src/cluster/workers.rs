@@ -74,11 +74,10 @@ impl Cluster<'_> {
             }
         };
         let busy = model.span(seed, op_number, &items);
-        let (pieces, tail) = model.pieces(seed, op_number, busy, &output, rows_skipped.0);
-        let first = items.stretches().first().map_or(0, |stretch| stretch.first);
+        let (pieces, tail) = model.pieces(seed, op_number, busy, &items, &output, rows_skipped.0);
         let attempt = Attempt {
             number: self.attempts,
-            work: [op_number, first],
+            work: [op_number, items.first()],
             is_on_actor: actor.is_some(),
             span: busy,
         };
