@@ -4,11 +4,14 @@
 
 use millstream_core::{NodeId, Span, TaskFailure, Time};
 
+use serde::{Deserialize, Serialize};
+
 use crate::random::{Random, scaled};
 use crate::trace::NodeSpec;
 
 /// The chances of everything that can go wrong, in thousandths.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// The worker of an attempt dies.
     pub task_death: u64,

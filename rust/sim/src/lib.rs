@@ -14,6 +14,7 @@ pub mod random;
 pub mod rows;
 pub mod simulation;
 pub mod swarm;
+pub mod timeline;
 pub mod tiny;
 pub mod trace;
 pub mod variants;

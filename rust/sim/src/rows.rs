@@ -5,6 +5,8 @@
 
 use millstream_core::{OpKind, Plan};
 
+use serde::{Deserialize, Serialize};
+
 use crate::random::scaled;
 
 /// Consecutive rows: `first` and those after it, up to but not including `end`.
@@ -83,7 +85,7 @@ impl Content {
 }
 
 /// How many rows come out for the rows that go in: `out` for each `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowRatio {
     /// Rows out.
     pub out: u64,

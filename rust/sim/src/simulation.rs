@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::checker::{Checker, Violation};
 use crate::cluster::Cluster;
 use crate::random::Random;
+use crate::timeline::{Hold, ResourceReport, Timeline};
 use crate::trace::{Recorder, step};
 use crate::workload::{OpModel, Scenario};
 
@@ -39,6 +40,10 @@ pub struct Report {
     /// The scheduler's own account at the end; none where the plan was refused.
     #[serde(skip)]
     pub last: Option<Snapshot>,
+    /// The resources, and what operators made of them.
+    pub resources: Vec<ResourceReport>,
+    /// When and why operators launched nothing.
+    pub holds: Vec<Hold>,
 }
 
 /// How a run ended.
@@ -100,6 +105,7 @@ pub fn run<'a>(
         cluster: Cluster::new(scenario),
         is_budget_kept: is_streaming && scenario.is_without_surprises(),
         checker: Checker::new(scenario),
+        timeline: Timeline::new(scenario.plan.ops().len(), &scenario.nodes),
         random: Random::of(&[scenario.seed, DRIVER]),
         recorder: recorder.transpose().map_err(|error| broken_trace(&error))?,
         turns: Vec::new(),
@@ -117,6 +123,7 @@ struct Simulation<'a> {
     /// Whether I5 can be judged.
     is_budget_kept: bool,
     checker: Checker<'a>,
+    timeline: Timeline,
     random: Random,
     recorder: Option<Recorder<&'a mut dyn Write>>,
     turns: Vec<Turn>,
@@ -152,6 +159,7 @@ impl Simulation<'_> {
         let snapshot = self.scheduler.snapshot();
         self.checker.judge(now, &events, &actions, &snapshot)?;
         self.cluster.perform(&actions);
+        self.timeline.note(now, &events, &snapshot);
         self.check_stores(&snapshot)?;
         self.events += events.len() as u64;
         self.keep(now, events, actions)
@@ -188,8 +196,11 @@ impl Simulation<'_> {
             recorder.record(now, &events, &actions).map_err(|error| broken_trace(&error))?;
         }
         self.turns.push(Turn { now, events, actions });
-        if self.turns.len() > TURNS_MAX {
-            return Err(self.violation("I4", "the run does not end".to_owned()));
+        let items =
+            self.scenario.unit_rows.len() as u64 + self.scenario.unit_rows.iter().sum::<u64>();
+        if self.turns.len() as u64 > TURNS_MAX.max(items.saturating_mul(TURNS_PER_ITEM)) {
+            let what = format!("the run does not end\n{}", pending(&self.scheduler.snapshot()));
+            return Err(self.violation("I4", what));
         }
         Ok(())
     }
@@ -301,6 +312,8 @@ impl Simulation<'_> {
             nodes: nodes.collect(),
             ops: ops.collect(),
             last: Some(last),
+            resources: self.timeline.resources(self.scenario.plan.ops(), self.cluster.spans()),
+            holds: self.timeline.clone().holds(),
         }
     }
 }
@@ -350,6 +363,8 @@ fn refused(words: &str) -> Report {
         nodes: Vec::new(),
         ops: Vec::new(),
         last: None,
+        resources: Vec::new(),
+        holds: Vec::new(),
     }
 }
 
@@ -366,4 +381,5 @@ const DRIVER: u64 = 5;
 /// The core's own assertions look at everything that exists, so they are not made each time.
 const CHECK_EACH_TURNS: usize = 7;
 /// Far more than any run needs that gets on at all.
-const TURNS_MAX: usize = 200_000;
+const TURNS_MAX: u64 = 200_000;
+const TURNS_PER_ITEM: u64 = 100;

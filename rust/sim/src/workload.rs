@@ -4,7 +4,9 @@
 //! when it is asked, so that every attempt at the same work has the same output. Knows nothing of
 //! the clock.
 
-use millstream_core::{Plan, Span};
+use millstream_core::{OpKind, Plan, Span};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::faults::Faults;
 use crate::random::scaled;
@@ -13,7 +15,8 @@ use crate::trace::NodeSpec;
 use crate::variation::Variation;
 
 /// Everything that decides a simulated run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// The seed of all that is drawn while it runs.
     pub seed: u64,
@@ -59,7 +62,8 @@ impl Scenario {
 }
 
 /// How the tasks of an operator behave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OpModel {
     /// Rows out for rows in; unused for the source.
     pub ratio: RowRatio,
@@ -87,7 +91,8 @@ pub struct OpModel {
 
 /// How long a task works, as a function of its items: units for a source, rows of input for any
 /// other operator.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Pace {
     /// A fixed cost and one for each item.
     Even {
@@ -117,7 +122,8 @@ pub enum Pace {
 }
 
 /// When the blocks of a task are finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Emission {
     /// One after the other, while the task works.
     Streamed,
@@ -126,7 +132,8 @@ pub enum Emission {
 }
 
 /// Who takes the output.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Consumer {
     /// How long it works on a block.
     pub block: Span,
@@ -137,7 +144,8 @@ pub struct Consumer {
 }
 
 /// How slow news and orders travel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Delays {
     /// From the driver to a worker.
     pub order: Span,
