@@ -58,6 +58,8 @@ pub struct Checker<'a> {
     /// Actors in a row that were lost while they were loading, by operator.
     loads_lost: BTreeMap<usize, u32>,
     blocks: BTreeMap<BlockId, BlockBook>,
+    /// Blocks of dead attempts that were reported twice, and so may be dropped twice.
+    doubled: BTreeSet<BlockId>,
     output: Coverage,
     failure: Option<FailCause>,
     /// Failures that the events of the run justify.
@@ -149,6 +151,7 @@ impl<'a> Checker<'a> {
             tasks_seen: 0,
             loads_lost: BTreeMap::new(),
             blocks: BTreeMap::new(),
+            doubled: BTreeSet::new(),
             output: Coverage::default(),
             failure: None,
             justified: Vec::new(),

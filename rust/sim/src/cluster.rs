@@ -6,6 +6,7 @@
 
 mod actors;
 mod consumer;
+mod network;
 mod store;
 mod workers;
 
@@ -17,6 +18,7 @@ use millstream_core::{
 
 use crate::cluster::actors::Actor;
 use crate::cluster::consumer::Reader;
+use crate::cluster::network::Links;
 pub use crate::cluster::store::Store;
 pub use crate::cluster::workers::OpSpans;
 use crate::cluster::workers::Worker;
@@ -43,6 +45,9 @@ pub struct Cluster<'a> {
     unreported: BTreeSet<TaskId>,
     actors: BTreeMap<ActorId, Actor>,
     consumer: Reader,
+    links: Links,
+    /// Workers without an actor that have nothing to do, by node.
+    idle_workers: BTreeMap<NodeId, u64>,
     copies_max: u64,
     attempts: u64,
     spans: Vec<OpSpans>,
@@ -64,6 +69,8 @@ enum Happening {
     Befell(Event),
     /// An order reaches its worker.
     Ordered(Action),
+    /// A task has what it needs to begin.
+    Prepared(TaskId),
     /// A task has worked on its next block, or is at its end.
     Worked(TaskId),
     /// An attempt is hit by a fault.
@@ -95,6 +102,8 @@ impl<'a> Cluster<'a> {
             unreported: BTreeSet::new(),
             actors: BTreeMap::new(),
             consumer: Reader::default(),
+            links: Links::default(),
+            idle_workers: BTreeMap::new(),
             copies_max: 0,
             attempts: 0,
             spans: vec![OpSpans::default(); scenario.models.len()],
@@ -213,6 +222,7 @@ impl<'a> Cluster<'a> {
                 return Some(event);
             }
             Happening::Ordered(action) => self.obey(action),
+            Happening::Prepared(task) => self.prepared(task),
             Happening::Worked(task) => self.worked(task),
             Happening::Hit(task) => self.hit(task),
             Happening::Loaded(actor) => self.loaded(actor),
@@ -254,8 +264,18 @@ impl<'a> Cluster<'a> {
     fn announce(&mut self, event: Event) -> Time {
         let delay = Span(self.random.between(0, self.scenario.delays.event_max.0));
         let at = self.now.after(delay);
-        self.schedule(at, Happening::Arrived(event));
+        self.arrive(at, event);
         at
+    }
+
+    /// News on its way, which may come twice.
+    fn arrive(&mut self, at: Time, event: Event) {
+        let faults = &self.scenario.faults;
+        let chance = if faults.is_stormy(at) { faults.duplicate_event } else { 0 };
+        if chance > 0 && self.random.chance(chance) {
+            self.schedule(at, Happening::Arrived(event.clone()));
+        }
+        self.schedule(at, Happening::Arrived(event));
     }
 
     fn befall(&mut self, at: Time, event: Event) {

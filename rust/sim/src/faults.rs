@@ -34,6 +34,12 @@ pub struct Faults {
     pub stale_event: u64,
     /// After a turn, the driver wakes up for nothing.
     pub idle_turn: u64,
+    /// An event of a task, an actor or the consumer is reported twice.
+    pub duplicate_event: u64,
+    /// Nodes on which work takes longer for a time.
+    pub slowdowns: Vec<Slowdown>,
+    /// From then on nothing goes wrong by chance any more, so that all that is left must finish.
+    pub calm_at: Option<Time>,
     /// Nodes that join later.
     pub joins: Vec<(Time, NodeSpec)>,
     /// Nodes that are told to drain.
@@ -42,6 +48,20 @@ pub struct Faults {
     pub losses: Vec<(Time, NodeId)>,
     /// When the run is stopped from outside.
     pub stop_at: Option<Time>,
+}
+
+/// A node on which work takes longer for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slowdown {
+    /// The node.
+    pub node: NodeId,
+    /// When it begins.
+    pub from: Time,
+    /// When it is over.
+    pub until: Time,
+    /// The factor of all durations, in thousandths.
+    pub factor: u64,
 }
 
 /// An attempt that begins.
@@ -55,6 +75,8 @@ pub struct Attempt {
     pub is_on_actor: bool,
     /// How long it works.
     pub span: Span,
+    /// When it was launched.
+    pub at: Time,
 }
 
 /// Something that happens to an attempt at a share of its time.
@@ -78,7 +100,25 @@ pub enum BlowKind {
 impl Faults {
     /// What happens to an attempt.
     pub fn attempt(&self, random: &mut Random, seed: u64, attempt: &Attempt) -> Option<Blow> {
-        let Attempt { number, work, is_on_actor, span } = *attempt;
+        let blow = self.blow(random, seed, attempt)?;
+        self.is_stormy(attempt.at.after(blow.after)).then_some(blow)
+    }
+
+    /// The factor of the durations of what begins now on a node, in thousandths.
+    #[must_use]
+    pub fn slowness(&self, node: NodeId, now: Time) -> u64 {
+        let hits = |slow: &&Slowdown| slow.node == node && slow.from <= now && now < slow.until;
+        self.slowdowns.iter().filter(hits).map(|slow| slow.factor).max().unwrap_or(1_000)
+    }
+
+    /// Whether things may still go wrong by chance.
+    #[must_use]
+    pub fn is_stormy(&self, now: Time) -> bool {
+        self.calm_at.is_none_or(|calm| now < calm)
+    }
+
+    fn blow(&self, random: &mut Random, seed: u64, attempt: &Attempt) -> Option<Blow> {
+        let Attempt { number, work, is_on_actor, span, .. } = *attempt;
         if self.attempt_killed == Some(number) {
             let task = BlowKind::Task(TaskFailure::WorkerDied);
             let kind = if is_on_actor { BlowKind::Actor } else { task };
@@ -103,12 +143,11 @@ impl Faults {
     }
 
     /// Whether an actor dies `after` it started to load, and whether its constructor raised.
-    pub fn load(&self, random: &mut Random, load: Span) -> Option<(Span, bool)> {
+    pub fn load(&self, random: &mut Random, now: Time, load: Span) -> Option<(Span, bool)> {
         let after = Span(random.between(0, load.0));
-        if random.chance(self.load_error) {
-            return Some((after, true));
-        }
-        random.chance(self.load_death).then_some((after, false))
+        let has_raised = random.chance(self.load_error);
+        let has_died = has_raised || random.chance(self.load_death);
+        (has_died && self.is_stormy(now.after(after))).then_some((after, has_raised))
     }
 }
 

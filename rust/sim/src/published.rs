@@ -17,7 +17,7 @@ use crate::rows::RowRatio;
 use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
-use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
+use crate::workload::{Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario};
 
 /// How the scheduler did on a workload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -166,6 +166,8 @@ impl Workload {
             models: models.collect(),
             consumer: Consumer { block: Span::ZERO, blocks_max: None, rest: None },
             delays: Delays::default(),
+            network: Network::default(),
+            overheads: Overheads::default(),
             faults: Faults::default(),
         }
     }

@@ -208,6 +208,9 @@ impl Simulation<'_> {
     /// Reports something out of date, or wakes up for nothing, after which nothing may change.
     fn disturb(&mut self) -> Result<(), Violation> {
         let faults = &self.scenario.faults;
+        if !faults.is_stormy(self.cluster.now()) {
+            return Ok(());
+        }
         let event = if self.random.chance(faults.stale_event) {
             self.checker.stale_event(&mut self.random)
         } else if self.random.chance(faults.idle_turn) {

@@ -13,13 +13,13 @@ use millstream_core::{
 use serde::Serialize;
 
 use crate::checker::Violation;
-use crate::faults::Faults;
+use crate::faults::{Faults, Slowdown};
 use crate::random::{Random, scaled};
 use crate::rows::RowRatio;
 use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
-use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
+use crate::workload::{Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario};
 
 /// A seed whose world violates an oracle.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ pub fn scenario(seed: u64) -> Scenario {
     let ops = shape.ops(&mut random);
     let store = store(&mut random, &models);
     let nodes = nodes(&mut random, &ops, store);
-    let faults = faults(&mut random, &nodes);
+    let faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
     let unit_rows = shape.unit_rows.clone();
     let plan = Plan::new(ops, shape.config).expect("because the swarm draws well-formed plans");
     let consumer = consumer(&mut random);
@@ -108,7 +108,9 @@ pub fn scenario(seed: u64) -> Scenario {
         event_max: Span(random.pick(&[0, 0, 200, 20_000])),
         turn: Span(random.pick(&[0, 0, 50, 3_000])),
     };
-    Scenario { seed, plan, nodes, unit_rows, models, consumer, delays, faults }
+    let network = network(&mut variety, &models);
+    let overheads = overheads(&mut variety);
+    Scenario { seed, plan, nodes, unit_rows, models, consumer, delays, network, overheads, faults }
 }
 
 /// A world in words, for a report.
@@ -135,6 +137,7 @@ pub fn describe(scenario: &Scenario) -> String {
     }
     line(format!("{:?}", scenario.consumer));
     line(format!("{:?}", scenario.delays));
+    line(format!("{:?}, {:?}", scenario.network, scenario.overheads));
     line(format!("{:?}", scenario.faults));
     words
 }
@@ -378,6 +381,53 @@ fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
         drains,
         losses,
         stop_at: random.chance(60).then(|| Time(random.between(0, 2_000_000))),
+        ..Faults::default()
+    }
+}
+
+/// What was added to the faults later: slow nodes, events that come twice, and a storm after which
+/// all that is left must finish.
+fn storm(random: &mut Random, faults: Faults, nodes: &[NodeSpec], config: &mut Config) -> Faults {
+    let mut faults = faults;
+    if random.chance(200) {
+        faults.duplicate_event = random.pick(&[20, 300]);
+    }
+    if random.chance(200) {
+        let from = Time(random.between(0, 1_000_000));
+        let until = from.after(Span(random.between(0, 10_000_000)));
+        let node = nodes[0].node;
+        faults.slowdowns.push(Slowdown { node, from, until, factor: random.between(1_000, 8_000) });
+    }
+    if random.chance(100) {
+        // No death is the last one, so that the run must outlive the storm.
+        config.deaths_max = u32::MAX;
+        faults.calm_at = Some(Time(random.between(0, 5_000_000)));
+        faults.user_error = 0;
+        faults.load_error = 0;
+        faults.task_death = random.between(0, 900);
+        faults.actor_death = random.between(0, 900);
+        faults.load_death = random.between(0, 900);
+    }
+    faults
+}
+
+fn network(random: &mut Random, models: &[OpModel]) -> Network {
+    if !random.chance(300) {
+        return Network::default();
+    }
+    let block = models.iter().map(OpModel::block_bytes_max).max().unwrap_or(1);
+    // A block takes from a hundredth of a second to a second.
+    let bytes_per_second = block.max(1) * random.pick(&[1, 10, 100]);
+    Network { bytes_per_second, latency: Span(random.pick(&[0, 500, 50_000])) }
+}
+
+fn overheads(random: &mut Random) -> Overheads {
+    if !random.chance(300) {
+        return Overheads::default();
+    }
+    Overheads {
+        worker_start: Span(random.pick(&[0, 100_000, 1_500_000])),
+        call: Span(random.pick(&[0, 2_000])),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::faults::Faults;
 use crate::rows::RowRatio;
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
-use crate::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
+use crate::workload::{Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario};
 
 /// All tiny worlds, each with a name.
 ///
@@ -104,6 +104,8 @@ impl Tiny<'_> {
             models,
             consumer: Consumer { block: Span(500), blocks_max: None, rest: None },
             delays: Delays { order: Span(10), event_max: Span(30), turn: Span::ZERO },
+            network: Network::default(),
+            overheads: Overheads::default(),
             faults: Faults { attempt_killed: self.killed, idle_turn: 100, ..Faults::default() },
         }
     }

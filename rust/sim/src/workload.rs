@@ -4,9 +4,8 @@
 //! when it is asked, so that every attempt at the same work has the same output. Knows nothing of
 //! the clock.
 
-use millstream_core::{OpKind, Plan, Span};
+use millstream_core::{Plan, Span};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::faults::Faults;
 use crate::random::scaled;
@@ -32,6 +31,12 @@ pub struct Scenario {
     pub consumer: Consumer,
     /// How slow news and orders travel.
     pub delays: Delays,
+    /// How fast blocks get from node to node.
+    #[serde(default)]
+    pub network: Network,
+    /// What running something costs beside the work itself.
+    #[serde(default)]
+    pub overheads: Overheads,
     /// What goes wrong.
     pub faults: Faults,
 }
@@ -153,6 +158,27 @@ pub struct Delays {
     pub event_max: Span,
     /// How long the driver is busy with one turn; what happens meanwhile comes in one batch.
     pub turn: Span,
+}
+
+/// How fast blocks get from node to node. Each node sends and receives one at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// What one link carries. Zero: any number of bytes at once.
+    pub bytes_per_second: u64,
+    /// How long the first byte takes.
+    pub latency: Span,
+}
+
+/// What running something costs beside the work itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overheads {
+    /// How long a worker process takes to start: once for each slot that tasks without an actor use
+    /// on a node, and once for each actor, before it loads.
+    pub worker_start: Span,
+    /// How long a task takes beyond its work.
+    pub call: Span,
 }
 
 /// One finished block of a task.

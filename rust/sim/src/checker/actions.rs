@@ -248,7 +248,8 @@ impl Checker<'_> {
 
     fn check_drop(&mut self, id: BlockId) -> Result<(), Finding> {
         let Some(block) = self.blocks.remove(&id) else {
-            return Err(("I2", "it does not exist".to_owned()));
+            ensure!(self.doubled.remove(&id), "I2", "it does not exist");
+            return Ok(());
         };
         let is_free = block.place == Place::Useless || self.is_stopped;
         ensure!(is_free, "I2", "it is {:?}", block.place);

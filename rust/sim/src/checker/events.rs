@@ -45,7 +45,10 @@ impl Checker<'_> {
     }
 
     fn note_block(&mut self, id: TaskId, block: BlockId, rows: Rows, bytes: Bytes, node: NodeId) {
-        if self.blocks.contains_key(&block) {
+        if let Some(book) = self.blocks.get(&block) {
+            if book.place == Place::Useless {
+                self.doubled.insert(block);
+            }
             return;
         }
         let mut book = BlockBook {

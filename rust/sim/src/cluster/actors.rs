@@ -26,14 +26,15 @@ impl Cluster<'_> {
 
     pub(super) fn start_actor(&mut self, id: ActorId, op: OpId, node: NodeId) {
         let model = &self.scenario.models[op.0 as usize];
-        let load = Span(self.random.around(model.load.0, model.pace_variation.spread));
+        let drawn = self.random.around(model.load.0, model.pace_variation.spread);
+        let load = self.scenario.overheads.worker_start + Span(drawn);
         if !self.stores.contains_key(&node) {
             self.announce(Event::ActorLost { actor: id, user_code: false });
             return;
         }
         let tasks = VecDeque::new();
         self.actors.insert(id, Actor { node, started: self.now, is_ready: false, tasks });
-        match self.scenario.faults.load(&mut self.random, load) {
+        match self.scenario.faults.load(&mut self.random, self.now, load) {
             Some((after, user_code)) => {
                 let at = self.now.after(after);
                 self.schedule(at, Happening::LoadFailed(id, user_code));
@@ -80,6 +81,7 @@ impl Cluster<'_> {
         for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
             self.lose(task, TaskFailure::WorkerDied);
         }
+        self.idle_workers.remove(&node);
     }
 
     /// Ends a task with its actor or node. The scheduler knows from their loss; a driver may or may
@@ -88,7 +90,7 @@ impl Cluster<'_> {
         if self.scenario.faults.reports_lost_tasks {
             self.fail(task, failure);
         } else {
-            self.end(task);
+            self.end(task, false);
             self.unreported.insert(task);
         }
     }

@@ -8,6 +8,7 @@ use millstream_core::{
 
 use crate::cluster::{Cluster, Happening, Stored};
 use crate::faults::{Attempt, Blow, BlowKind};
+use crate::random::scaled;
 use crate::rows::Content;
 use crate::workload::Piece;
 
@@ -27,8 +28,10 @@ pub(super) struct Worker {
     /// Rows of its output that it left out or has finished.
     pub(super) position: u64,
     pub(super) held: Option<Piece>,
-    /// Bytes of input that lie on other nodes and are copied to its own.
+    /// Bytes of input that lie on other nodes and are fetched to its own.
     pub(super) copies: u64,
+    /// When they are there.
+    pub(super) fetched: Time,
     pub(super) blow: Option<Blow>,
     pub(super) heap: u64,
     pub(super) is_running: bool,
@@ -80,17 +83,11 @@ impl Cluster<'_> {
             work: [op_number, items.first()],
             is_on_actor: actor.is_some(),
             span: busy,
+            at: self.now,
         };
         self.attempts += 1;
         let blow = self.scenario.faults.attempt(&mut self.random, seed, &attempt);
-        let copies = match work {
-            Work::Units { .. } => 0,
-            Work::Blocks(blocks) => {
-                let elsewhere = blocks.iter().filter_map(|block| self.blocks.get(block));
-                elsewhere.filter(|block| block.node != node).map(|block| block.bytes).sum()
-            }
-        };
-        self.copies_max = self.copies_max.max(copies);
+        let (copies, fetched) = self.copy_input(node, work);
         Worker {
             op,
             node,
@@ -104,12 +101,28 @@ impl Cluster<'_> {
             position: rows_skipped.0,
             held: None,
             copies,
+            fetched,
             blow,
             heap: model.heap,
             is_running: false,
             since: self.now,
             reported: self.now,
         }
+    }
+
+    /// Copies the input that lies on other nodes: how many bytes, and when they are there.
+    fn copy_input(&mut self, node: NodeId, work: &Work) -> (u64, Time) {
+        let Work::Blocks(blocks) = work else { return (0, self.now) };
+        let (mut copies, mut fetched) = (0, self.now);
+        for block in blocks.iter().filter_map(|block| self.blocks.get(block)) {
+            if block.node != node {
+                let (way, network) = ([block.node, node], &self.scenario.network);
+                fetched = fetched.max(self.links.send(network, self.now, block.bytes, way));
+                copies += block.bytes;
+            }
+        }
+        self.copies_max = self.copies_max.max(copies);
+        (copies, fetched)
     }
 
     pub(super) fn launch(&mut self, task: TaskId, worker: Worker) {
@@ -132,11 +145,34 @@ impl Cluster<'_> {
     pub(super) fn begin(&mut self, task: TaskId) {
         let worker = self.workers.get_mut(&task).expect("because a task begins once, alive");
         worker.is_running = true;
-        if let Some(blow) = worker.blow {
+        let (node, actor, fetched, blow) = (worker.node, worker.actor, worker.fetched, worker.blow);
+        if let Some(blow) = blow {
             let at = self.now.after(blow.after);
             self.schedule(at, Happening::Hit(task));
         }
-        self.work_on(task);
+        let start = if actor.is_some() { Span::ZERO } else { self.start_worker(node) };
+        let prepared = fetched.max(self.now.after(start + self.scenario.overheads.call));
+        if prepared > self.now {
+            self.schedule(prepared, Happening::Prepared(task));
+        } else {
+            self.work_on(task);
+        }
+    }
+
+    pub(super) fn prepared(&mut self, task: TaskId) {
+        if self.workers.contains_key(&task) {
+            self.work_on(task);
+        }
+    }
+
+    /// How long it takes until a node has a worker for one more task without an actor.
+    fn start_worker(&mut self, node: NodeId) -> Span {
+        let idle = self.idle_workers.entry(node).or_default();
+        if *idle == 0 {
+            return self.scenario.overheads.worker_start;
+        }
+        *idle -= 1;
+        Span::ZERO
     }
 
     /// Works on the next block, or towards the end.
@@ -147,7 +183,10 @@ impl Cluster<'_> {
             None => std::mem::take(&mut worker.tail),
         };
         worker.since = self.now;
-        let at = self.now.after(span);
+        let slowness = self.scenario.faults.slowness(worker.node, self.now);
+        let slow = Span(scaled(span.0, slowness, 1_000));
+        worker.busy = worker.busy.saturating_sub(span) + slow;
+        let at = self.now.after(slow);
         self.schedule(at, Happening::Worked(task));
     }
 
@@ -189,22 +228,26 @@ impl Cluster<'_> {
         let worker = &self.workers[&task];
         let event = Event::TaskFinished { task, busy: worker.busy, heap_peak: Bytes(worker.heap) };
         self.report(task, event);
-        self.end(task);
+        self.end(task, true);
     }
 
     pub(super) fn fail(&mut self, task: TaskId, failure: TaskFailure) {
         if self.workers.contains_key(&task) {
             self.report(task, Event::TaskFailed { task, failure });
-            self.end(task);
+            let is_dead = matches!(failure, TaskFailure::WorkerDied | TaskFailure::OutOfMemory);
+            self.end(task, !is_dead);
         }
     }
 
-    /// Frees a worker and lets its actor go on.
-    pub(super) fn end(&mut self, task: TaskId) {
+    /// Frees a worker, which may take another task if it is alive, and lets its actor go on.
+    pub(super) fn end(&mut self, task: TaskId, is_alive: bool) {
         let worker = self.workers.remove(&task).expect("because a task ends once");
         let held = worker.held.map_or(0, |piece| piece.bytes);
         self.remove(worker.node, held + worker.copies);
-        let Some(id) = worker.actor else { return };
+        let Some(id) = worker.actor else {
+            *self.idle_workers.entry(worker.node).or_default() += u64::from(is_alive);
+            return;
+        };
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.tasks.retain(|queued| *queued != task);
             self.begin_next(id);
@@ -227,6 +270,6 @@ impl Cluster<'_> {
         let worker = self.workers.get_mut(&task).expect("because only live tasks report");
         worker.reported = worker.reported.max(self.now.after(delay));
         let at = worker.reported;
-        self.schedule(at, Happening::Arrived(event));
+        self.arrive(at, event);
     }
 }
