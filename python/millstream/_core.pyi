@@ -43,11 +43,13 @@ __all__ = [
     "SubmitError",
     "__version__",
     "build_profile",
+    "describe",
     "replay_trace",
     "run_seed",
     "run_swarm",
     "run_workloads",
     "run_workloads_jittered",
+    "simulate",
 ]
 
 __version__: Final[str]
@@ -765,6 +767,25 @@ def replay_trace(path: str | PathLike[str]) -> str:
     Raises:
         ReplayError: The first difference, or what is wrong with the trace.
         OSError: The trace cannot be read.
+    """
+
+def describe(plan: Plan, nodes: Sequence[Node]) -> str:
+    """A plan and nodes as JSON: `plan` and `nodes`, as `simulate` wants them."""
+
+def simulate(scenario: str) -> tuple[str, bytes]:
+    """Simulates a scenario under the oracles.
+
+    Args:
+        scenario: JSON: `seed`, `plan`, `nodes`, `unit_rows`, `models`, `consumer`, `delays`,
+            `network`, `overheads` and `faults`. `millstream.sim.simulate` makes it.
+
+    Returns:
+        JSON: `ending`, `makespan` (us), `turns`, `events`, `rows_out`, `overshoots`, `nodes`,
+            `ops`, `resources` and `holds`; and the trace.
+
+    Raises:
+        ValueError: The scenario is malformed.
+        OracleError: It violates an invariant.
     """
 
 def run_swarm(first: int, seeds: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -123,6 +123,19 @@ def open_backend(context: DataContext) -> Backend:
     return RayBackend()
 
 
+def plan_run(
+    plan: LogicalPlan, context: DataContext, nodes: Sequence[_core.Node]
+) -> tuple[PhysicalPlan, _core.Plan]:
+    """What would run on these nodes, for workers and in numbers for the scheduler.
+
+    Raises:
+        ResourcesError: An operator asks for more than any node could have.
+    """
+    target = block_bytes_target(context, [node.store_bytes for node in nodes])
+    physical = to_physical(plan, target)
+    return physical, physical.to_core(context, target)
+
+
 def first_rows(execution: Execution, limit: int | None) -> pa.Table:
     """The first `limit` rows as one table (all rows: `None`); stops the run when it has them."""
     tables: list[pa.Table] = []
@@ -200,9 +213,7 @@ def _submit(
     plan: LogicalPlan, context: DataContext, backend: Backend
 ) -> tuple[PhysicalPlan, _core.Scheduler]:
     nodes = backend.nodes()
-    target = block_bytes_target(context, [node.store_bytes for node in nodes])
-    physical = to_physical(plan, target)
-    core_plan = physical.to_core(context, target)
+    physical, core_plan = plan_run(plan, context, nodes)
     try:
         scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
     except _core.SubmitError as error:

@@ -21,16 +21,30 @@ from millstream.sim.published import (
     least_workloads,
     workloads,
 )
+from millstream.sim.result import Hold, OperatorTime, Simulation, Trace
+from millstream.sim.simulation import simulate
+from millstream.sim.world import Cluster, Consumer, Faults, Model, Node, Variation
 
 __all__ = [
+    "Cluster",
+    "Consumer",
+    "Faults",
+    "Hold",
     "JitteredOutcome",
     "LeastOutcome",
     "Memory",
+    "Model",
+    "Node",
+    "OperatorTime",
     "Replayed",
+    "Simulation",
+    "Trace",
+    "Variation",
     "WorkloadOutcome",
     "jittered_workloads",
     "least_workloads",
     "replay",
+    "simulate",
     "swarm",
     "workloads",
 ]

@@ -43,7 +43,7 @@ impl Scheduler {
     #[new]
     #[pyo3(signature = (plan, nodes, *, trace=None))]
     fn new(plan: &Plan, nodes: Vec<Node>, trace: Option<PathBuf>) -> PyResult<Self> {
-        let nodes: Vec<NodeSpec> = nodes.into_iter().map(node_spec).collect();
+        let nodes: Vec<NodeSpec> = nodes.into_iter().map(Into::into).collect();
         let scheduler = core::Scheduler::submit(
             plan.0.clone(),
             nodes.iter().cloned().map(Into::into).collect(),
@@ -107,8 +107,10 @@ impl Turns {
     }
 }
 
-fn node_spec(node: Node) -> NodeSpec {
-    NodeSpec { node: node.id, resources: node.resources, store: node.store }
+impl From<Node> for NodeSpec {
+    fn from(node: Node) -> Self {
+        Self { node: node.id, resources: node.resources, store: node.store }
+    }
 }
 
 fn start_trace(path: PathBuf, plan: &core::Plan, nodes: &[NodeSpec]) -> PyResult<Trace> {

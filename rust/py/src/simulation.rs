@@ -7,10 +7,15 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
 use millstream_sim::swarm::Failure;
-use millstream_sim::{simulation, swarm, trace, variants};
+use millstream_sim::trace::NodeSpec;
+use millstream_sim::{description, simulation, swarm, trace, variants};
 use pyo3::exceptions::{PyAssertionError, PyOSError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use serde::Serialize;
+use serde_json::json;
+
+use crate::plan::{Node, Plan};
 
 pyo3::create_exception!(
     millstream._core,
@@ -29,6 +34,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ReplayError", module.py().get_type::<ReplayError>())?;
     module.add("OracleError", module.py().get_type::<OracleError>())?;
     module.add_function(wrap_pyfunction!(replay_trace, module)?)?;
+    module.add_function(wrap_pyfunction!(describe, module)?)?;
+    module.add_function(wrap_pyfunction!(simulate, module)?)?;
     module.add_function(wrap_pyfunction!(run_swarm, module)?)?;
     module.add_function(wrap_pyfunction!(run_seed, module)?)?;
     module.add_function(wrap_pyfunction!(run_workloads, module)?)?;
@@ -46,6 +53,29 @@ fn replay_trace(py: Python<'_>, path: PathBuf) -> PyResult<String> {
             .map_err(|error| ReplayError::new_err(error.to_string()))?;
         json(&replayed)
     })
+}
+
+/// A plan and nodes as JSON, as `simulate` wants them.
+#[pyfunction]
+fn describe(py: Python<'_>, plan: &Plan, nodes: Vec<Node>) -> PyResult<String> {
+    py.detach(|| {
+        let nodes: Vec<NodeSpec> = nodes.into_iter().map(Into::into).collect();
+        json(&json!({ "plan": plan.0, "nodes": nodes }))
+    })
+}
+
+/// Simulates a scenario that is described as JSON: the report as JSON, and the trace.
+#[pyfunction]
+fn simulate<'py>(py: Python<'py>, scenario: &str) -> PyResult<(String, Bound<'py, PyBytes>)> {
+    let (report, trace) = py.detach(|| {
+        let scenario = description::read(scenario)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let mut trace = Vec::new();
+        let report = simulation::run(&scenario, Some(&mut trace))
+            .map_err(|violation| OracleError::new_err(violation.to_string()))?;
+        PyResult::Ok((json(&report)?, trace))
+    })?;
+    Ok((report, PyBytes::new(py, &trace)))
 }
 
 /// Simulates the worlds of `seeds` seeds from `first` on, under the oracles.

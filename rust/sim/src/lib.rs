@@ -8,6 +8,7 @@
 
 pub mod checker;
 pub mod cluster;
+pub mod description;
 pub mod faults;
 pub mod published;
 pub mod random;
