@@ -10,7 +10,10 @@ use millstream_sim::faults::Faults;
 use millstream_sim::rows::RowRatio;
 use millstream_sim::simulation;
 use millstream_sim::trace::NodeSpec;
-use millstream_sim::workload::{Consumer, Delays, Emission, OpModel, Pace, Scenario};
+use millstream_sim::variation::Variation;
+use millstream_sim::workload::{
+    Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario,
+};
 use proptest::prelude::*;
 
 const MILLISECOND: u64 = 1_000;
@@ -51,10 +54,11 @@ fn model(span: Span) -> OpModel {
     OpModel {
         ratio: RowRatio::ONE,
         pace: Pace::Even { task: Span::ZERO, item: span },
-        pace_spread: 100,
+        pace_variation: Variation::spread(100),
         block_rows: 1,
         row_bytes: MIB,
-        bytes_spread: 0,
+        bytes_variation: Variation::NONE,
+        is_correlated: false,
         emission: Emission::Streamed,
         emits_empty: false,
         load: Span(100 * MILLISECOND),
@@ -100,6 +104,8 @@ impl Pipeline {
             models,
             consumer: Consumer { block: Span::ZERO, blocks_max: None, rest: None },
             delays: Delays::default(),
+            network: Network::default(),
+            overheads: Overheads::default(),
             faults: Faults::default(),
         };
         Self { size, ops, scenario }
