@@ -770,10 +770,10 @@ def replay_trace(path: str | PathLike[str]) -> str:
     """
 
 def describe(plan: Plan, nodes: Sequence[Node]) -> str:
-    """A plan and nodes as JSON: `plan` and `nodes`, as `simulate` wants them."""
+    """A plan and nodes as JSON, as `simulate` wants them."""
 
 def simulate(scenario: str) -> tuple[str, bytes]:
-    """Simulates a scenario under the oracles.
+    """Simulates a scenario that is described as JSON, under the oracles.
 
     Args:
         scenario: JSON: `seed`, `plan`, `nodes`, `unit_rows`, `models`, `consumer`, `delays`,

@@ -64,7 +64,7 @@ fn describe(py: Python<'_>, plan: &Plan, nodes: Vec<Node>) -> PyResult<String> {
     })
 }
 
-/// Simulates a scenario that is described as JSON: the report as JSON, and the trace.
+/// Simulates a scenario that is described as JSON, under the oracles.
 #[pyfunction]
 fn simulate<'py>(py: Python<'py>, scenario: &str) -> PyResult<(String, Bound<'py, PyBytes>)> {
     let (report, trace) = py.detach(|| {
