@@ -39,13 +39,14 @@ class Model:
 
 
 def millstream() -> Numbers:
-    """Its defaults."""
+    """Its defaults, and a pool of two as for the peer."""
     import millstream as ms
 
     ms.DataContext.get_current().enable_progress_bars = False
 
     def dataset() -> Any:
-        return ms.range(ROWS).map(decode).map_batches(Model, num_gpus=1, batch_size=1)
+        decoded = ms.range(ROWS).map(decode)
+        return decoded.map_batches(Model, num_gpus=1, batch_size=1, concurrency=2)
 
     return _measured(dataset)
 
