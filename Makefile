@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python check format lint types docs swarm workloads bench bench-core clean
+.PHONY: help setup demo test test-rust test-python test-cluster check format lint types docs swarm workloads bench bench-core clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ test-rust: ## Run the tests of the scheduler, the simulator and the bindings
 
 test-python: $(VENV)/installed-test ## Run the tests of the library, on both backends
 	$(BIN)/python -m pytest
+
+test-cluster: $(VENV)/installed-test ## Run the tests on several raylets (minutes)
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 check: lint types docs test ## Run every check: lints, types, stubs, docs and tests
 
