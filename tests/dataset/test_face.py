@@ -27,7 +27,8 @@ def test_importing_and_running_locally_loads_no_heavy_library():
         "import numpy as np\n"
         "made = {'s': 'a', 'b': b'b', 'f': 0.5, 't': True, 'n': None, 'x': np.zeros((2, 2))}\n"
         "assert ms.range(2).map(lambda row: {**row, **made}).count() == 2\n"
-        "assert ms.range(2).map(lambda row: {'x': made['x']}).map_batches(lambda b: {**b}).count() == 2\n"
+        "tensors = ms.range(2).map(lambda row: {'x': made['x']})\n"
+        "assert tensors.map_batches(lambda b: {**b}).count() == 2\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     environment = {"MILLSTREAM_BACKEND": "local"}
