@@ -65,6 +65,7 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/fixed_cost.py
 	$(BIN)/python benches/slow_consumer.py
 	$(BIN)/python benches/trace_cost.py
+	$(BIN)/python benches/on_cluster.py
 
 clean: ## Remove what was built, .venv included
 	rm -rf $(VENV) target demo-output .ruff_cache .mypy_cache .pytest_cache .hypothesis
