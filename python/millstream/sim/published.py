@@ -24,7 +24,11 @@ Memory: TypeAlias = Literal["exact", "half"]
 
 
 class WorkloadOutcome(TypedDict):
-    """How the scheduler did on a published workload. Times in seconds, sizes in bytes."""
+    """How the scheduler did on a published workload. Times in seconds, sizes in bytes.
+
+    Beside it stand the makespans of plain greed, of the best static split of the CPU slots and of
+    the policy of arXiv 2501.12407; None where a policy is stuck for ever.
+    """
 
     name: str
     memory_bytes: int
@@ -37,6 +41,9 @@ class WorkloadOutcome(TypedDict):
     idle_cpu_s: float
     idle_gpu_s: float
     stalled_s: float
+    greedy_s: float | None
+    static_s: float | None
+    published_s: float | None
 
 
 class LeastOutcome(WorkloadOutcome):

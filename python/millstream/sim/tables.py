@@ -13,6 +13,8 @@ def workload_line(outcome: WorkloadOutcome) -> str:
         f"{outcome['name']:26} {outcome['memory_bytes'] / _GB:5.2f} GB "
         f"{outcome['makespan_s']:7.1f} s {outcome['bound_s']:7.1f} "
         f"{outcome['best_known_s']:7.1f} {outcome['ratio']:6.3f} "
+        f"{_seconds(outcome['greedy_s'])} {_seconds(outcome['static_s'])} "
+        f"{_seconds(outcome['published_s'])} "
         f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB "
         f"{outcome['spilled_bytes'] / _GB:5.1f} GB {outcome['idle_cpu_s']:7.1f} s "
         f"{outcome['idle_gpu_s']:7.1f} s {outcome['stalled_s']:7.1f} s"
@@ -36,9 +38,14 @@ def jittered_line(outcome: JitteredOutcome) -> str:
     )
 
 
+def _seconds(span_s: float | None) -> str:
+    return f"{'stuck':>7}" if span_s is None else f"{span_s:7.1f}"
+
+
 HEADER = (
     f"{'workload':26} {'memory':>8} {'makespan':>9} {'bound':>7} {'best':>7} {'ratio':>6} "
-    f"{'over limit':>10} {'spilled':>8} {'idle CPU':>9} {'idle GPU':>9} {'stalled':>9}"
+    f"{'greedy':>7} {'static':>7} {'publ.':>7} {'over limit':>10} {'spilled':>8} "
+    f"{'idle CPU':>9} {'idle GPU':>9} {'stalled':>9}"
 )
 JITTERED_HEADER = (
     f"{'workload':26} {'memory':>8} {'spread':>6} {'exact':>9} {'mean':>9} {'/exact':>6} "

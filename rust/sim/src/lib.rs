@@ -6,6 +6,7 @@
 //!
 //! [`Scheduler`]: millstream_core::Scheduler
 
+pub mod baselines;
 pub mod checker;
 pub mod cluster;
 pub mod description;

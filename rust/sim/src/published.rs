@@ -11,9 +11,10 @@ use millstream_core::{
 };
 use serde::Serialize;
 
+use crate::baselines::{self, Baselines};
 use crate::checker::Violation;
 use crate::faults::Faults;
-use crate::rows::RowRatio;
+use crate::rows::{Content, RowRatio};
 use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
@@ -130,6 +131,14 @@ impl Workload {
         }
     }
 
+    /// How long other policies take, without jitter.
+    #[must_use]
+    pub fn baselines(&self) -> Baselines {
+        let slots = [CPU_SLOTS, GPU_SLOTS].map(small);
+        let stages: Vec<baselines::Stage> = self.stages.iter().map(Stage::plain).collect();
+        baselines::run(&stages, slots, small(self.memory.0 / BLOCK_BYTES))
+    }
+
     /// An integer program's lower bound for its makespan.
     #[must_use]
     pub const fn bound(&self) -> Span {
@@ -151,7 +160,6 @@ impl Workload {
             ..stage.model(position == last)
         });
         let source = &self.stages[0];
-        let units = usize::try_from(source.items).expect("because the table has small numbers");
         let config = Config { block_bytes_target: Bytes(BLOCK_BYTES), ..Config::default() };
         let resources = Resources {
             cpu: Slots::whole(CPU_SLOTS),
@@ -162,7 +170,7 @@ impl Workload {
             seed: self.jitter.seed,
             plan: Plan::new(ops.collect(), config).expect("because the table's plans are chains"),
             nodes: vec![NodeSpec { node: NodeId(0), resources, store: self.memory }],
-            unit_rows: vec![source.blocks; units],
+            unit_rows: vec![source.blocks; small(source.items)],
             models: models.collect(),
             consumer: Consumer { block: Span::ZERO, blocks_max: None, rest: None },
             delays: Delays::default(),
@@ -225,8 +233,7 @@ impl Stage {
         let kind = match (position, self.slot) {
             (0, _) => {
                 let unit = Unit { bytes: Bytes(self.blocks * BLOCK_BYTES) };
-                let units = usize::try_from(self.items).unwrap_or(usize::MAX);
-                OpKind::Source { units: vec![unit; units] }
+                OpKind::Source { units: vec![unit; small(self.items)] }
             }
             (_, Slot::Cpu) => OpKind::Tasks,
             (_, Slot::Gpu) => OpKind::Actors(pool),
@@ -242,6 +249,17 @@ impl Stage {
             resources,
             concurrency_max: 0,
             bundle_rows_min: Rows::ZERO,
+        }
+    }
+
+    /// The same for the model of the baselines.
+    fn plain(&self) -> baselines::Stage {
+        let model = self.model(false);
+        let spans = (0..self.items).map(|item| model.span(0, 0, &Content::of(item, item + 1)));
+        baselines::Stage {
+            is_gpu: self.slot == Slot::Gpu,
+            spans: spans.collect(),
+            blocks: small(self.blocks),
         }
     }
 
@@ -284,6 +302,10 @@ const fn halves(items: u64, first: u64, second: u64) -> Pace {
 /// Half a second, and each tenth item 5 s.
 const fn spikes() -> Pace {
     Pace::Spiky { usual: Span(5 * TENTH), spike: Span(50 * TENTH), every: 10 }
+}
+
+fn small(count: u64) -> usize {
+    usize::try_from(count).expect("because the table has small numbers")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a run takes far less than 2^52 us")]

@@ -63,26 +63,40 @@ pub struct Jittered {
 pub struct Least {
     /// How it does there.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub compared: Compared,
     /// What happens with one block less.
     pub below: String,
+}
+
+/// How the scheduler did on a workload, beside other policies.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compared {
+    /// How it did.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The makespan of plain greed; none where it never ends.
+    pub greedy_s: Option<f64>,
+    /// The makespan of the best static split of the CPU slots.
+    pub static_s: Option<f64>,
+    /// The makespan of the published policy.
+    pub published_s: Option<f64>,
 }
 
 /// The rows of the table as they are.
 ///
 /// # Errors
 /// The first row that fails.
-pub fn exact() -> Result<Vec<Outcome>, Failure> {
-    workloads().iter().map(run).collect()
+pub fn exact() -> Result<Vec<Compared>, Failure> {
+    workloads().iter().map(compared).collect()
 }
 
 /// Every row with half of its memory.
 ///
 /// # Errors
 /// The first row that fails.
-pub fn half() -> Result<Vec<Outcome>, Failure> {
+pub fn half() -> Result<Vec<Compared>, Failure> {
     let half = |workload: Workload| workload.with_memory(Bytes(workload.memory.0 / 2));
-    workloads().into_iter().map(|workload| run(&half(workload))).collect()
+    workloads().into_iter().map(|workload| compared(&half(workload))).collect()
 }
 
 /// Every pipeline with the least memory in which it can drain.
@@ -108,6 +122,20 @@ fn run(workload: &Workload) -> Result<Outcome, Failure> {
     workload.run().map_err(|violation| failure(workload, violation))
 }
 
+fn compared(workload: &Workload) -> Result<Compared, Failure> {
+    Ok(beside_others(workload, run(workload)?))
+}
+
+fn beside_others(workload: &Workload, outcome: Outcome) -> Compared {
+    let others = workload.baselines();
+    Compared {
+        outcome,
+        greedy_s: others.greedy.map(seconds),
+        static_s: others.split.map(seconds),
+        published_s: others.published.map(seconds),
+    }
+}
+
 fn failure(workload: &Workload, violation: Violation) -> Failure {
     let name = format!("{} in {}", workload.name, workload.memory);
     Failure { workload: name, jitter: workload.jitter, violation }
@@ -120,7 +148,8 @@ fn least_of(workload: &Workload) -> Result<Least, Failure> {
         let smaller = workload.with_memory(memory);
         below = match smaller.report() {
             Ok(report) if report.overshoots == 0 => {
-                return Ok(Least { outcome: smaller.outcome(&report), below });
+                let compared = beside_others(&smaller, smaller.outcome(&report));
+                return Ok(Least { compared, below });
             }
             Ok(report) => format!("passes its limit {} times", report.overshoots),
             Err(refusal) if refusal.invariant == "submit" => format!("refused: {}", refusal.what),

@@ -1,6 +1,7 @@
 //! The published workloads run under the oracles, within their memory.
 
-use millstream_sim::published::workloads;
+use millstream_core::{Bytes, Span};
+use millstream_sim::published::{Workload, workloads};
 
 #[test]
 fn every_published_workload_completes_within_its_memory() {
@@ -9,4 +10,47 @@ fn every_published_workload_completes_within_its_memory() {
         assert_eq!(outcome.peak_over_limit_bytes, 0, "{outcome:?}");
         assert!(outcome.ratio >= 1.0, "no run beats the bound: {outcome:?}");
     }
+}
+
+/// The makespans that an independent simulator gives for these policies, in seconds, and by how much
+/// this one may differ: where durations vary or sources stall, the longest task.
+#[test]
+fn the_baselines_agree_with_the_published_numbers() {
+    let expected = [
+        ("fig9", 40, 165.0, 156.5, 0.5),
+        ("fig9", 60, 165.0, 154.5, 0.5),
+        ("appendix_a", 16, 162.0, 150.0, 0.0),
+        ("three_stage", 25, 203.0, 158.0, 0.0),
+        ("three_stage", 30, 138.0, 157.0, 0.0),
+        ("three_cpu_stage", 30, 204.0, 385.5, 0.0),
+        ("four_stage", 30, 204.5, 206.5, 5.0),
+        ("cpu_gpu_cpu", 30, 138.0, 157.0, 0.0),
+        ("variable_duration", 30, 149.0, 117.5, 0.0),
+        ("variable_duration_extreme", 30, 805.0, 532.5, 40.0),
+        ("variable_3stage", 30, 235.0, 205.0, 0.0),
+        ("spiky", 30, 122.5, 109.5, 5.0),
+    ];
+    let rows = workloads();
+    for (name, blocks, split_s, published_s, slot_s) in expected {
+        let is_row =
+            |row: &&Workload| row.name == name && row.memory == Bytes(blocks * 100_000_000);
+        let row = rows.iter().find(is_row).unwrap_or_else(|| panic!("{name} with {blocks} blocks"));
+        let found = row.baselines();
+        let near = |found: Option<Span>, expected_s: f64| {
+            found.is_some_and(|span| (seconds(span) - expected_s).abs() <= slot_s)
+        };
+        let greedy_s = match (name, blocks) {
+            ("three_stage", 25) => Some(398.0),
+            ("four_stage", _) => Some(753.0),
+            _ => None,
+        };
+        assert!(greedy_s.is_none_or(|expected_s| near(found.greedy, expected_s)), "{found:?}");
+        assert!(near(found.split, split_s), "{name}: {found:?}");
+        assert!(near(found.published, published_s), "{name}: {found:?}");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run takes far less than 2^52 us")]
+fn seconds(span: Span) -> f64 {
+    span.0 as f64 / 1e6
 }
