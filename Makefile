@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-cluster check format lint types docs swarm workloads bench bench-core clean
+.PHONY: help setup demo test test-rust test-python test-cluster check format lint types docs swarm workloads bench bench-core count-core profile-core clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,27 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/slow_consumer.py
 	$(BIN)/python benches/trace_cost.py
 	$(BIN)/python benches/on_cluster.py
+
+bench-core: ## Measure what an event costs the scheduler (minutes)
+	cargo bench --package millstream-sim --bench core
+
+count-core: ## Count the scheduler's instructions in one run, which no noise disturbs (needs valgrind)
+	@if ! command -v valgrind > /dev/null; then \
+	  echo 'count-core: SKIPPED, nothing was counted: valgrind is not installed' >&2; \
+	else \
+	  cargo build --release --quiet --package millstream-sim --example farm && \
+	  valgrind --quiet --tool=callgrind --callgrind-out-file=target/farm.callgrind --collect-atstart=no \
+	    '--toggle-collect=*counted_step*' target/release/examples/farm 100 50000 > target/farm.json && \
+	  $(PYTHON) -c 'import json, re; \
+	    events = json.load(open("target/farm.json"))["events"]; \
+	    total = int(re.search(r"^(?:summary|totals): (\d+)", open("target/farm.callgrind").read(), re.M)[1]); \
+	    print(f"{total:,} instructions for {events:,} events: {total / events:,.0f} each")'; \
+	fi
+
+profile-core: ## Draw where the scheduler's time goes as a flame graph: target/farm.svg
+	CARGO_PROFILE_RELEASE_DEBUG=line-tables-only FLAMEGRAPH=target/farm.svg \
+	  cargo run --release --quiet --package millstream-sim --features profile --example farm --target-dir target/profile
+	@echo target/farm.svg
 
 clean: ## Remove what was built, .venv included
 	rm -rf $(VENV) target demo-output .ruff_cache .mypy_cache .pytest_cache .hypothesis
