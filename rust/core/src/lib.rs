@@ -50,6 +50,7 @@ mod resources;
 mod scheduler;
 mod snapshot;
 mod state;
+mod table;
 mod units;
 
 pub use attribution::{Activity, Times};

@@ -9,6 +9,7 @@ use crate::attribution::Stretch;
 use crate::estimate::TaskEstimates;
 use crate::pool::Pool;
 use crate::protocol::Work;
+use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId, Time};
 
 /// A block's place in the flow of its producer: the number of the work that made it, then its
@@ -195,7 +196,7 @@ pub(crate) struct Operator {
     pub(crate) unit_next: u64,
     pub(crate) units_total: u64,
     pub(crate) work_next: u64,
-    pub(crate) live: BTreeMap<u64, TaskId>,
+    pub(crate) live: Table<u64, TaskId>,
     pub(crate) paused: BTreeMap<u64, TaskId>,
     pub(crate) retries: BTreeMap<u64, Task>,
     pub(crate) pool: Option<Pool>,
@@ -212,7 +213,7 @@ impl Operator {
             unit_next: 0,
             units_total,
             work_next: 0,
-            live: BTreeMap::new(),
+            live: Table::new(),
             paused: BTreeMap::new(),
             retries: BTreeMap::new(),
             pool,
@@ -270,7 +271,7 @@ impl Operator {
 
     /// Whether work `number` is the first of those that are not finished.
     pub(crate) fn is_oldest(&self, number: u64) -> bool {
-        self.live.first_key_value().is_none_or(|(oldest, _)| number <= *oldest)
+        self.live.first().is_none_or(|(oldest, _)| number <= oldest)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::operator::{InputQueue, Operator, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::resources::Resources;
+use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Slots, TaskId};
 
 /// Where a block is. It is in exactly one place (I2).
@@ -98,8 +99,8 @@ pub(crate) struct State {
     pub(crate) output: InputQueue,
     pub(crate) emitted_bytes: Bytes,
     pub(crate) emitted_blocks: u64,
-    pub(crate) tasks: BTreeMap<TaskId, Task>,
-    pub(crate) blocks: BTreeMap<BlockId, Block>,
+    pub(crate) tasks: Table<TaskId, Task>,
+    pub(crate) blocks: Table<BlockId, Block>,
     pub(crate) actors: BTreeMap<ActorId, OpId>,
     pub(crate) task_next: u64,
     pub(crate) actor_next: u64,
@@ -131,8 +132,8 @@ impl State {
             output: InputQueue::new(in_order),
             emitted_bytes: Bytes::ZERO,
             emitted_blocks: 0,
-            tasks: BTreeMap::new(),
-            blocks: BTreeMap::new(),
+            tasks: Table::new(),
+            blocks: Table::new(),
             actors: BTreeMap::new(),
             task_next: 0,
             actor_next: 0,

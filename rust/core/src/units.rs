@@ -160,6 +160,23 @@ identifier! {
     /// A node: numbered by the driver, never used again after the node is lost.
     NodeId(u32), "node"
 }
+macro_rules! table_key {
+    ($name:ident) => {
+        impl crate::table::Number for $name {
+            fn number(self) -> u64 {
+                self.0
+            }
+
+            fn of(number: u64) -> Self {
+                Self(number)
+            }
+        }
+    };
+}
+
+table_key!(BlockId);
+table_key!(TaskId);
+
 identifier! {
     /// A block: numbered by the driver as blocks arrive, never used again.
     BlockId(u64), "block"

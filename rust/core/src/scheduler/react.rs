@@ -272,7 +272,7 @@ impl Scheduler {
             return;
         }
         let lost: Vec<BlockId> =
-            self.state.blocks.iter().filter(|(_, b)| b.node == node).map(|(id, _)| *id).collect();
+            self.state.blocks.iter().filter(|(_, b)| b.node == node).map(|(id, _)| id).collect();
         let actors: Vec<ActorId> = self
             .state
             .ops
@@ -284,7 +284,7 @@ impl Scheduler {
             self.remove_actor(actor, TaskFailure::NotRun);
         }
         let tasks: Vec<TaskId> =
-            self.state.tasks.iter().filter(|(_, t)| t.node == node).map(|(id, _)| *id).collect();
+            self.state.tasks.iter().filter(|(_, t)| t.node == node).map(|(id, _)| id).collect();
         for task in tasks {
             self.task_failed(task, TaskFailure::NotRun);
         }
@@ -356,10 +356,10 @@ impl Scheduler {
         }
         self.state.is_stopping = true;
         self.actions.retain(|action| matches!(action, Action::DropBlock { .. }));
-        for (task, state) in &mut self.state.tasks {
+        for (task, state) in self.state.tasks.iter_mut() {
             if !state.is_cancelled {
                 state.is_cancelled = true;
-                self.actions.push_back(Action::CancelTask { task: *task });
+                self.actions.push_back(Action::CancelTask { task });
             }
         }
         for op in self.state.op_ids() {
@@ -374,7 +374,7 @@ impl Scheduler {
         self.state.output.clear();
         self.state.emitted_bytes = Bytes::ZERO;
         self.state.emitted_blocks = 0;
-        for block in self.state.blocks.keys().copied().collect::<Vec<_>>() {
+        for block in self.state.blocks.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             self.drop_block(block);
         }
     }
