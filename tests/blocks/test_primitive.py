@@ -14,6 +14,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
     ("type", "plain"),
     [
         (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+        (pa.uint64(), st.just(2**63) | st.just(2**64 - 1)),
         (pa.float64(), st.floats(allow_nan=False)),
         (pa.bool_(), st.booleans()),
         (pa.large_string(), TEXT),
@@ -32,6 +33,8 @@ def any_value(values):
     return any(value is not None for value in values)
 
 
-@pytest.mark.parametrize("values", [[1, 2.0], [1, True], ["a", b"a"], [2**63], [None], [[1]]])
+@pytest.mark.parametrize(
+    "values", [[1, 2.0], [1, True], ["a", b"a"], [-1, 2**63], [2**64], [None], [[1]]]
+)
 def test_other_values_are_left_to_pyarrow(values):
     assert primitive.of_values(values) is None

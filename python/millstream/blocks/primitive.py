@@ -46,7 +46,8 @@ def wrap(array: np.ndarray[Any, Any]) -> pa.Array:
 def of_values(values: Sequence[Any] | np.ndarray[Any, Any]) -> pa.Array | None:
     """Makes a column of values that are all of one plain Python type, or None.
 
-    Integers and floats take 64 bits, strings and bytes 64-bit offsets.
+    Integers and floats take 64 bits, strings and bytes 64-bit offsets. Integers from 2**63 on are
+    unsigned ones, which pyarrow itself does not find.
 
     Returns:
         None if they are of several types, of another type, or integers beyond 64 bits.
@@ -76,6 +77,16 @@ def _numbers(dtype: type) -> Callable[[Values, pa.Buffer | None], pa.Array]:
     return make
 
 
+def _integers(values: Values, validity: pa.Buffer | None) -> pa.Array:
+    """Signed ones; unsigned ones if they are too large for that and none is negative."""
+    try:
+        return _numbers(np.int64)(values, validity)
+    except OverflowError:
+        if any(value is not None and value < 0 for value in values):
+            raise
+        return _numbers(np.uint64)(values, validity)
+
+
 def _booleans(values: Values, validity: pa.Buffer | None) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(values), [validity, _bits(values)])
 
@@ -102,7 +113,7 @@ def _bits(values: Values) -> pa.Buffer:
 
 
 _MAKERS: dict[type, Callable[[Values, pa.Buffer | None], pa.Array]] = {
-    int: _numbers(np.int64),
+    int: _integers,
     float: _numbers(np.float64),
     bool: _booleans,
     str: _strings,
