@@ -31,6 +31,7 @@ __all__ = [
     "Action",
     "Config",
     "Event",
+    "Finding",
     "Node",
     "NodeSnapshot",
     "OpSnapshot",
@@ -41,6 +42,7 @@ __all__ = [
     "Scheduler",
     "Snapshot",
     "SubmitError",
+    "Times",
     "__version__",
     "build_profile",
     "describe",
@@ -57,6 +59,19 @@ __version__: Final[str]
 build_profile: Final[Literal["debug", "release"]]
 """How the extension was compiled. A debug build warns on import."""
 
+_Bottleneck: TypeAlias = Literal[
+    "slow_read",
+    "cpu_short",
+    "gpu_short",
+    "store_full",
+    "slow_consumer",
+    "skewed_work",
+    "slow_start",
+    "slow_driver",
+    "own_limit",
+    "few_tasks",
+    "slow_transfer",
+]
 _Failure: TypeAlias = Literal["user_code", "worker_died", "out_of_memory", "not_run", "cancelled"]
 _Cause: TypeAlias = Literal[
     "user_code", "actor_user_code", "task_deaths", "actor_deaths", "block_lost", "nodes_gone"
@@ -411,6 +426,19 @@ class Event:
         def block(self) -> int: ...
 
     @final
+    class TurnDelayed(Event):
+        """News waited so long for this turn, since the driver was busy. Comes with the news.
+
+        Args:
+            by_us: For how long, from when the oldest of it had come.
+        """
+
+        __match_args__ = ("by_us",)
+        def __new__(cls, by_us: int) -> Event.TurnDelayed: ...
+        @property
+        def by_us(self) -> int: ...
+
+    @final
     class TimePassed(Event):
         """Nothing but time."""
 
@@ -642,6 +670,74 @@ class Snapshot:
     @property
     def blocks(self) -> int:
         """Blocks that exist."""
+    @property
+    def elapsed_us(self) -> int:
+        """How long the run has gone on, up to the last event."""
+    @property
+    def cpu_times(self) -> Times:
+        """The time of all CPUs, free ones too, in CPU-seconds."""
+    @property
+    def gpu_times(self) -> Times:
+        """The time of all GPUs, free ones too, in GPU-seconds."""
+    @property
+    def driver_delay_us(self) -> int:
+        """For how long news waited for the driver."""
+    @property
+    def bottleneck(self) -> Finding | None:
+        """What the run waited for most so far; None before any time has passed."""
+
+@final
+class Times:
+    """Time by what it went to, in seconds of workers, CPUs or GPUs.
+
+    The parts add up to the whole. A free CPU or GPU waits for what holds the operators that could
+    use it: of several, memory first, then the output, then input.
+    """
+
+    @property
+    def compute_s(self) -> float:
+        """Work, as finished tasks report it, and all that tasks under way do while not paused."""
+    @property
+    def input_wait_s(self) -> float:
+        """There was nothing to work on."""
+    @property
+    def output_blocked_s(self) -> float:
+        """A block could not be handed over, or the store was full of blocks for the consumer."""
+    @property
+    def memory_held_s(self) -> float:
+        """There was work, but no room for what it would put out."""
+    @property
+    def starting_s(self) -> float:
+        """A task was ordered and not at work yet, or through and not noticed yet."""
+    @property
+    def loading_s(self) -> float:
+        """An actor started and loaded its state."""
+    @property
+    def transfer_s(self) -> float:
+        """The same as starting, of tasks whose input lay on other nodes."""
+    @property
+    def idle_s(self) -> float:
+        """No operator wanted the worker."""
+    @property
+    def total_s(self) -> float:
+        """All of it."""
+
+@final
+class Finding:
+    """What a run waited for most.
+
+    Attributes:
+        bottleneck: What.
+        op: The operator that it is about; None where it is the driver or the consumer.
+        share: For how much of the run's time, between 0 and 1.
+    """
+
+    @property
+    def bottleneck(self) -> _Bottleneck: ...
+    @property
+    def op(self) -> int | None: ...
+    @property
+    def share(self) -> float: ...
 
 @final
 class OpSnapshot:
@@ -725,6 +821,15 @@ class OpSnapshot:
     @property
     def store_reserved(self) -> int:
         """Bytes promised to its tasks now."""
+    @property
+    def times(self) -> Times:
+        """The time of its workers, in worker-seconds: of its tasks, or of its actors."""
+    @property
+    def held_us(self) -> dict[str, int]:
+        """For how long it launched nothing, by the name of the reason, such as `"input_empty"`."""
+    @property
+    def constraints_us(self) -> dict[str, int]:
+        """For how long it was what kept the run from being faster, by what it lacked."""
 
 @final
 class NodeSnapshot:

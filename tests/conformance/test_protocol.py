@@ -23,7 +23,8 @@ def events_until(backend, is_last, within_s=60.0):
     found = []
     while not any(is_last(event) for event in found):
         assert time.monotonic() < deadline, found
-        found += backend.wait(deadline - time.monotonic())
+        events = backend.wait(deadline - time.monotonic())
+        found += [event for event in events if not isinstance(event, Event.TurnDelayed)]
     return found
 
 

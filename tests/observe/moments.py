@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from types import SimpleNamespace
 
 from millstream.observe.report import RunReport
@@ -17,11 +16,33 @@ NUMBERS = [
 ]
 
 
-def op(name="Op", state="running", verdict="", **numbers):
+ACTIVITIES = [
+    *("compute_s", "input_wait_s", "output_blocked_s", "memory_held_s"),
+    *("starting_s", "loading_s", "transfer_s", "idle_s"),
+]
+
+
+def times(**seconds):
+    unknown = set(seconds) - set(ACTIVITIES)
+    assert not unknown, unknown
+    parts = dict.fromkeys(ACTIVITIES, 0.0) | seconds
+    return SimpleNamespace(**parts, total_s=sum(parts.values()))
+
+
+def finding(bottleneck, share, op=None):
+    return SimpleNamespace(bottleneck=bottleneck, op=op, share=share)
+
+
+def op(name="Op", state="running", verdict="", held_us=None, spent=None, **numbers):
     unknown = set(numbers) - set(NUMBERS)
     assert not unknown, unknown
     return SimpleNamespace(
-        name=name, state=state, verdict=verdict, **dict.fromkeys(NUMBERS, 0) | numbers
+        name=name,
+        state=state,
+        verdict=verdict,
+        held_us=held_us or {},
+        times=spent or times(),
+        **dict.fromkeys(NUMBERS, 0) | numbers,
     )
 
 
@@ -40,7 +61,15 @@ def node(cpu=(1, 2), gpu=(0, 0), store=(0, 1 << 30), peak=0):
 
 
 def snapshot(*ops, nodes=(), **numbers):
-    numbers = {"output_rows": 0, "stale_events": 0, "overshoots": 0} | numbers
+    numbers = {
+        "output_rows": 0,
+        "stale_events": 0,
+        "overshoots": 0,
+        "elapsed_us": 10_000_000,
+        "cpu_times": times(),
+        "gpu_times": times(),
+        "bottleneck": None,
+    } | numbers
     return SimpleNamespace(ops=list(ops), nodes=list(nodes) or [node()], **numbers)
 
 
@@ -52,8 +81,5 @@ def plan(*ops, writes=False):
     return PhysicalPlan(list(ops), writes)
 
 
-def report(made_plan, moment, wall_s=10.0, outcome="finished", held=None, first_block_s=0.5):
-    held = held or [{} for _ in moment.ops]
-    return RunReport(
-        made_plan, moment, wall_s, first_block_s, tuple(Counter(each) for each in held), outcome
-    )
+def report(made_plan, moment, wall_s=10.0, outcome="finished", first_block_s=0.5):
+    return RunReport(made_plan, moment, wall_s, first_block_s, outcome)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.resources import files
 
-from moments import node, op, physical, plan, report, snapshot
+from moments import finding, node, op, physical, plan, report, snapshot, times
 
 import millstream as ms
 from millstream.observe.explain import explain
-from millstream.observe.report import HeldTimes, reason_of
 from millstream.observe.stats import stats
-from millstream.observe.why import ADVICE, busiest, why
+from millstream.observe.why import why
+from millstream.observe.words import BOTTLENECKS, REASONS
 from millstream.plan.rules import to_physical
 
 MIB = 2**20
@@ -31,6 +33,8 @@ MOMENT = snapshot(
         bytes_out=800 * MIB,
         busy_us=8_000_000,
         heap_peak_bytes=300 * MIB,
+        held_us={"memory_reserved": 4_000_000, "done": 6_000_000},
+        spent=times(compute_s=8.0, output_blocked_s=2.0),
     ),
     op(
         state="done",
@@ -41,11 +45,15 @@ MOMENT = snapshot(
         bytes_out=MIB,
         busy_us=18_000_000,
         actors_started=2,
+        held_us={"input_empty": 1_000_000, "actor_starting": 2_000_000, "actors_busy": 40_000},
+        spent=times(compute_s=18.0, loading_s=2.0),
     ),
+    cpu_times=times(compute_s=8.0, output_blocked_s=2.0, memory_held_s=32.0, idle_s=38.0),
+    gpu_times=times(compute_s=18.0, loading_s=2.0),
+    bottleneck=finding("gpu_short", 0.87, op=1),
     nodes=[node((0, 8), (0, 2), (0, 500 * MIB), peak=310 * MIB)],
     output_rows=1000,
 )
-HELD = [{"needs … of object store, … is free": 4.0}, {"waits for input": 1.0, "… are loading": 2.0}]
 
 
 class Model:
@@ -59,73 +67,80 @@ def preprocess(batch):
 
 def test_stats_tell_time_rows_bytes_and_what_held_each_operator():
     assert (
-        stats(report(PLAN, MOMENT, held=HELD))
+        stats(report(PLAN, MOMENT))
         == """\
 Input -> TaskPoolMap[ReadVideo] -> ActorPoolMap[MapBatches(Model)]
 Finished after 10 s: 1,000 rows, 100 rows/s, 1.0 MiB out; first block after 500 ms
 Object store: at most 310.0 MiB of 500.0 MiB (62%)
+CPUs: 48% idle, 40% held by memory, 10% compute, 2% output blocked
+GPUs: 90% compute, 10% loading
 Trouble: 1 x task retried
 
 TaskPoolMap[ReadVideo] (1 CPU each)
   Time: 8 s of work in 4 tasks, 2 s each; 0.80 at work on average
   Read: 4 of 4 units; 1,000 rows in 8 blocks, 800.0 MiB
   Heap: at most 300.0 MiB in one worker
-  Held: 40% needs … of object store, … is free
+  Tasks: 80% compute, 20% output blocked
+  Held: 40% no room in the object store
 
 ActorPoolMap[MapBatches(Model)] (1 GPU each)
   Time: 18 s of work in 8 tasks, 2.25 s each; 1.80 at work on average, of 2 actors started
   Rows: 1,000 in, 1,000 out in 8 blocks, 1.0 MiB
-  Held: 20% … are loading, 10% waits for input"""
+  Actors: 90% compute, 10% loading
+  Held: 20% its actors are loading, 10% no input"""
     )
 
 
-def test_why_names_the_scarcest_workers_and_what_would_help_them():
-    told = why(report(PLAN, MOMENT, held=HELD)).splitlines()
+def test_why_names_the_bottleneck_and_what_would_help():
+    told = why(report(PLAN, MOMENT)).splitlines()
     assert told == [
-        "Finished after 10 s. The scarcest workers are those of "
-        "ActorPoolMap[MapBatches(Model)]: 90% of them at work on average.",
-        "TaskPoolMap[ReadVideo]: done; 40% of the time held: needs … of object store, … is free",
-        "ActorPoolMap[MapBatches(Model)]: done; 20% of the time held: "
-        f"… are loading ({ADVICE['loading']})",
+        "Finished after 10 s.",
+        "For 87% of the time it waited for GPUs: all were taken, most of them by "
+        "ActorPoolMap[MapBatches(Model)].",
+        "What would help: more GPUs, a larger `batch_size`, or a smaller or faster model in "
+        "ActorPoolMap[MapBatches(Model)].",
+        "TaskPoolMap[ReadVideo]: done; held 40% no room in the object store; its tasks' time: "
+        "80% compute, 20% output blocked",
+        "ActorPoolMap[MapBatches(Model)]: done; held 20% its actors are loading, 10% no input; "
+        "its actors' time: 90% compute, 10% loading",
     ]
 
 
-def test_why_does_not_blame_workers_that_are_idle():
-    told = why(report(PLAN, MOMENT, wall_s=100.0, held=HELD))
-    assert "no operator is short of them" in told
-    assert ADVICE["loading"] not in told
-
-
 def test_why_of_a_run_under_way_tells_what_holds_it_now():
-    moment = snapshot(op(verdict="waits for input", busy_us=20_000_000), op())
+    moment = snapshot(op(verdict="waits for input"), op())
     told = why(report(PLAN, moment, outcome="running")).splitlines()
-    assert told[1] == f"TaskPoolMap[ReadVideo]: waits for input ({ADVICE['waits for input']})"
-    assert told[2] == "ActorPoolMap[MapBatches(Model)]: nothing holds it"
+    assert told == [
+        "Running after 10 s.",
+        "TaskPoolMap[ReadVideo]: waits for input; its tasks' time: no time yet",
+        "ActorPoolMap[MapBatches(Model)]: nothing holds it; its actors' time: no time yet",
+    ]
+
+
+def test_each_bottleneck_has_its_words():
+    stub = files("millstream").joinpath("_core.pyi").read_text()
+    names = re.search(r"_Bottleneck: TypeAlias = Literal\[(.*?)\]", stub, re.DOTALL)
+    assert sorted(re.findall(r'"(\w+)"', names[1])) == sorted(BOTTLENECKS)
+
+
+def test_a_real_run_is_explained(monkeypatch):
+    monkeypatch.setattr(ms.DataContext.get_current(), "backend", "local")
+    ds = ms.range(200).map_batches(lambda batch: batch)
+    ds.take_all()
+    snapshot = ds.report().snapshot
+    assert set(REASONS) | {"done", "stopping"} >= {
+        name for op in snapshot.ops for name in op.held_us
+    }
+    times = snapshot.cpu_times
+    parts = [
+        getattr(times, name) for name in dir(times) if name.endswith("_s") and name != "total_s"
+    ]
+    assert abs(sum(parts) - times.total_s) < 1e-6 * times.total_s
+    assert "of the time it waited for" in ds.why()
+    assert "CPUs: " in ds.stats()
 
 
 def test_why_of_a_dataset_that_has_not_run_says_so():
     assert why(None) == "The dataset has not run yet."
-
-
-def test_the_busiest_operator_is_measured_by_the_workers_that_it_can_have():
-    op_, share = busiest(report(PLAN, MOMENT))
-    assert (op_.name, share) == ("MapBatches(Model)", 0.9)
-
-
-def test_reasons_are_the_same_whatever_their_numbers():
-    assert reason_of("needs 1.5 GiB of object store, 20 MiB is free") == (
-        "needs … of object store, … is free"
-    )
-    assert reason_of("waits for a full batch: 3 of 64 rows") == "waits for a full batch: … rows"
-
-
-def test_the_time_between_samples_is_held_by_what_they_show():
-    held = HeldTimes(2)
-    for second in range(1, 5):
-        held.add(second, snapshot(op(verdict=f"all {second} actors are busy"), op()))
-    assert held.so_far() == ({}, {}), "four samples are too few"
-    held.add(6, snapshot(op(verdict="waits for input"), op(state="done", verdict="done")))
-    assert held.so_far() == ({"all … actors are busy": 4, "waits for input": 2}, {})
 
 
 def test_explain_shows_the_flow_and_what_each_operator_holds():

@@ -5,35 +5,28 @@ Owns the text of `Dataset.stats`. Knows reports, and nothing of how they are gat
 
 from __future__ import annotations
 
-from collections import Counter
-
 from millstream._core import OpSnapshot, Snapshot
 from millstream.observe.explain import flow_text, resources_text
 from millstream.observe.report import RunReport
 from millstream.observe.text import bytes_text, count_text, plural, rate_text, span_text
+from millstream.observe.words import held_text, times_text
 from millstream.plan.physical import PhysicalOp
 
 
 def stats(report: RunReport) -> str:
     """The run as a whole, then a paragraph per operator."""
     lines = [flow_text(report.plan), _run_line(report), _store_line(report.snapshot)]
+    lines += _slot_lines(report.snapshot)
     lines += _trouble(report.snapshot)
-    for op, counters, held in zip(report.plan.ops, report.snapshot.ops, report.held, strict=True):
+    for op, counters in zip(report.plan.ops, report.snapshot.ops, strict=True):
         lines += ["", f"{op.title} ({resources_text(op)} each)"]
-        lines += [f"  {line}" for line in _operator_lines(report, op, counters, held)]
+        lines += [f"  {line}" for line in _operator_lines(report, op, counters)]
     return "\n".join(lines)
 
 
 def peak_store_bytes(snapshot: Snapshot) -> int:
     """The most bytes of blocks that ever lay on one node."""
     return max((node.store_peak for node in snapshot.nodes), default=0)
-
-
-def held_text(held: Counter[str], wall_s: float) -> str:
-    """What held an operator, the longest first: `"41% waits for input, 12% …"`."""
-    shares = [(seconds / wall_s, reason) for reason, seconds in held.items() if wall_s > 0]
-    told = [(share, reason) for share, reason in shares if share >= _SHARE_MIN]
-    return ", ".join(f"{share:.0%} {reason}" for share, reason in sorted(told, reverse=True))
 
 
 def _run_line(report: RunReport) -> str:
@@ -66,6 +59,11 @@ def _store_line(snapshot: Snapshot) -> str:
     )
 
 
+def _slot_lines(snapshot: Snapshot) -> list[str]:
+    kinds = [("CPUs", snapshot.cpu_times), ("GPUs", snapshot.gpu_times)]
+    return [f"{name}: {times_text(times)}" for name, times in kinds if times.total_s > 0]
+
+
 def _trouble(snapshot: Snapshot) -> list[str]:
     counts = {
         "task retried": sum(op.tasks_retried for op in snapshot.ops),
@@ -77,9 +75,7 @@ def _trouble(snapshot: Snapshot) -> list[str]:
     return [f"Trouble: {'; '.join(told)}"] if told else []
 
 
-def _operator_lines(
-    report: RunReport, op: PhysicalOp, counters: OpSnapshot, held: Counter[str]
-) -> list[str]:
+def _operator_lines(report: RunReport, op: PhysicalOp, counters: OpSnapshot) -> list[str]:
     finished = counters.tasks_finished
     busy_s = counters.busy_us / 1e6
     time = f"Time: {span_text(busy_s)} of work in {plural(finished, 'task')}"
@@ -98,11 +94,9 @@ def _operator_lines(
     lines = [time, rows]
     if counters.heap_peak_bytes:
         lines.append(f"Heap: at most {bytes_text(counters.heap_peak_bytes)} in one worker")
-    reasons = held_text(held, report.wall_s)
+    workers = "Actors" if op.kind == "actors" else "Tasks"
+    lines.append(f"{workers}: {times_text(counters.times)}")
+    reasons = held_text(counters.held_us, report.snapshot.elapsed_us)
     if reasons:
         lines.append(f"Held: {reasons}")
     return lines
-
-
-#: Shorter holds are noise.
-_SHARE_MIN = 0.01

@@ -52,6 +52,11 @@ def amount_text(amount: float) -> str:
     return f"{amount:.4f}".rstrip("0").rstrip(".")
 
 
+def share_text(share: float) -> str:
+    """A share of a whole: `"41%"`, `"0.6%"`."""
+    return f"{share:.0%}" if share >= 0.01 or share <= 0 else f"{share:.1%}"
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun: `"1 task"`, `"3 tasks"`."""
     return f"{count_text(count)} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Watches a run from a thread of its own: samples it, feeds the display, and writes the report.
+"""Watches a run from a thread of its own: feeds the display, and writes the report.
 
 Owns the cadence. Knows nothing of how a run works: it is given a function that takes snapshots.
 """
@@ -12,7 +12,7 @@ from functools import partial
 
 from millstream._core import Snapshot
 from millstream.observe.progress import Display
-from millstream.observe.report import HeldTimes, RunReport
+from millstream.observe.report import RunReport
 from millstream.plan.physical import PhysicalPlan
 
 
@@ -39,7 +39,6 @@ class Watch:
         self._snapshot = snapshot
         self._open_display = open_display
         self._display: Display | None = None
-        self._held = HeldTimes(len(plan.ops))
         self._started_s = time.monotonic() if started_s is None else started_s
         self._first_block_s: float | None = None
         self._report: RunReport | None = None
@@ -78,12 +77,11 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_EVERY_S):
-            elapsed_s, snapshot = self._elapsed_s(), self._snapshot()
-            self._held.add(elapsed_s, snapshot)
+            elapsed_s = self._elapsed_s()
             if self._display is None and self._open_display and elapsed_s >= _SHOWN_FROM_S:
                 self._display = self._open_display()
             if self._display is not None:
-                self._display.show(elapsed_s, snapshot)
+                self._display.show(elapsed_s, self._snapshot())
 
     def _reported(self, outcome: str) -> RunReport:
         return RunReport(
@@ -91,7 +89,6 @@ class Watch:
             snapshot=self._snapshot(),
             wall_s=self._elapsed_s(),
             first_block_s=self._first_block_s,
-            held=self._held.so_far(),
             outcome=outcome,
         )
 
@@ -99,7 +96,7 @@ class Watch:
         return time.monotonic() - self._started_s
 
 
-#: Often enough to see what holds an operator, seldom enough to cost nothing.
+#: Often enough for a display, seldom enough to cost nothing.
 _SAMPLE_EVERY_S = 0.1
 #: A run that ends sooner needs no display.
 _SHOWN_FROM_S = 0.5

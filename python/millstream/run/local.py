@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from millstream import _core
 from millstream.errors import MillstreamError, UserCodeError
+from millstream.run.inbox import Inbox
 from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES, BlockHandle, OpBody
 from millstream.run.worker import (
     BlockMeta,
@@ -99,18 +100,18 @@ class LocalBackend:
 
     def wait(self, timeout_s: float | None) -> list[_core.Event]:
         """Waits until something happened."""
-        events = []
-        for event in self._shared.take(timeout_s):
+        events: list[_core.Event] = []
+        for event in self._shared.inbox.take(timeout_s):
             match event:
                 case _core.Event.TaskFinished(task) | _core.Event.TaskFailed(task):
                     if self._tasks.pop(task, None) is None:
                         continue
             events.append(event)
-        return events
+        return self._shared.inbox.with_delay(events)
 
     def wake(self) -> None:
         """Makes a `wait` return."""
-        self._shared.tell(None)
+        self._shared.inbox.wake()
 
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
@@ -175,21 +176,11 @@ class _Shared:
         self.blocks: dict[int, tuple[BlockMeta, pa.Table]] = {}
         self.errors: dict[tuple[int | None, int], MillstreamError] = {}
         self._numbers = itertools.count()
-        self._happened: queue.SimpleQueue[_core.Event | None] = queue.SimpleQueue()
+        self.inbox: Inbox[_core.Event] = Inbox()
 
-    def tell(self, event: _core.Event | None) -> None:
-        """Reports an event; None only wakes the driver."""
-        self._happened.put(event)
-
-    def take(self, timeout_s: float | None) -> list[_core.Event]:
-        """Waits for the first report, then takes all there are."""
-        reports: list[_core.Event | None] = []
-        try:
-            reports.append(self._happened.get(timeout=timeout_s))
-            while True:
-                reports.append(self._happened.get_nowait())
-        except queue.Empty:
-            return [event for event in reports if event is not None]
+    def tell(self, event: _core.Event) -> None:
+        """Reports an event."""
+        self.inbox.put(event)
 
     def add(self, task: int, meta: BlockMeta, table: pa.Table) -> None:
         """Keeps a block and reports it."""

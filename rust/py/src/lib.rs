@@ -9,6 +9,7 @@ mod protocol;
 mod scheduler;
 mod simulation;
 mod snapshot;
+mod times;
 
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
@@ -30,6 +31,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<snapshot::OpSnapshot>()?;
     module.add_class::<snapshot::NodeSnapshot>()?;
     module.add_class::<snapshot::Snapshot>()?;
+    module.add_class::<times::Times>()?;
+    module.add_class::<times::Finding>()?;
     module.add("SubmitError", module.py().get_type::<scheduler::SubmitError>())?;
     simulation::add_to(module)?;
     if cfg!(debug_assertions) {

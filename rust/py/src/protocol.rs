@@ -38,6 +38,8 @@ pub(crate) enum Event {
     BlockLost { block: u64 },
     /// The consumer is done with a block that it got by `Action.EmitBlock`.
     OutputTaken { block: u64 },
+    /// News waited so long for this turn, since the driver was busy. Comes with the news.
+    TurnDelayed { by_us: u64 },
     /// Nothing but time.
     TimePassed {},
     /// The run must end now: cancelled, failed, or the consumer has enough.
@@ -86,6 +88,7 @@ impl Event {
             &Self::NodeLost { node } => core::Event::NodeLost { node: NodeId(node) },
             &Self::BlockLost { block } => core::Event::BlockLost { block: BlockId(block) },
             &Self::OutputTaken { block } => core::Event::OutputTaken { block: BlockId(block) },
+            &Self::TurnDelayed { by_us } => core::Event::TurnDelayed { by: Span(by_us) },
             Self::TimePassed {} => core::Event::TimePassed,
             Self::StopRequested {} => core::Event::StopRequested,
         }

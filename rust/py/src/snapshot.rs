@@ -2,10 +2,13 @@
 //!
 //! Owns their conversion. What the numbers mean is documented in the core and in `_core.pyi`.
 
+use std::collections::BTreeMap;
+
 use millstream_core as core;
 use pyo3::prelude::*;
 
 use crate::numbers::float;
+use crate::times::{Finding, Times, constraint};
 
 /// One operator at a moment.
 #[pyclass(frozen, get_all, eq, from_py_object, module = "millstream._core")]
@@ -37,6 +40,9 @@ pub(crate) struct OpSnapshot {
     heap_peak_bytes: u64,
     store_used: u64,
     store_reserved: u64,
+    times: Times,
+    held_us: BTreeMap<&'static str, u64>,
+    constraints_us: BTreeMap<&'static str, u64>,
 }
 
 #[pymethods]
@@ -81,6 +87,13 @@ impl From<core::OpSnapshot> for OpSnapshot {
             heap_peak_bytes: op.heap_peak.0,
             store_used: op.store_used.0,
             store_reserved: op.store_reserved.0,
+            times: Times::of_workers(&op.times),
+            held_us: op.held.into_iter().map(|(name, span)| (name, span.0)).collect(),
+            constraints_us: op
+                .constraints
+                .iter()
+                .map(|(c, span)| (constraint(*c), span.0))
+                .collect(),
         }
     }
 }
@@ -144,6 +157,11 @@ pub(crate) struct Snapshot {
     output_blocks: u64,
     output_bytes: u64,
     blocks: u64,
+    elapsed_us: u64,
+    cpu_times: Times,
+    gpu_times: Times,
+    driver_delay_us: u64,
+    bottleneck: Option<Finding>,
 }
 
 #[pymethods]
@@ -156,6 +174,7 @@ impl Snapshot {
 
 impl From<core::Snapshot> for Snapshot {
     fn from(snapshot: core::Snapshot) -> Self {
+        let bottleneck = snapshot.bottleneck().map(Into::into);
         Self {
             ops: snapshot.ops.into_iter().map(Into::into).collect(),
             nodes: snapshot.nodes.into_iter().map(Into::into).collect(),
@@ -165,6 +184,11 @@ impl From<core::Snapshot> for Snapshot {
             output_blocks: snapshot.output_blocks,
             output_bytes: snapshot.output_bytes.0,
             blocks: snapshot.blocks,
+            elapsed_us: snapshot.elapsed.0,
+            cpu_times: Times::of_slots(&snapshot.cpu_times),
+            gpu_times: Times::of_slots(&snapshot.gpu_times),
+            driver_delay_us: snapshot.driver_delay.0,
+            bottleneck,
         }
     }
 }

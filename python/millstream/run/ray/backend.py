@@ -7,7 +7,6 @@ fetch a block.
 from __future__ import annotations
 
 import itertools
-import queue
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from ray.exceptions import RayError
 from millstream import _core
 from millstream.blocks import block
 from millstream.errors import MillstreamError, WorkerError
+from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.failures import read_failure
@@ -48,7 +48,7 @@ class RayBackend:
         # Cancelled tasks whose workers may not have noticed yet.
         self._ending: list[ray.ObjectRef[Any]] = []
         self._errors: OrderedDict[tuple[int | None, int], MillstreamError] = OrderedDict()
-        self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
+        self._reports: Inbox[Report] = Inbox()
         self._events: list[_core.Event] = []
         self._watcher: Watcher | None = None
         self._closed = False
@@ -91,11 +91,11 @@ class RayBackend:
         self._hear(0 if self._events else timeout_s)
         require_connection()
         events, self._events = self._events, []
-        return events
+        return self._reports.with_delay(events)
 
     def wake(self) -> None:
         """Makes a `wait` return."""
-        self._reports.put(None)
+        self._reports.wake()
 
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
@@ -199,14 +199,8 @@ class RayBackend:
 
     def _hear(self, timeout_s: float | None) -> None:
         """Waits for a report, and takes note of all that there are."""
-        try:
-            report = self._reports.get(timeout=timeout_s)
-            while True:
-                if report is not None:
-                    report()
-                report = self._reports.get_nowait()
-        except queue.Empty:
-            return
+        for report in self._reports.take(timeout_s):
+            report()
 
     def _watch(self, task: _Task) -> None:
         number = task.number
