@@ -102,8 +102,9 @@ fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<Strin
     })
 }
 
-/// Simulates the published scheduling workloads, with the memory of the table, half of it, or the
-/// least in which each can drain.
+/// Simulates the published scheduling workloads.
+///
+/// With the memory of the table, half of it, or the least in which each can drain.
 #[pyfunction]
 #[pyo3(signature = (memory="exact"))]
 fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
@@ -118,8 +119,9 @@ fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
     }
 }
 
-/// Simulates the published scheduling workloads with durations and sizes that vary by up to
-/// `spread` thousandths, with `seeds` seeds each.
+/// Simulates the published scheduling workloads with durations and sizes that vary.
+///
+/// By up to `spread` thousandths, with `seeds` seeds each.
 #[pyfunction]
 fn run_workloads_jittered(py: Python<'_>, spread: u64, seeds: u64) -> PyResult<String> {
     py.detach(|| varied(variants::jittered(spread, seeds)))
