@@ -403,6 +403,9 @@ class Event:
     class BlockLost(Event):
         """A block is gone though its node is not.
 
+        Of a block that the consumer was given, only the consumer says so, and then waits for
+        `Action.EmitBlock` with as many rows in its place.
+
         Args:
             block: The block.
         """
@@ -471,6 +474,7 @@ class Action:
             blocks: For any other operator, the blocks to consume, in order; else empty.
             rows_skipped: Rows of its output that an earlier attempt has handed over and this one
                 must leave out.
+            rows_wanted: Rows that it hands over after those, since they were lost; None: all.
             credit: Blocks that it may hand over before it must wait for `ResumeTask`.
         """
 
@@ -484,6 +488,7 @@ class Action:
             "unit_count",
             "blocks",
             "rows_skipped",
+            "rows_wanted",
             "credit",
         )
         def __new__(
@@ -497,6 +502,7 @@ class Action:
             unit_count: int,
             blocks: Sequence[int],
             rows_skipped: int,
+            rows_wanted: int | None,
             credit: int,
         ) -> Action.LaunchTask: ...
         @property
@@ -517,6 +523,8 @@ class Action:
         def blocks(self) -> list[int]: ...
         @property
         def rows_skipped(self) -> int: ...
+        @property
+        def rows_wanted(self) -> int | None: ...
         @property
         def credit(self) -> int: ...
 
@@ -564,12 +572,21 @@ class Action:
 
     @final
     class EmitBlock(Action):
-        """Give a block to the consumer; answered by `Event.OutputTaken`."""
+        """Give a block to the consumer.
 
-        __match_args__ = ("block",)
-        def __new__(cls, block: int) -> Action.EmitBlock: ...
+        Answered by `Event.OutputTaken`, or by `Event.BlockLost` if it is gone.
+
+        Attributes:
+            block: The block.
+            instead_of: The lost block whose rows, or some of them, it has; else None.
+        """
+
+        __match_args__ = ("block", "instead_of")
+        def __new__(cls, block: int, instead_of: int | None = None) -> Action.EmitBlock: ...
         @property
         def block(self) -> int: ...
+        @property
+        def instead_of(self) -> int | None: ...
 
     @final
     class DropBlock(Action):
@@ -803,6 +820,12 @@ class OpSnapshot:
     @property
     def bytes_out(self) -> int:
         """Bytes that it put out."""
+    @property
+    def blocks_lost(self) -> int:
+        """Blocks of its output that were lost."""
+    @property
+    def blocks_remade(self) -> int:
+        """Blocks that it made in their place."""
     @property
     def units_total(self) -> int:
         """Units of a source, all of them."""

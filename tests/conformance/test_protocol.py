@@ -12,9 +12,10 @@ from pipelines import batches, calls, count_call, read, wait_until
 from millstream._core import Action, Event
 
 
-def launch(task, op=0, actor=None, units=(0, 1), blocks=(), rows_skipped=0, credit=1):
+def launch(task, op=0, actor=None, units=(0, 1), blocks=(), rows_skipped=0, credit=1, wanted=None):
     first, count = units if not blocks else (None, 0)
-    return Action.LaunchTask(task, op, 0, 0, actor, first, count, blocks, rows_skipped, credit)
+    rows = (rows_skipped, wanted)
+    return Action.LaunchTask(task, op, 0, 0, actor, first, count, blocks, *rows, credit)
 
 
 def events_until(backend, is_last, within_s=60.0):
@@ -95,6 +96,15 @@ def test_rows_that_were_handed_over_are_left_out(backend):
     backend.perform([launch(1, rows_skipped=4)])
     block = produced(events_until(backend, is_end))[0]
     assert backend.output(block.block).fetch()["id"].to_pylist() == [4, 5, 6, 7, 8, 9]
+
+
+def test_of_rows_that_were_lost_no_more_are_made_than_are_wanted(backend):
+    backend.open([read(10, 1)])
+    backend.perform([launch(1, rows_skipped=4, wanted=3)])
+    events = events_until(backend, is_end)
+    assert [event.rows for event in produced(events)] == [3]
+    block = produced(events)[0].block
+    assert backend.output(block).fetch()["id"].to_pylist() == [4, 5, 6]
 
 
 def test_blocks_are_consumed_in_the_order_of_the_bundle(backend):

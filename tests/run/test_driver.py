@@ -12,7 +12,7 @@ from millstream._core import Action, Event
 from millstream.errors import UserCodeError, WorkerError
 from millstream.run import driver
 from millstream.run.driver import Run
-from millstream.run.protocol import BlockHandle
+from millstream.run.protocol import BlockGoneError, BlockHandle
 from millstream.run.worker import BlockMeta
 
 OPS = [SimpleNamespace(name="Read"), SimpleNamespace(name="Map(f)")]
@@ -120,6 +120,44 @@ def test_a_released_block_is_taken_once():
     handle.release()
     assert list(blocks) == []
     assert taken(script.events) == [7]
+
+
+class Losing(Script):
+    """A script whose block 0 is gone when it is fetched."""
+
+    def output(self, number):
+        handle = super().output(number)
+        if number != 0:
+            return handle
+
+        def load(source):
+            raise BlockGoneError("gone")
+
+        return BlockHandle(0, lambda: BlockMeta(2, 8, None), handle.source, load)
+
+
+def lost(events):
+    return [event.block for event in events if isinstance(event, Event.BlockLost)]
+
+
+def test_what_takes_the_place_of_a_lost_block_is_fetched_as_that_block():
+    again = [Action.EmitBlock(1, instead_of=0), Action.EmitBlock(2, instead_of=0)]
+    script = Losing([[Action.EmitBlock(0)], again], lambda events: len(taken(events)) >= 2)
+    blocks = run(script)
+    handle = next(blocks)
+    assert [handle.fetch()["id"].to_pylist() for _ in range(2)] == [[1, 2], [1, 2]]
+    assert lost(script.events) == [0]
+    assert list(blocks) == []
+    assert taken(script.events) == [1, 2]
+
+
+def test_a_block_that_is_lost_when_the_run_has_ended_is_an_error():
+    script = Losing([[Action.EmitBlock(0)]], lambda events: False)
+    blocks = run(script)
+    handle = next(blocks)
+    blocks.close()
+    with pytest.raises(BlockGoneError, match="the run has ended"):
+        handle.fetch()
 
 
 def test_orders_go_to_the_backend_and_outputs_to_the_consumer():

@@ -15,10 +15,16 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from typing import TypeAlias
+
+import pyarrow as pa
 
 from millstream import _core
+from millstream.blocks.block import concat
 from millstream.errors import MillstreamError, UserCodeError, WorkerError
-from millstream.run.protocol import Backend, BlockHandle, OpBody
+from millstream.run.protocol import Backend, BlockGoneError, BlockHandle, OpBody
+
+_Replacements: TypeAlias = queue.SimpleQueue[BlockHandle | None]
 
 
 class Run(Iterator[BlockHandle]):
@@ -105,6 +111,10 @@ class _Loop:
         self._scheduler = scheduler
         self._started_ns = time.monotonic_ns()
         self._taken: deque[int] = deque()
+        # Blocks that the consumer found gone, and what comes in their place.
+        self._lost: deque[int] = deque()
+        self._replacements: dict[int, _Replacements] = {}
+        self._has_ended = False
         self._stop_wanted = False
         self._stop_told = False
         self._stop_before_ns: int | None = None
@@ -115,8 +125,7 @@ class _Loop:
     def stop(self) -> None:
         """Asks the loop to end, from any thread."""
         self._stop_wanted = True
-        with contextlib.suppress(RuntimeError):
-            self._backend.wake()
+        self._wake()
 
     def join(self) -> None:
         """Waits until the run and all that belonged to it are gone."""
@@ -143,6 +152,9 @@ class _Loop:
             self._fail(error)
         if self._stop_told:
             self._drop_outputs()
+        self._has_ended = True
+        for waiting in list(self._replacements.values()):
+            waiting.put(None)
         self.outputs.put(None)
         _running.discard(self)
 
@@ -163,22 +175,51 @@ class _Loop:
         failed = False
         for action in actions:
             match action:
-                case _core.Action.EmitBlock(block):
-                    outputs.append(block)
+                case _core.Action.EmitBlock():
+                    outputs.append(action)
                 case _core.Action.FailRun():
                     self._fail(self._told(action))
                     self._stop_wanted = failed = True
                 case _:
                     orders.append(action)
-        for block in outputs:
-            self._emit(block)
+        for output in outputs:
+            self._emit(output)
         self._backend.perform(orders)
         return failed
 
-    def _emit(self, block: int) -> None:
-        handle = self._backend.output(block)
+    def _emit(self, action: _core.Action.EmitBlock) -> None:
+        handle = self._backend.output(action.block)
         handle.on_release(self._note_taken)
-        self.outputs.put(handle)
+        handle.on_lost(self._make_again)
+        if action.instead_of is None:
+            self.outputs.put(handle)
+        else:
+            self._replacements[action.instead_of].put(handle)
+
+    def _make_again(self, lost: BlockHandle) -> pa.Table:
+        """Waits for rows in the place of a block that is gone; called on the consumer's thread."""
+        meta = lost.meta
+        if meta.rows == 0 and meta.schema is not None:
+            self._note_lost(lost.block)
+            return meta.schema.empty_table()
+        handles: _Replacements = queue.SimpleQueue()
+        self._replacements[lost.block] = handles
+        self._note_lost(lost.block)
+        tables: list[pa.Table] = []
+        rows = 0
+        while rows < meta.rows:
+            handle = None if self._has_ended else handles.get()
+            if handle is None:
+                raise BlockGoneError("a block of the output is lost, and the run has ended")
+            tables.append(handle.fetch())
+            rows += tables[-1].num_rows
+            handle.taken()
+        del self._replacements[lost.block]
+        return concat(tables)
+
+    def _note_lost(self, block: int) -> None:
+        self._lost.append(block)
+        self._wake()
 
     def _drop_outputs(self) -> None:
         """Forgets what the consumer has not taken: an error must not wait behind it."""
@@ -188,6 +229,9 @@ class _Loop:
 
     def _note_taken(self, block: int) -> None:
         self._taken.append(block)
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):
             self._backend.wake()
 
@@ -195,6 +239,8 @@ class _Loop:
         events: list[_core.Event] = []
         while self._taken:
             events.append(_core.Event.OutputTaken(self._taken.popleft()))
+        while self._lost:
+            events.append(_core.Event.BlockLost(self._lost.popleft()))
         if self._stop_wanted and not self._stop_told:
             self._stop_told = True
             self._stop_before_ns = time.monotonic_ns() + _STOP_GRACE_NS
@@ -247,7 +293,8 @@ _ADVICE = {
     "batches, or more `num_cpus` or `memory` per task so that fewer run side by side",
     "actor_deaths": "the class's constructor may crash its process or need more memory than "
     "a node has: construct it alone in a process to see why",
-    "block_lost": "its node or the process that held it went away: run again",
+    "block_lost": "rows that are lost are made again from their input, so the functions must give "
+    "the same rows each time: run again, or remove what makes them differ",
     "nodes_gone": "the nodes that could run it have left the cluster: add one and run again",
 }
 #: How long a stopped run may take to cancel its tasks before the backend ends them by force.

@@ -197,6 +197,7 @@ class _Task:
         self._op = action.op
         self._attempt = action.attempt
         self._rows_skipped = action.rows_skipped
+        self._rows_wanted = action.rows_wanted
         self._work: Work = work
         self._shared = shared
         self._credit = action.credit
@@ -218,7 +219,7 @@ class _Task:
     def run(self, stage: OpenStage) -> None:
         """Runs it on the calling thread."""
         context = f"task {self._number}, attempt {self._attempt + 1}, in this process"
-        outputs = stage.run(self._work, self._rows_skipped, context)
+        outputs = stage.run(self._work, self._rows_skipped, context, self._rows_wanted)
         self._work = ()
         try:
             if self._cancelled:

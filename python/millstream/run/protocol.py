@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from millstream import _core
-from millstream.errors import MillstreamError
+from millstream.errors import MillstreamError, WorkerError
 from millstream.run.worker import BlockMeta, ReadUnit, Stage
 
 #: The custom resource that is heap memory, as people read it: "8192 MiB memory". In bytes, what
@@ -82,6 +82,10 @@ class Backend(Protocol):
         """Ends all that this run still has: tasks, actors, blocks. Idempotent, bounded in time."""
 
 
+class BlockGoneError(WorkerError):
+    """The data of a block is lost."""
+
+
 class BlockHandle:
     """One block of the output: its data stays alive until it is released or collected.
 
@@ -105,6 +109,7 @@ class BlockHandle:
         self._source = source
         self._load = load
         self._on_release: Callable[[int], None] | None = None
+        self._on_lost: Callable[[BlockHandle], pa.Table] | None = None
 
     @property
     def meta(self) -> BlockMeta:
@@ -126,15 +131,25 @@ class BlockHandle:
         return self._source
 
     def fetch(self) -> pa.Table:
-        """The data.
+        """The data. Where that is lost, waits until the run has made the rows again.
 
         Raises:
-            WorkerError: The data is lost.
+            BlockGoneError: The data is lost, and the run has ended, or knows it as taken.
             RuntimeError: The block has been released.
         """
         if self._source is None:
             raise self._released()
-        return self._load(self._source)
+        try:
+            return self._load(self._source)
+        except BlockGoneError:
+            make_again, self._on_lost = self._on_lost, None
+            if make_again is None:
+                raise
+            # What comes in its place is taken on its own.
+            self._on_release = None
+            self._source = make_again(self)
+            self._load = _as_it_is
+            return self._source
 
     def release(self) -> None:
         """Lets go of the data, and tells the run that there is room again. Idempotent."""
@@ -145,6 +160,7 @@ class BlockHandle:
 
     def taken(self) -> None:
         """Tells the run that the consumer has the block, which it may keep. Idempotent."""
+        self._on_lost = None
         tell, self._on_release = self._on_release, None
         if tell is not None:
             tell(self.block)
@@ -153,5 +169,13 @@ class BlockHandle:
         """Sets what is called with the block's number, once, when the consumer is done with it."""
         self._on_release = tell
 
+    def on_lost(self, make_again: Callable[[BlockHandle], pa.Table]) -> None:
+        """Sets what gets the rows once more if they are lost before the consumer has them."""
+        self._on_lost = make_again
+
     def _released(self) -> RuntimeError:
         return RuntimeError(f"block {self.block} has been released")
+
+
+def _as_it_is(table: pa.Table) -> pa.Table:
+    return table

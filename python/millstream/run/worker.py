@@ -147,13 +147,16 @@ class OpenStage:
         self._applied = applied
         self._dumps = dumps
 
-    def run(self, work: Work, rows_skipped: int, context: str) -> Generator[Output, None, None]:
+    def run(
+        self, work: Work, rows_skipped: int, context: str, rows_wanted: int | None = None
+    ) -> Generator[Output, None, None]:
         """Runs one task.
 
         Args:
             work: Units to read, or blocks.
             rows_skipped: How many of the first rows of the output an earlier attempt handed over.
             context: The task attempt and where it runs, in words, for errors.
+            rows_wanted: How many rows to make after those, since they were lost; None: all.
 
         Yields:
             Each block with what is known of it as soon as it is full, then one `TaskEnd` or
@@ -163,7 +166,7 @@ class OpenStage:
         started = time.perf_counter_ns()
         waited = 0
         try:
-            for meta, table in task.blocks(self._applied, rows_skipped):
+            for meta, table in task.blocks(self._applied, rows_skipped, rows_wanted):
                 handed = time.perf_counter_ns()
                 yield meta, table
                 waited += time.perf_counter_ns() - handed
@@ -189,6 +192,7 @@ class _Task:
         self,
         applied: Sequence[tuple[str, Callable[[Iterator[pa.Table]], Iterator[pa.Table]]]],
         rows_skipped: int,
+        rows_wanted: int | None,
     ) -> Iterator[tuple[BlockMeta, pa.Table]]:
         stream = self._input()
         for name, apply in applied:
@@ -196,7 +200,7 @@ class _Task:
         builder = BlockBuilder(self._stage.block_bytes_target)
         known: pa.Schema | None = None
         empty: pa.Schema | None = None
-        for full, is_last in _full(builder, stream, rows_skipped):
+        for full, is_last in _full(builder, stream, rows_skipped, rows_wanted):
             if full.num_rows == 0:
                 empty = full.schema if empty is None or not empty.names else empty
                 continue
@@ -245,7 +249,7 @@ def heap_peak_bytes() -> int:
 
 
 def _full(
-    builder: BlockBuilder, stream: Iterator[pa.Table], rows_skipped: int
+    builder: BlockBuilder, stream: Iterator[pa.Table], rows_skipped: int, rows_wanted: int | None
 ) -> Iterator[tuple[pa.Table, bool]]:
     """Yields blocks of the target size, and empty tables for the sake of their schema.
 
@@ -256,8 +260,13 @@ def _full(
         rows_skipped -= skipped
         if table.num_rows == 0:
             yield table, False
-        for full in builder.add(table.slice(skipped) if skipped else table):
+        kept = table.slice(skipped, rows_wanted) if skipped or rows_wanted is not None else table
+        for full in builder.add(kept):
             yield full, False
+        if rows_wanted is not None:
+            rows_wanted -= kept.num_rows
+            if rows_wanted == 0:
+                break
     last = builder.finish()
     if last is not None:
         yield last, True

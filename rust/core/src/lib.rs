@@ -41,6 +41,7 @@ mod bottleneck;
 mod constraint;
 mod estimate;
 mod ledger;
+mod lineage;
 mod operator;
 mod plan;
 mod policy;

@@ -77,7 +77,8 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
-    /// A block is gone though its node is not.
+    /// A block is gone though its node is not. Of a block that the consumer was given, only the
+    /// consumer says so, and then waits for [`Action::EmitBlock`] with as many rows in its place.
     BlockLost {
         /// The block.
         block: BlockId,
@@ -150,6 +151,8 @@ pub enum Action {
         work: Work,
         /// Rows of its output that an earlier attempt has handed over and this one must leave out.
         rows_skipped: Rows,
+        /// Rows that it hands over after those, since they were lost; none: all.
+        rows_wanted: Option<Rows>,
         /// Blocks that it may hand over before it must wait for [`Action::ResumeTask`].
         credit: u32,
     },
@@ -179,10 +182,13 @@ pub enum Action {
         /// The actor.
         actor: ActorId,
     },
-    /// Give a block to the consumer; answered by [`Event::OutputTaken`].
+    /// Give a block to the consumer; answered by [`Event::OutputTaken`], or by [`Event::BlockLost`]
+    /// if it is gone.
     EmitBlock {
         /// The block.
         block: BlockId,
+        /// The lost block whose rows, or some of them, it has.
+        instead_of: Option<BlockId>,
     },
     /// Forget a block: nobody will ask for it again.
     DropBlock {
@@ -218,10 +224,10 @@ pub enum FailCause {
         /// How many.
         count: u32,
     },
-    /// A block was lost and cannot be made again.
+    /// Rows were lost, and what had made them did not make them again.
     BlockLost {
-        /// The block.
-        block: BlockId,
+        /// How many are missing.
+        rows: Rows,
     },
     /// No node is left on which the operator could run.
     NodesGone,

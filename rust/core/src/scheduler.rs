@@ -2,17 +2,20 @@
 
 mod decide;
 mod react;
+mod remake;
+mod unblock;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::attribution::Attribution;
+use crate::operator::Operator;
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::protocol::{Action, Event};
 use crate::resources::Resources;
 use crate::snapshot::{self, Snapshot};
-use crate::state::{State, SubmitError};
+use crate::state::{Place, State, SubmitError};
 use crate::units::{Bytes, NodeId, Time};
 
 /// A run of one plan on one cluster.
@@ -109,12 +112,18 @@ impl Scheduler {
     pub fn assert_invariants(&self) {
         let state = &self.state;
         state.ledger.assert_balanced();
+        let is_idle = state.blocks.is_empty() && state.tasks.is_empty();
+        let has_work = |op: &Operator| !op.retries.is_empty() || !op.starved.is_empty();
+        assert!(
+            !is_idle || state.ops.iter().any(has_work) || state.lineage.is_empty(),
+            "lineage is kept of blocks that are gone"
+        );
         for op in state.op_ids() {
             let lane = state.ledger.lane(op);
-            let blocks = state
-                .blocks
-                .values()
-                .filter(|block| block.producer == op && state.ledger.knows(block.node));
+            let blocks = state.blocks.values().filter(|block| {
+                let lies_there = block.place != Place::Lost && state.ledger.knows(block.node);
+                block.producer == op && lies_there
+            });
             let used: Bytes = blocks.map(|block| block.bytes).sum();
             let live = state.tasks.values().filter(|task| task.op == op);
             let waiting = state.op(op).retries.values();

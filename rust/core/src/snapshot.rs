@@ -68,6 +68,10 @@ pub struct OpSnapshot {
     pub blocks_out: u64,
     /// Bytes that it put out.
     pub bytes_out: Bytes,
+    /// Blocks of its output that were lost.
+    pub blocks_lost: u64,
+    /// Blocks that it made in their place.
+    pub blocks_remade: u64,
     /// Units of a source, all of them.
     pub units_total: u64,
     /// Units of a source that are done.
@@ -194,6 +198,8 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         rows_out: op.counters.rows_out,
         blocks_out: op.counters.blocks_out,
         bytes_out: Bytes(op.counters.bytes_out),
+        blocks_lost: op.counters.blocks_lost,
+        blocks_remade: op.counters.blocks_remade,
         units_total: op.units_total,
         units_done: op.counters.units_done,
         busy: op.counters.busy,

@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 use thiserror::Error;
 
 use crate::ledger::Ledger;
-use crate::operator::{InputQueue, Operator, Task};
+use crate::lineage::{Lineage, RowRange};
+use crate::operator::{InputQueue, Operator, Position, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::resources::Resources;
 use crate::table::Table;
-use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Slots, TaskId};
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Slots, TaskId};
 
 /// Where a block is. It is in exactly one place (I2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +26,27 @@ pub(crate) enum Place {
     Input,
     /// With the consumer.
     Emitted,
+    /// Gone, while a task that may have read it before goes on.
+    Lost,
 }
 
 /// A block by its metadata.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub(crate) producer: OpId,
+    pub(crate) at: Position,
+    pub(crate) rows: Rows,
     pub(crate) bytes: Bytes,
     pub(crate) node: NodeId,
     pub(crate) place: Place,
+}
+
+impl Block {
+    /// The rows that it holds.
+    pub(crate) fn range(&self) -> RowRange {
+        let Position { number, row, .. } = self.at;
+        RowRange { op: self.producer, number, row, rows: self.rows }
+    }
 }
 
 /// Why a plan can never run on a cluster.
@@ -99,8 +112,11 @@ pub(crate) struct State {
     pub(crate) output: InputQueue,
     pub(crate) emitted_bytes: Bytes,
     pub(crate) emitted_blocks: u64,
+    /// Blocks that the consumer found gone, and in whose place it waits for others.
+    pub(crate) replacements: u64,
     pub(crate) tasks: Table<TaskId, Task>,
     pub(crate) blocks: Table<BlockId, Block>,
+    pub(crate) lineage: Lineage,
     pub(crate) actors: BTreeMap<ActorId, OpId>,
     pub(crate) task_next: u64,
     pub(crate) actor_next: u64,
@@ -124,6 +140,7 @@ impl State {
             ledger.join(node, resources, store);
         }
         let in_order = plan.config().preserve_order;
+        let lineage = Lineage::new(plan.ops().len());
         let ops = plan.ops().iter().map(|spec| new_operator(spec, in_order)).collect();
         Ok(Self {
             plan,
@@ -132,8 +149,10 @@ impl State {
             output: InputQueue::new(in_order),
             emitted_bytes: Bytes::ZERO,
             emitted_blocks: 0,
+            replacements: 0,
             tasks: Table::new(),
             blocks: Table::new(),
+            lineage,
             actors: BTreeMap::new(),
             task_next: 0,
             actor_next: 0,
@@ -242,7 +261,7 @@ impl State {
 
     /// Whether something goes on that will lead to an event by itself.
     pub(crate) fn is_moving(&self) -> bool {
-        self.emitted_blocks > 0
+        (self.emitted_blocks > 0 && self.replacements == 0)
             || self.ops.iter().any(|op| {
                 op.moving() > 0 || op.pool.as_ref().is_some_and(|pool| pool.starting() > 0)
             })

@@ -99,7 +99,7 @@ fn what_a_task_neither_worked_nor_was_paused_is_its_start() {
 fn a_paused_task_is_blocked_by_its_output() {
     // The store holds the two blocks of one window; the first block stays with the consumer.
     let mut world = World::new(vec![source(1)], 200);
-    assert_eq!(world.produce(10, 0), [Action::EmitBlock { block: BlockId(0) }]);
+    assert_eq!(world.produce(10, 0), [Action::EmitBlock { block: BlockId(0), instead_of: None }]);
     let taken = world.at(40, Event::OutputTaken { block: BlockId(0) });
     assert!(taken.contains(&Action::ResumeTask { task: TaskId(0), credit: 1 }), "{taken:?}");
     world.produce(50, 0);

@@ -112,7 +112,7 @@ impl World {
             }
             Action::ResumeTask { task, credit } => self.live.get_mut(task).unwrap().2 += credit,
             Action::StartActor { actor, .. } => self.starting.push_back(*actor),
-            Action::EmitBlock { block } => {
+            Action::EmitBlock { block, .. } => {
                 self.emitted.push_back(*block);
                 self.outputs.push(*block);
             }

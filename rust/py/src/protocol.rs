@@ -110,6 +110,7 @@ pub(crate) enum Action {
         unit_count: u64,
         blocks: Vec<u64>,
         rows_skipped: u64,
+        rows_wanted: Option<u64>,
         credit: u32,
     },
     /// Let a task hand over `credit` more blocks.
@@ -120,8 +121,12 @@ pub(crate) enum Action {
     StartActor { actor: u64, op: u32, node: u32 },
     /// End an actor. It has no tasks, or tasks that are being cancelled. Needs no answer.
     StopActor { actor: u64 },
-    /// Give a block to the consumer; answered by `Event.OutputTaken`.
-    EmitBlock { block: u64 },
+    /// Give a block to the consumer.
+    ///
+    /// Answered by `Event.OutputTaken`, or by `Event.BlockLost` if it is gone. `instead_of`: the lost
+    /// block whose rows, or some of them, it has.
+    #[pyo3(constructor = (block, instead_of = None))]
+    EmitBlock { block: u64, instead_of: Option<u64> },
     /// Forget a block: nobody will ask for it again.
     DropBlock { block: u64 },
     /// The run cannot go on. The driver raises an error and answers `Event.StopRequested`.
@@ -146,6 +151,7 @@ impl From<core::Action> for Action {
                 actor,
                 work,
                 rows_skipped,
+                rows_wanted,
                 credit,
             } => {
                 let (first_unit, unit_count, blocks) = match work {
@@ -164,6 +170,7 @@ impl From<core::Action> for Action {
                     unit_count,
                     blocks,
                     rows_skipped: rows_skipped.0,
+                    rows_wanted: rows_wanted.map(|rows| rows.0),
                     credit,
                 }
             }
@@ -173,7 +180,9 @@ impl From<core::Action> for Action {
                 Self::StartActor { actor: actor.0, op: op.0, node: node.0 }
             }
             core::Action::StopActor { actor } => Self::StopActor { actor: actor.0 },
-            core::Action::EmitBlock { block } => Self::EmitBlock { block: block.0 },
+            core::Action::EmitBlock { block, instead_of } => {
+                Self::EmitBlock { block: block.0, instead_of: instead_of.map(|lost| lost.0) }
+            }
             core::Action::DropBlock { block } => Self::DropBlock { block: block.0 },
             core::Action::FailRun { op, task, cause } => Self::FailRun {
                 op: op.0,
@@ -247,7 +256,9 @@ fn cause_message(cause: FailCause) -> String {
         FailCause::ActorDeaths { count } => {
             format!("{count} actors died one after the other while they were loading")
         }
-        FailCause::BlockLost { block } => format!("{block} was lost and cannot be made again"),
+        FailCause::BlockLost { rows } => {
+            format!("{} rows were lost, and the second time they did not come out again", rows.0)
+        }
         FailCause::NodesGone => "no node is left on which the operator could run".to_owned(),
     }
 }

@@ -11,6 +11,7 @@ mod actions;
 mod coverage;
 mod events;
 mod final_checks;
+mod losses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +62,12 @@ pub struct Checker<'a> {
     /// Blocks of dead attempts that were reported twice, and so may be dropped twice.
     doubled: BTreeSet<BlockId>,
     output: Coverage,
+    /// By operator: rows of its output that were lost, are still of use, and do not exist again.
+    missing: Vec<Coverage>,
+    /// Input that was lost while an attempt at the work ran, which may have read it before.
+    lost_input: BTreeMap<WorkKey, Vec<Content>>,
+    /// What the consumer waits for in the place of blocks that it found gone.
+    replacements: BTreeMap<BlockId, Content>,
     failure: Option<FailCause>,
     /// Failures that the events of the run justify.
     justified: Vec<FailCause>,
@@ -87,6 +94,9 @@ struct TaskBook {
     credit: u32,
     handed_over: u32,
     is_cancelled: bool,
+    /// Of an attempt that makes lost rows again: where in the output the next of them are, and how
+    /// many are left.
+    remakes: Option<(u64, u64)>,
 }
 
 /// A piece of work over all its attempts: its operator, and the first unit or block of its input.
@@ -95,6 +105,7 @@ type WorkKey = (usize, u64);
 #[derive(Clone, Debug)]
 struct WorkBook {
     work: Work,
+    input: Content,
     output: Content,
     /// Rows of the output that were accepted.
     accepted: u64,
@@ -102,6 +113,8 @@ struct WorkBook {
     deaths: u32,
     is_running: bool,
     is_done: bool,
+    /// Whether its input is of no more use, unless some of its output is lost.
+    is_over: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +132,8 @@ struct BlockBook {
     bytes: u64,
     content: Content,
     place: Place,
+    /// The work whose input it is.
+    reader: Option<WorkKey>,
 }
 
 /// Where a block is.
@@ -130,6 +145,8 @@ enum Place {
     Input,
     /// With the consumer.
     Emitted,
+    /// Made for the consumer in the place of one that was lost; must be emitted at once.
+    Replacing,
     /// Of no more use: consumed, taken, or of a dead attempt. Must be dropped at once.
     Useless,
 }
@@ -153,6 +170,9 @@ impl<'a> Checker<'a> {
             blocks: BTreeMap::new(),
             doubled: BTreeSet::new(),
             output: Coverage::default(),
+            missing: vec![Coverage::default(); scenario.plan.ops().len()],
+            lost_input: BTreeMap::new(),
+            replacements: BTreeMap::new(),
             failure: None,
             justified: Vec::new(),
             is_stopped: false,
@@ -188,6 +208,7 @@ impl<'a> Checker<'a> {
         }
         self.check_failure().map_err(found)?;
         self.check_drops().map_err(found)?;
+        self.check_replaced().map_err(found)?;
         self.check_snapshot(snapshot).map_err(found)?;
         self.check_times(snapshot).map_err(found)
     }

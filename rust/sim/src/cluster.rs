@@ -39,6 +39,8 @@ pub struct Cluster<'a> {
     foreign: usize,
     stores: BTreeMap<NodeId, Store>,
     blocks: BTreeMap<BlockId, Stored>,
+    /// What was in blocks that are gone.
+    lost: BTreeMap<BlockId, Content>,
     block_next: u64,
     workers: BTreeMap<TaskId, Worker>,
     /// Tasks that ended with their actor or node and were not reported.
@@ -81,6 +83,8 @@ enum Happening {
     LoadFailed(ActorId, bool),
     /// The consumer is done with a block.
     Consumed,
+    /// A block is gone from its store.
+    Gone(BlockId),
 }
 
 impl<'a> Cluster<'a> {
@@ -97,6 +101,7 @@ impl<'a> Cluster<'a> {
             foreign: 0,
             stores: BTreeMap::new(),
             blocks: BTreeMap::new(),
+            lost: BTreeMap::new(),
             block_next: 0,
             workers: BTreeMap::new(),
             unreported: BTreeSet::new(),
@@ -196,10 +201,7 @@ impl<'a> Cluster<'a> {
         for action in actions {
             match action {
                 Action::DropBlock { block } => self.drop_block(*block),
-                Action::EmitBlock { block } => {
-                    self.consumer.waiting.push_back(*block);
-                    self.consume();
-                }
+                Action::EmitBlock { block, instead_of } => self.give(*block, *instead_of),
                 Action::FailRun { .. } => self.befall(self.now, Event::StopRequested),
                 order => {
                     let at = self.now.after(self.scenario.delays.order);
@@ -228,14 +230,26 @@ impl<'a> Cluster<'a> {
             Happening::Loaded(actor) => self.loaded(actor),
             Happening::LoadFailed(actor, user_code) => self.lose_actor(actor, user_code),
             Happening::Consumed => self.consumed(),
+            Happening::Gone(block) => self.lose_block(block),
         }
         None
     }
 
     fn obey(&mut self, action: Action) {
         match action {
-            Action::LaunchTask { task, op, node, actor, work, rows_skipped, credit, .. } => {
-                let worker = self.worker(op, node, actor, &work, rows_skipped, credit);
+            Action::LaunchTask {
+                task,
+                op,
+                node,
+                actor,
+                work,
+                rows_skipped,
+                rows_wanted,
+                credit,
+                ..
+            } => {
+                let rows = (rows_skipped, rows_wanted);
+                let worker = self.worker(op, node, actor, &work, rows, credit);
                 self.launch(task, worker);
             }
             Action::ResumeTask { task, credit } => {
@@ -254,7 +268,30 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// A block is gone, and that becomes known. Of one that it was given the consumer finds it out.
+    fn lose_block(&mut self, id: BlockId) {
+        let Some(block) = self.blocks.remove(&id) else { return };
+        self.remove(block.node, block.bytes);
+        self.mark_lost(id, block.content);
+        if !self.consumer.given.contains(&id) {
+            self.announce(Event::BlockLost { block: id });
+        }
+    }
+
+    /// Remembers what was lost, and lets tasks that read it fail or, if they have it already, not.
+    fn mark_lost(&mut self, id: BlockId, content: Content) {
+        self.lost.insert(id, content);
+        let readers = self.workers.iter().filter(|(_, worker)| worker.input.contains(&id));
+        for task in readers.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
+            let is_running = self.workers[&task].is_running;
+            if is_running && self.random.chance(READERS_FAIL) {
+                self.fail_without_input(task);
+            }
+        }
+    }
+
     fn drop_block(&mut self, id: BlockId) {
+        self.consumer.given.remove(&id);
         if let Some(block) = self.blocks.remove(&id) {
             self.remove(block.node, block.bytes);
         }
@@ -308,3 +345,5 @@ impl<'a> Cluster<'a> {
 
 /// Keeps these draws apart from those of the models.
 const CHANCE: u64 = 4;
+/// Running tasks that have not read all of a block when it is lost, in thousandths.
+const READERS_FAIL: u64 = 500;

@@ -28,6 +28,8 @@ pub struct Faults {
     pub load_death: u64,
     /// An actor's constructor raises.
     pub load_error: u64,
+    /// A block goes from its store while its node stays.
+    pub block_loss: u64,
     /// A driver reports the tasks of a lost actor or node one by one, though the scheduler knows.
     pub reports_lost_tasks: bool,
     /// After a turn, an old event is reported once more.
@@ -142,6 +144,18 @@ impl Faults {
         Some(Blow { after, kind })
     }
 
+    /// Whether blocks are lost, alone or with their node.
+    #[must_use]
+    pub fn may_lose_blocks(&self) -> bool {
+        self.block_loss > 0 || !self.losses.is_empty()
+    }
+
+    /// How long after it became known a block is lost, if it is.
+    pub fn block_loss(&self, random: &mut Random) -> Option<Span> {
+        let after = Span(random.between(0, BLOCK_LIFE_MAX_US));
+        random.chance(self.block_loss).then_some(after)
+    }
+
     /// Whether an actor dies `after` it started to load, and whether its constructor raised.
     pub fn load(&self, random: &mut Random, now: Time, load: Span) -> Option<(Span, bool)> {
         let after = Span(random.between(0, load.0));
@@ -151,5 +165,7 @@ impl Faults {
     }
 }
 
+/// Longer than most blocks exist.
+const BLOCK_LIFE_MAX_US: u64 = 500_000;
 /// Keeps these draws apart from those of the models.
 const USER: u64 = 3;

@@ -67,6 +67,12 @@ impl Content {
         }
     }
 
+    /// Whether both have some row.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().any(|a| other.0.iter().any(|b| a.first < b.end && b.first < a.end))
+    }
+
     /// `count` rows from position `skip` on, or fewer where there are not so many.
     #[must_use]
     pub fn part(&self, skip: u64, count: u64) -> Self {

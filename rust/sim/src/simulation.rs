@@ -241,13 +241,15 @@ impl Simulation<'_> {
     ///
     /// Where sizes surprise, no scheduler can promise that; such worlds are left out. An overshoot
     /// lets a task pass that has nowhere to put its output: its window, and the copies of its input.
+    /// Where blocks are lost, each operator of the chain that makes them again may need one.
     fn check_stores(&self, snapshot: &Snapshot) -> Result<(), Violation> {
         if !self.is_budget_kept {
             return Ok(());
         }
         let blocks = self.scenario.models.iter().map(OpModel::block_bytes_max);
         let window = 2 * blocks.max().unwrap_or(0) + self.cluster.copies_max();
-        let declared = if snapshot.overshoots == 0 { 0 } else { window };
+        let chain = if self.scenario.faults.may_lose_blocks() { snapshot.ops.len() } else { 1 };
+        let declared = if snapshot.overshoots == 0 { 0 } else { window * chain as u64 };
         for (node, store) in self.cluster.stores() {
             if store.bytes_peak > store.bytes_max + declared {
                 let what = format!(

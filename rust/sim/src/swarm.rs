@@ -371,6 +371,7 @@ fn faults(random: &mut Random, nodes: &[NodeSpec]) -> Faults {
         out_of_memory: some(random, 200, [10, 100]),
         user_error: some(random, 50, [2, 50]),
         actor_death: some(random, 300, [20, 200]),
+        block_loss: some(random, 200, [5, 100]),
         attempt_killed: None,
         load_death: some(random, 250, [50, 300]),
         load_error: some(random, 30, [50, 500]),
@@ -440,7 +441,7 @@ const SWARM: u64 = 6;
 const VARIETY: u64 = 7;
 /// Worlds of this size take a few milliseconds each.
 const BLOCKS_MAX: u64 = 600;
-/// A lost block fails the run as long as lineage does not make it again.
-const LOSSES: u64 = 80;
+/// Worlds that lose a node, in thousandths of those that have a second one.
+const LOSSES: u64 = 300;
 /// No world starts with so many nodes.
 const JOINING_NODE: u32 = 1_000;

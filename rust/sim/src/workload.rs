@@ -226,8 +226,9 @@ impl OpModel {
         }
     }
 
-    /// The blocks of a task that works for `span` on `items`, makes `output` of them and leaves out
-    /// its first `skipped` rows, and how long it works after the last of them.
+    /// The blocks of a task that works for `span` on `items` and makes `output` of them, and how long
+    /// it works after the last of them. Of `rows`, the first is how many it leaves out, and the
+    /// second how many it makes after those, or all.
     #[must_use]
     pub fn pieces(
         &self,
@@ -236,13 +237,15 @@ impl OpModel {
         span: Span,
         items: &Content,
         output: &Content,
-        skipped: u64,
+        rows: (u64, Option<u64>),
     ) -> (Vec<Piece>, Span) {
+        let (skipped, wanted) = rows;
         let total = output.rows();
+        let end = wanted.map_or(total, |wanted| total.min(skipped + wanted));
         let mut pieces = Vec::new();
         let (mut position, mut worked) = (skipped, Span::ZERO);
-        while position < total {
-            let part = output.part(position, self.block_rows.max(1));
+        while position < end {
+            let part = output.part(position, self.block_rows.max(1).min(end - position));
             position += part.rows();
             let until = match self.emission {
                 Emission::Streamed => Span(scaled(span.0, position, total)),
@@ -256,7 +259,9 @@ impl OpModel {
             pieces.push(Piece { rows: 0, bytes: EMPTY_BLOCK_BYTES, work: span });
             worked = span;
         }
-        (pieces, span.saturating_sub(worked))
+        // It stops as soon as it has what is wanted.
+        let tail = if wanted.is_some() { Span::ZERO } else { span.saturating_sub(worked) };
+        (pieces, tail)
     }
 
     /// The bytes of the largest block there can be.
@@ -304,12 +309,12 @@ mod tests {
     fn a_retry_works_as_long_and_puts_out_the_rest() {
         let (model, output) = (model(), Content::of(0, 10));
         let span = model.span(1, 0, &output);
-        let (pieces, tail) = model.pieces(1, 0, span, &output, &output, 0);
+        let (pieces, tail) = model.pieces(1, 0, span, &output, &output, (0, None));
         assert_eq!(
             pieces.iter().map(|p| (p.rows, p.bytes)).collect::<Vec<_>>(),
             [(4, 32), (4, 32), (2, 16)]
         );
-        let (rest, rest_tail) = model.pieces(1, 0, span, &output, &output, 8);
+        let (rest, rest_tail) = model.pieces(1, 0, span, &output, &output, (8, None));
         assert_eq!(rest.iter().map(|p| p.rows).sum::<u64>(), 2);
         for (pieces, tail) in [(pieces, tail), (rest, rest_tail)] {
             assert_eq!(pieces.iter().map(|p| p.work).sum::<Span>() + tail, span);
@@ -319,7 +324,7 @@ mod tests {
     #[test]
     fn a_task_without_rows_hands_over_its_schema() {
         let (pieces, tail) =
-            model().pieces(1, 0, Span(10), &Content::of(0, 1), &Content::default(), 0);
+            model().pieces(1, 0, Span(10), &Content::of(0, 1), &Content::default(), (0, None));
         assert_eq!((pieces.len(), tail), (1, Span::ZERO));
     }
 

@@ -30,6 +30,7 @@ fn launch(task: u64, op: u32, work: Work) -> Action {
         actor: None,
         work,
         rows_skipped: Rows::ZERO,
+        rows_wanted: None,
         credit: 1,
     }
 }
@@ -90,8 +91,10 @@ fn i2_a_block_in_two_places() {
     let task = launch(1, 1, Work::Blocks(vec![BlockId(0), BlockId(0)]));
     let (invariant, what) = one_read(vec![made(0, 0, 2)], vec![task]);
     assert_eq!(invariant, "I2", "{what}");
-    let (invariant, what) =
-        one_read(vec![made(0, 0, 2)], vec![Action::EmitBlock { block: BlockId(0) }]);
+    let (invariant, what) = one_read(
+        vec![made(0, 0, 2)],
+        vec![Action::EmitBlock { block: BlockId(0), instead_of: None }],
+    );
     assert_eq!((invariant, what.contains("it is no output")), ("I2", true), "{what}");
     let (invariant, what) =
         one_read(vec![made(0, 0, 2)], vec![Action::DropBlock { block: BlockId(0) }]);
@@ -142,7 +145,8 @@ fn i9_rows_out_of_order_or_twice() {
         let events = vec![made(0, 0, 2), made(0, 1, 1), finished(0)];
         let launches = vec![launch(1, 1, blocks(0)), launch(2, 1, blocks(1))];
         let outputs = vec![made(1, 2, 2), made(2, 3, 1)];
-        let emits = order.map(|block| Action::EmitBlock { block: BlockId(block) });
+        let emits =
+            order.map(|block| Action::EmitBlock { block: BlockId(block), instead_of: None });
         violated(&[(vec![], vec![read(0, 0)]), (events, launches), (outputs, emits.to_vec())])
     };
     assert_eq!(through([3, 2]).0, "I9");
@@ -155,6 +159,7 @@ fn i9_rows_out_of_order_or_twice() {
         actor: None,
         work: Work::Units { first: 0, count: 1 },
         rows_skipped: Rows::ZERO,
+        rows_wanted: None,
         credit: 1,
     };
     let died = Event::TaskFailed { task: TaskId(0), failure: TaskFailure::WorkerDied };

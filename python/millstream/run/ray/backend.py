@@ -20,9 +20,9 @@ from ray.exceptions import RayError
 
 from millstream import _core
 from millstream.blocks import block
-from millstream.errors import MillstreamError, WorkerError
+from millstream.errors import MillstreamError
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.protocol import BlockGoneError, BlockHandle, OpBody
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.failures import read_failure
 from millstream.run.ray.operators import STREAMING, Operator, unsendable
@@ -134,7 +134,7 @@ class RayBackend:
         if action.actor is None:
             function = operator.function(self._affinity(action.node))
             units = operator.units_of(action)
-            call = Call(action.rows_skipped, context, units, operator.payload)
+            call = Call(action.rows_skipped, context, action.rows_wanted, units, operator.payload)
             try:
                 generator = function.remote(call, *blocks)
             except TypeError as error:
@@ -146,7 +146,8 @@ class RayBackend:
                 self._events.append(_core.Event.TaskFailed(action.task, "not_run"))
                 return
             actor.tasks.append(action.task)
-            generator = actor.run.remote(Call(action.rows_skipped, context), *blocks)
+            call = Call(action.rows_skipped, context, action.rows_wanted)
+            generator = actor.run.remote(call, *blocks)
         task = _Task(action, open_stream(generator))
         self._tasks[action.task] = task
         self._watch(task)
@@ -369,13 +370,13 @@ def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
     of an object as long as a view of it is left.
 
     Raises:
-        WorkerError: The block is lost.
+        BlockGoneError: The block is lost.
     """
     try:
         found = ray.get(reference)
     except RayError as error:
         require_connection()
-        raise WorkerError(
+        raise BlockGoneError(
             f"a block of the output is lost: {error}; its node went away: run again"
         ) from error
     return table_of(found) if isinstance(found, Item) else block.copy(found)

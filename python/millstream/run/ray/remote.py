@@ -53,12 +53,14 @@ class Call(NamedTuple):
     Args:
         rows_skipped: Rows of its output that an earlier attempt has handed over.
         context: The task and the attempt, in words.
+        rows_wanted: Rows of its output to hand over after those; None: all.
         units: What a task of a source reads; None for any other.
         payload: The stage; None for a task on an actor, which has loaded it.
     """
 
     rows_skipped: int
     context: str
+    rows_wanted: int | None
     units: Sequence[ReadUnit] | None = None
     payload: Payload | None = None
 
@@ -141,7 +143,7 @@ class StageActor:
 def _run(stage: OpenStage, call: Call, blocks: Sequence[Block]) -> Iterator[Item | pa.Table]:
     work = call.units if call.units is not None else [table_of(block) for block in blocks]
     where = f"{call.context}, on {_address()}, process {os.getpid()}"
-    return _items(stage.run(work, call.rows_skipped, where))
+    return _items(stage.run(work, call.rows_skipped, where, call.rows_wanted))
 
 
 def _items(outputs: Iterator[Output]) -> Iterator[Item | pa.Table]:

@@ -9,6 +9,7 @@
 //! nothing else moves, and counts an overshoot.
 
 use crate::ledger::{Account, Share};
+use crate::operator::Task;
 use crate::policy::granularity::{self, Portion};
 use crate::policy::placement::{self, Need, Site};
 use crate::policy::scaling;
@@ -94,7 +95,25 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
     let operator = state.op(op);
     let oldest_waits = operator.paused.keys().next().is_some_and(|oldest| *oldest < number)
         && !operator.is_oldest(number);
-    below + if oldest_waits { state.window_bytes(op) } else { Bytes::ZERO }
+    let oldest = if oldest_waits { state.window_bytes(op) } else { Bytes::ZERO };
+    below + oldest + kept_for_remakes(state, op, number, account)
+}
+
+/// One window for each operator, but for those below, that has lost rows to make again.
+fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
+    let operator = state.op(op);
+    let is_filling = |task: &Task| !task.gaps.is_empty();
+    if operator.retries.get(&number).is_some_and(is_filling)
+        || operator.live.get(&number).is_some_and(|id| is_filling(&state.tasks[id]))
+    {
+        return Bytes::ZERO;
+    }
+    state
+        .op_ids()
+        .filter(|other| state.op(*other).awaits_remake() && !state.below(op).any(|b| b == *other))
+        .filter(|other| account.total.fits(&state.spec(*other).resources))
+        .map(|other| state.window_bytes(other))
+        .sum()
 }
 
 fn needs_window(state: &State, op: OpId, account: &Account) -> bool {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
 use crate::ledger::Share;
+use crate::lineage::Origin;
 use crate::operator::{Task, pop_blocks};
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
@@ -12,7 +13,7 @@ use crate::pool::Pool;
 use crate::protocol::{Action, Reason, Work};
 use crate::scheduler::Scheduler;
 use crate::state::{Place, State};
-use crate::units::{ActorId, Bytes, NodeId, OpId, Rows, TaskId};
+use crate::units::{ActorId, Bytes, NodeId, OpId, TaskId};
 
 impl Scheduler {
     /// Decides all that can be decided now.
@@ -68,11 +69,11 @@ impl Scheduler {
             self.state.emitted_blocks += 1;
             self.state.output_blocks += 1;
             self.state.output_rows += queued.rows.0;
-            self.actions.push_back(Action::EmitBlock { block: queued.block });
+            self.actions.push_back(Action::EmitBlock { block: queued.block, instead_of: None });
         }
     }
 
-    fn start_actors(&mut self, wants_actor: fn(&State, OpId) -> bool) -> bool {
+    pub(super) fn start_actors(&mut self, wants_actor: fn(&State, OpId) -> bool) -> bool {
         let first = self.state.actor_next;
         for op in self.state.op_ids() {
             while wants_actor(&self.state, op) {
@@ -124,7 +125,7 @@ impl Scheduler {
         }
     }
 
-    fn resume(&mut self, id: TaskId, lacking: Bytes) {
+    pub(super) fn resume(&mut self, id: TaskId, lacking: Bytes) {
         let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
         task.reserved += lacking;
         let (op, number, node, actor) = (task.op, task.number, task.node, task.actor);
@@ -147,8 +148,9 @@ impl Scheduler {
         }
     }
 
-    /// Launches a task. True if its earlier attempt gave up room at another node.
-    fn launch(&mut self, op: OpId, launch: Launch) -> bool {
+    /// Launches a task. True if that left room to others: its earlier attempt's at another node, or
+    /// what was kept for rows that it makes again.
+    pub(super) fn launch(&mut self, op: OpId, launch: Launch) -> bool {
         let mut task = match launch.candidate {
             Candidate::Retry(number) => self.take_retry(op, number),
             Candidate::New(portion) => self.new_work(op, portion),
@@ -163,6 +165,9 @@ impl Scheduler {
         task.reserved = site.reserve;
         task.copies = site.copies;
         task.stretch = Stretch::start(self.now);
+        task.is_filling = !task.gaps.is_empty();
+        let made_room = made_room || task.is_filling;
+        let (rows_skipped, rows_wanted) = task.portion();
         let id = TaskId(self.state.task_next);
         self.state.task_next += 1;
         let operator = self.state.op_mut(op);
@@ -179,7 +184,8 @@ impl Scheduler {
             node: site.node,
             actor: site.actor,
             work: task.work.clone(),
-            rows_skipped: task.rows_out,
+            rows_skipped,
+            rows_wanted,
             credit: CREDIT,
         });
         self.state.tasks.insert(id, task);
@@ -213,59 +219,80 @@ impl Scheduler {
             let block = self.state.blocks.get_mut(block).expect("because queued blocks exist");
             block.place = Place::Input;
         }
-        Task {
-            op,
-            number,
-            attempt: 0,
-            deaths: 0,
-            work,
-            items,
-            blocks_out: 0,
-            rows_out: Rows::ZERO,
-            bytes_out: Bytes::ZERO,
-            rows_coming,
-            node: NO_NODE,
-            actor: None,
-            reserved: Bytes::ZERO,
-            copies: Bytes::ZERO,
-            is_cancelled: false,
-            stretch: Stretch::default(),
-        }
+        self.begin_lineage(op, number, &work, items);
+        Task { rows_coming, ..Task::new(op, number, work, items) }
+    }
+
+    /// Notes what new work reads, so that its output can be made again.
+    fn begin_lineage(&mut self, op: OpId, number: u64, work: &Work, items: u64) {
+        let origin = match work {
+            Work::Units { first, count } => Origin::Units { first: *first, count: *count },
+            Work::Blocks(blocks) => {
+                let blocks = blocks.iter().map(|block| self.state.blocks[block].range());
+                Origin::of_blocks(blocks)
+            }
+        };
+        self.state.lineage.begin(op, number, origin, items);
     }
 
     /// Nothing moves and nothing may: lets the work nearest to the output pass its limits. If it is
     /// slots that it lacks, the youngest paused task above it is cancelled, and goes on later from
     /// the row where it stopped. False if there is nothing to let pass.
+    ///
+    /// What follows lost rows waits for them, so of an operator that waits for some nothing else is let
+    /// pass as long as anything else can be.
     fn force_progress(&mut self) -> bool {
-        for op in ranking::order(&self.state) {
-            let oldest = self.state.op(op).paused.values().next().copied();
-            if let Some(task) = oldest {
-                self.state.overshoots += 1;
-                self.resume(task, Bytes::ZERO);
-                return true;
-            }
-            match admission::launch(&self.state, op, true) {
-                Ok(launch) => {
-                    self.launch(op, launch);
-                    return true;
-                }
-                Err(Reason::NoFreeSlot { .. })
-                    if self.stop_idle_actor(op) || self.preempt_above(op) =>
-                {
-                    return true;
-                }
-                Err(_) => {}
-            }
-        }
-        false
+        let ops: Vec<OpId> = ranking::order(&self.state).collect();
+        let has_losses = |this: &Self, op: OpId| this.state.op(op).has_losses();
+        let is_forced = |op: &OpId| {
+            if has_losses(self, *op) { self.force_remake(*op) } else { self.force(*op) }
+        };
+        ops.iter().any(is_forced) || ops.iter().any(|op| has_losses(self, *op) && self.force(*op))
     }
 
-    /// Stops an actor beyond its pool's smallest size that has no work, where actors alone leave
-    /// `op` no slot: they grew before a node drained or was lost.
-    fn stop_idle_actor(&mut self, op: OpId) -> bool {
+    fn force(&mut self, op: OpId) -> bool {
+        if let Some(task) = self.oldest_paused(op) {
+            self.state.overshoots += 1;
+            self.resume(task, Bytes::ZERO);
+            return true;
+        }
+        match admission::launch(&self.state, op, true) {
+            Ok(launch) => {
+                self.launch(op, launch);
+                true
+            }
+            Err(Reason::NoFreeSlot { .. }) => {
+                self.stop_idle_actor(op) || self.preempt_above(op) || self.preempt_youngest(op)
+            }
+            Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
+                self.preempt_youngest(op)
+            }
+            Err(Reason::ActorStarting { actors: 0 }) => {
+                self.stop_surplus_actor(op) && self.start_actors(scaling::is_short)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The first of the operator's work, if it is paused.
+    fn oldest_paused(&self, op: OpId) -> Option<TaskId> {
+        let operator = self.state.op(op);
+        let (number, task) = operator.paused.first_key_value()?;
+        let retry = operator.retries.first_key_value();
+        retry.is_none_or(|(retry, _)| number < retry).then_some(*task)
+    }
+
+    /// Stops an idle actor where actors alone leave `op` no slot: they grew before a node drained or
+    /// was lost.
+    pub(super) fn stop_idle_actor(&mut self, op: OpId) -> bool {
         if self.state.ledger.fitting(op, Share::BesideActors) > 0 {
             return false;
         }
+        self.stop_surplus_actor(op)
+    }
+
+    /// Stops an actor beyond its pool's smallest size that has no work and holds what `op` needs.
+    pub(super) fn stop_surplus_actor(&mut self, op: OpId) -> bool {
         let wanted = &self.state.spec(op).resources;
         let is_surplus = |pool: &&Pool| pool.size() > pool.spec.actors_min;
         let idle = self.state.op_ids().find_map(|other| {
@@ -288,11 +315,7 @@ impl Scheduler {
             .filter(|above| self.state.spec(**above).resources.overlaps(wanted))
             .find_map(|above| self.state.op(*above).paused.values().next_back().copied());
         let Some(id) = victim else { return false };
-        let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
-        task.is_cancelled = true;
-        let above = task.op;
-        self.state.op_mut(above).counters.tasks_preempted += 1;
-        self.actions.push_back(Action::CancelTask { task: id });
+        self.preempt(id);
         true
     }
 }
@@ -309,5 +332,3 @@ fn expected_rows(rows_per_item: Option<f64>, items: u64) -> u64 {
 /// Blocks that a task may hand over before it must wait for room. One: the window of two blocks
 /// then bounds what can be in the store whatever the timing.
 const CREDIT: u32 = 1;
-/// The node of work that was never launched; no account has this number.
-const NO_NODE: NodeId = NodeId(u32::MAX);

@@ -4,8 +4,7 @@ use alloc::vec::Vec;
 
 use crate::estimate::TaskRecord;
 use crate::ledger::Share;
-use crate::operator::{Queued, Task};
-use crate::policy::placement;
+use crate::operator::Task;
 use crate::pool::Actor;
 use crate::protocol::{Action, FailCause, TaskFailure, Work};
 use crate::resources::Resources;
@@ -36,10 +35,18 @@ impl Scheduler {
             self.give_up_attempt(id, block);
             return;
         }
-        let (op, position) = self.account_block(id, rows, bytes, node);
-        let place = Place::Queued;
-        self.state.blocks.insert(block, Block { producer: op, bytes, node, place });
-        self.state.queue_after_mut(op).push(position, Queued { block, rows, bytes });
+        let task = self.state.tasks.get_mut(&id).expect("because it was found there just now");
+        let (producer, is_again) = (task.op, task.is_filling);
+        match task.hand_over(rows) {
+            Some((at, goal)) => {
+                self.account_block(id, rows, bytes, node);
+                self.state.lineage.retain(producer, at.number);
+                let made = Block { producer, at, rows, bytes, node, place: Place::Queued };
+                self.deliver(goal, block, made);
+                self.state.op_mut(producer).counters.blocks_remade += u64::from(is_again);
+            }
+            None => self.actions.push_back(Action::DropBlock { block }),
+        }
         self.pause(id);
     }
 
@@ -50,24 +57,16 @@ impl Scheduler {
         self.task_failed(id, TaskFailure::NotRun);
     }
 
-    /// Books a block of a task and returns its place in the flow.
-    fn account_block(
-        &mut self,
-        id: TaskId,
-        rows: Rows,
-        bytes: Bytes,
-        node: NodeId,
-    ) -> (OpId, (u64, u32)) {
+    /// Books a block of a task.
+    fn account_block(&mut self, id: TaskId, rows: Rows, bytes: Bytes, node: NodeId) {
         let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
-        let (op, position) = (task.op, (task.number, task.blocks_out));
+        let (op, at) = (task.op, task.node);
+        let is_new = !task.is_filling;
         let settled = bytes.min(task.reserved.saturating_sub(task.copies));
         let arrived = rows.0.min(task.rows_coming);
-        task.blocks_out += 1;
-        task.rows_out += rows;
         task.bytes_out += bytes;
         task.reserved -= settled;
         task.rows_coming -= arrived;
-        let at = task.node;
         if at == node {
             self.state.ledger.settle(node, op, settled, bytes);
         } else {
@@ -76,11 +75,12 @@ impl Scheduler {
         }
         let operator = self.state.op_mut(op);
         operator.rows_coming -= arrived;
-        operator.counters.blocks_out += 1;
-        operator.counters.rows_out += rows.0;
-        operator.counters.bytes_out += bytes.0;
-        operator.estimates.block_bytes.add(bytes.0);
-        (op, position)
+        if is_new {
+            operator.counters.blocks_out += 1;
+            operator.counters.rows_out += rows.0;
+            operator.counters.bytes_out += bytes.0;
+            operator.estimates.block_bytes.add(bytes.0);
+        }
     }
 
     /// A task that used up its credit is paused until the turn finds room for its next block.
@@ -92,37 +92,42 @@ impl Scheduler {
     }
 
     pub(super) fn task_finished(&mut self, id: TaskId, busy: Span, heap_peak: Bytes) {
-        let Some(task) = self.take_task(id) else {
+        let Some(mut task) = self.take_task(id) else {
             return;
         };
-        self.release_room(&task);
         if self.state.is_stopping {
-            return;
+            return self.release_room(&task);
         }
         self.attribution.settle(task.op, self.now, &task, busy);
-        let items = task.items;
+        let counters = &mut self.state.op_mut(task.op).counters;
+        counters.busy += busy;
+        counters.heap_peak = counters.heap_peak.max(heap_peak);
+        if task.is_filling {
+            return self.gap_filled(task);
+        }
+        self.count_finished(&task, busy);
+        task.is_complete = true;
+        self.state.queue_after_mut(task.op).end_work(task.number, task.rows_out);
+        self.go_on(task);
+    }
+
+    fn count_finished(&mut self, task: &Task, busy: Span) {
         let operator = self.state.op_mut(task.op);
         operator.counters.tasks_finished += 1;
-        operator.counters.busy += busy;
-        operator.counters.heap_peak = operator.counters.heap_peak.max(heap_peak);
         match task.work {
             Work::Units { count, .. } => operator.counters.units_done += count,
-            Work::Blocks(_) => operator.counters.rows_in += items,
+            Work::Blocks(_) => operator.counters.rows_in += task.items,
         }
         if task.attempt == 0 {
             let (blocks, rows) = (u64::from(task.blocks_out), task.rows_out.0);
             operator.estimates.add(&TaskRecord {
-                items,
+                items: task.items,
                 busy,
                 blocks,
                 rows,
                 bytes: task.bytes_out,
             });
         }
-        for block in placement::input_of(&task.work).to_vec() {
-            self.drop_block(block);
-        }
-        self.state.queue_after_mut(task.op).end_work(task.number, task.blocks_out);
     }
 
     pub(super) fn task_failed(&mut self, id: TaskId, failure: TaskFailure) {
@@ -138,6 +143,10 @@ impl Scheduler {
             self.state.stale_events += 1;
             return None;
         };
+        if task.is_cancelled {
+            // It was quicker than the order, which may not have left yet.
+            self.actions.retain(|action| *action != Action::CancelTask { task: id });
+        }
         let operator = self.state.op_mut(task.op);
         operator.live.remove(&task.number);
         operator.paused.remove(&task.number);
@@ -154,7 +163,7 @@ impl Scheduler {
         Some(task)
     }
 
-    fn release_room(&mut self, task: &Task) {
+    pub(super) fn release_room(&mut self, task: &Task) {
         self.state.ledger.release(task.node, task.op, task.reserved);
     }
 
@@ -177,14 +186,20 @@ impl Scheduler {
         } else if count >= self.state.plan.config().deaths_max {
             self.fail(op, Some(id), FailCause::TaskDeaths { count });
         }
+        self.prepare_attempt(&mut task);
+        self.wait_for_attempt(task);
+    }
+
+    /// Takes off a task what was its last attempt's.
+    pub(super) fn prepare_attempt(&mut self, task: &mut Task) {
         // The copies of its input go with the attempt; the room for its output stays promised.
-        self.state.ledger.release(task.node, op, task.copies);
+        self.state.ledger.release(task.node, task.op, task.copies);
         task.reserved -= task.copies;
         task.copies = Bytes::ZERO;
         task.attempt += 1;
         task.rows_coming = 0;
         task.is_cancelled = false;
-        self.state.op_mut(op).retries.insert(task.number, task);
+        task.is_filling = false;
     }
 
     pub(super) fn actor_ready(&mut self, actor: ActorId, load: Span) {
@@ -271,8 +286,6 @@ impl Scheduler {
             self.state.stale_events += 1;
             return;
         }
-        let lost: Vec<BlockId> =
-            self.state.blocks.iter().filter(|(_, b)| b.node == node).map(|(id, _)| id).collect();
         let actors: Vec<ActorId> = self
             .state
             .ops
@@ -289,11 +302,8 @@ impl Scheduler {
             self.task_failed(task, TaskFailure::NotRun);
         }
         self.forget_room(node);
-        for block in lost {
-            let Block { producer, bytes, .. } = self.state.blocks[&block];
-            self.state.ledger.discharge(node, producer, bytes);
-            self.block_lost(block);
-        }
+        let lost = self.blocks_on(node);
+        self.lose_blocks(&lost);
         self.state.ledger.lose(node);
         self.fail_if_homeless();
     }
@@ -323,14 +333,6 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn block_lost(&mut self, block: BlockId) {
-        let Some(producer) = self.state.blocks.get(&block).map(|b| b.producer) else {
-            self.state.stale_events += 1;
-            return;
-        };
-        self.fail(producer, None, FailCause::BlockLost { block });
-    }
-
     pub(super) fn output_taken(&mut self, block: BlockId) {
         let is_emitted = self.state.blocks.get(&block).is_some_and(|b| b.place == Place::Emitted);
         if !is_emitted {
@@ -343,10 +345,14 @@ impl Scheduler {
         self.drop_block(block);
     }
 
-    fn drop_block(&mut self, id: BlockId) {
+    /// Drops a block of which nobody has any more use; a lost one has been dropped.
+    pub(super) fn drop_block(&mut self, id: BlockId) {
         let block = self.state.blocks.remove(&id).expect("because what is dropped exists");
-        self.state.ledger.discharge(block.node, block.producer, block.bytes);
-        self.actions.push_back(Action::DropBlock { block: id });
+        if block.place != Place::Lost {
+            self.state.ledger.discharge(block.node, block.producer, block.bytes);
+            self.actions.push_back(Action::DropBlock { block: id });
+        }
+        self.state.lineage.release(block.producer, block.at.number);
     }
 
     /// Ends the run: from here on only tasks are cancelled, actors stopped, and blocks dropped.
@@ -367,6 +373,7 @@ impl Scheduler {
             for (_, task) in core::mem::take(&mut self.state.op_mut(op).retries) {
                 self.release_room(&task);
             }
+            self.state.op_mut(op).starved.clear();
             for queue in &mut self.state.op_mut(op).queues {
                 queue.clear();
             }
@@ -377,10 +384,11 @@ impl Scheduler {
         for block in self.state.blocks.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             self.drop_block(block);
         }
+        self.state.lineage.clear();
     }
 
     /// Reports a failure once; the driver answers with a request to stop.
-    fn fail(&mut self, op: OpId, task: Option<TaskId>, cause: FailCause) {
+    pub(super) fn fail(&mut self, op: OpId, task: Option<TaskId>, cause: FailCause) {
         if !self.state.has_failed && !self.state.is_stopping {
             self.state.has_failed = true;
             self.actions.push_back(Action::FailRun { op, task, cause });

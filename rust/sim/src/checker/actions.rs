@@ -27,17 +27,7 @@ impl Checker<'_> {
         );
         ensure!(is_ending || !self.is_stopped, "I8", "ordered after the stop");
         match action {
-            Action::LaunchTask { task, op, attempt, node, actor, work, rows_skipped, credit } => {
-                ensure!(self.failure.is_none(), "I8", "launched after the run failed");
-                let key = self.check_work(*op, work)?;
-                self.check_attempt(key, work, *attempt, *rows_skipped)?;
-                self.check_site(key.0, *node, *actor)?;
-                self.check_concurrency(key.0)?;
-                ensure!(task.0 >= self.tasks_seen, "protocol", "the number was used before");
-                self.tasks_seen = task.0 + 1;
-                self.start_task(*task, key, *node, *actor, *credit);
-                Ok(())
-            }
+            Action::LaunchTask { .. } => self.check_launch(action),
             Action::ResumeTask { task, credit } => {
                 let book = self.tasks.get_mut(task);
                 let Some(book) = book.filter(|book| !book.is_cancelled) else {
@@ -57,10 +47,44 @@ impl Checker<'_> {
             }
             Action::StartActor { actor, op, node } => self.check_start_actor(*actor, *op, *node),
             Action::StopActor { actor } => self.check_stop_actor(*actor),
-            Action::EmitBlock { block } => self.check_emit(*block),
+            Action::EmitBlock { block, instead_of: None } => self.check_emit(*block),
+            Action::EmitBlock { block, instead_of: Some(lost) } => {
+                self.check_replacement(*block, *lost)
+            }
             Action::DropBlock { block } => self.check_drop(*block),
             Action::FailRun { cause, .. } => self.check_fail(*cause),
         }
+    }
+
+    fn check_launch(&mut self, action: &Action) -> Result<(), Finding> {
+        let Action::LaunchTask {
+            task,
+            op,
+            attempt,
+            node,
+            actor,
+            work,
+            rows_skipped,
+            rows_wanted,
+            credit,
+        } = action
+        else {
+            return Ok(());
+        };
+        ensure!(self.failure.is_none(), "I8", "launched after the run failed");
+        let key = self.check_work(*op, work)?;
+        self.check_attempt(key, *attempt)?;
+        match rows_wanted {
+            None => self.check_rows(key, *rows_skipped)?,
+            Some(wanted) => self.check_remake(key, *rows_skipped, *wanted)?,
+        }
+        self.check_site(key.0, *node, *actor)?;
+        self.check_concurrency(key.0)?;
+        ensure!(task.0 >= self.tasks_seen, "protocol", "the number was used before");
+        self.tasks_seen = task.0 + 1;
+        let remakes = rows_wanted.map(|wanted| (rows_skipped.0, wanted.0));
+        self.start_task(*task, key, *node, *actor, (*credit, remakes));
+        Ok(())
     }
 
     /// Whether the work is the next units, queued blocks, or a piece of work that waits for its next
@@ -76,26 +100,29 @@ impl Checker<'_> {
                 let Some(first) = blocks.first() else {
                     return Err(("protocol", "a task without input".to_owned()));
                 };
-                first.0
+                self.blocks.get(first).and_then(|book| book.reader).map_or(first.0, |key| key.1)
             }
             _ => return Err(("protocol", "the work is of the wrong kind".to_owned())),
         };
         let key = (op, first);
         if self.works.contains_key(&key) {
+            self.check_same_work(key, work)?;
             return Ok(key);
         }
-        let output = match work {
-            Work::Units { first, count } => self.take_units(*first, *count)?,
-            Work::Blocks(blocks) => self.take_blocks(op, blocks)?,
+        let (input, output) = match work {
+            Work::Units { first, count } => (Content::default(), self.take_units(*first, *count)?),
+            Work::Blocks(blocks) => self.take_blocks(key, blocks)?,
         };
         let work = WorkBook {
             work: work.clone(),
+            input,
             output,
             accepted: 0,
             attempts: 0,
             deaths: 0,
             is_running: false,
             is_done: false,
+            is_over: false,
         };
         self.works.insert(key, work);
         Ok(key)
@@ -109,7 +136,12 @@ impl Checker<'_> {
         Ok(self.rows.of_units(first, count))
     }
 
-    fn take_blocks(&mut self, op: usize, blocks: &[BlockId]) -> Result<Content, Finding> {
+    fn take_blocks(
+        &mut self,
+        key: WorkKey,
+        blocks: &[BlockId],
+    ) -> Result<(Content, Content), Finding> {
+        let op = key.0;
         let mut input = Content::default();
         for block in blocks {
             let producer = self.blocks.get(block).map(|book| book.producer);
@@ -120,26 +152,47 @@ impl Checker<'_> {
             ensure!(is_read, "I2", "{block} waits before another operator");
             ensure!(book.place == Place::Queued, "I2", "{block} is {:?}", book.place);
             book.place = Place::Input;
+            book.reader = Some(key);
             input.append(&book.content);
         }
-        Ok(self.rows.of_input(op, &input))
+        let output = self.rows.of_input(op, &input);
+        Ok((input, output))
     }
 
-    fn check_attempt(
-        &mut self,
-        key: WorkKey,
-        work: &Work,
-        attempt: u32,
-        rows_skipped: Rows,
-    ) -> Result<(), Finding> {
+    /// Whether a later attempt works on the same rows, in blocks that exist.
+    fn check_same_work(&mut self, key: WorkKey, work: &Work) -> Result<(), Finding> {
+        let book = &self.works[&key];
+        let Work::Blocks(blocks) = work else {
+            ensure!(book.work == *work, "I3", "the work was {:?} at its first attempt", book.work);
+            return Ok(());
+        };
+        let mut input = Content::default();
+        for block in blocks {
+            let held = self.blocks.get(block).filter(|held| held.place == Place::Input);
+            let Some(held) = held.filter(|held| held.reader == Some(key)) else {
+                return Err(("I3", format!("{block} is no input of this work")));
+            };
+            input.append(&held.content);
+        }
+        ensure!(input == book.input, "I3", "the work was {:?} at its first attempt", book.input);
+        self.works.get_mut(&key).expect("because it was found above").work = work.clone();
+        Ok(())
+    }
+
+    fn check_attempt(&mut self, key: WorkKey, attempt: u32) -> Result<(), Finding> {
         let book = self.works.get_mut(&key).expect("because it was noted just now");
-        ensure!(book.work == *work, "I3", "the work was {:?} at its first attempt", book.work);
-        ensure!(!book.is_done, "I3", "the work is done");
+        ensure!(!book.is_over, "I3", "the work is done");
         ensure!(!book.is_running, "I3", "another attempt at the work runs");
         ensure!(book.attempts == attempt, "protocol", "it is attempt {}", book.attempts);
-        ensure!(book.accepted == rows_skipped.0, "I9", "{} rows are out already", book.accepted);
         book.attempts += 1;
         book.is_running = true;
+        Ok(())
+    }
+
+    fn check_rows(&self, key: WorkKey, rows_skipped: Rows) -> Result<(), Finding> {
+        let book = &self.works[&key];
+        ensure!(!book.is_done, "I3", "the work is done");
+        ensure!(book.accepted == rows_skipped.0, "I9", "{} rows are out already", book.accepted);
         Ok(())
     }
 
@@ -184,12 +237,13 @@ impl Checker<'_> {
         key: WorkKey,
         node: NodeId,
         actor: Option<ActorId>,
-        credit: u32,
+        (credit, remakes): (u32, Option<(u64, u64)>),
     ) {
         if let Some(actor) = actor.and_then(|actor| self.actors.get_mut(&actor)) {
             actor.tasks.insert(id);
         }
-        let book = TaskBook { key, node, actor, credit, handed_over: 0, is_cancelled: false };
+        let (handed_over, is_cancelled) = (0, false);
+        let book = TaskBook { key, node, actor, credit, handed_over, is_cancelled, remakes };
         self.tasks.insert(id, book);
     }
 

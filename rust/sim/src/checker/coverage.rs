@@ -20,6 +20,33 @@ impl Coverage {
         Ok(())
     }
 
+    /// Takes rows away, as many of them as are there.
+    pub(crate) fn remove(&mut self, content: &Content) {
+        for stretch in content.stretches() {
+            self.remove_stretch(*stretch);
+        }
+    }
+
+    /// Whether all these rows are there.
+    pub(crate) fn has_all(&self, content: &Content) -> bool {
+        content.stretches().iter().all(|stretch| {
+            let before = self.stretches.range(..=stretch.first).next_back();
+            before.is_some_and(|(_, end)| *end >= stretch.end)
+        })
+    }
+
+    /// Whether any of these rows is there.
+    pub(crate) fn has_any(&self, content: &Content) -> bool {
+        content.stretches().iter().any(|stretch| {
+            let before = self.stretches.range(..stretch.end).next_back();
+            before.is_some_and(|(_, end)| *end > stretch.first)
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stretches.is_empty()
+    }
+
     /// Whether it is all rows before `total`, and no other.
     pub(crate) fn is_all(&self, total: u64) -> bool {
         match total {
@@ -31,6 +58,26 @@ impl Coverage {
     /// The row after the first stretch, if that begins with row zero; else zero.
     pub(crate) fn prefix(&self) -> u64 {
         self.stretches.get(&0).copied().unwrap_or(0)
+    }
+
+    fn remove_stretch(&mut self, stretch: Stretch) {
+        let Stretch { first, end } = stretch;
+        let overlapping: Vec<(u64, u64)> = self
+            .stretches
+            .range(..end)
+            .rev()
+            .take_while(|(_, stop)| **stop > first)
+            .map(|(begin, stop)| (*begin, *stop))
+            .collect();
+        for (begin, stop) in overlapping {
+            self.stretches.remove(&begin);
+            if begin < first {
+                self.stretches.insert(begin, first);
+            }
+            if stop > end {
+                self.stretches.insert(end, stop);
+            }
+        }
     }
 
     fn add_stretch(&mut self, stretch: Stretch) -> Result<(), Stretch> {
@@ -64,6 +111,17 @@ mod tests {
         assert!(!coverage.is_all(11));
         assert!(coverage.add(&Content::of(3, 5)).is_err());
         assert!(coverage.add(&Content::of(9, 12)).is_err());
+    }
+
+    #[test]
+    fn rows_can_be_taken_away() {
+        let mut coverage = Coverage::default();
+        assert_eq!(coverage.add(&Content::of(0, 10)), Ok(()));
+        coverage.remove(&Content::of(3, 5));
+        coverage.remove(&Content::of(9, 20));
+        assert!(coverage.has_all(&Content::of(5, 9)) && coverage.has_all(&Content::of(0, 3)));
+        assert!(!coverage.has_all(&Content::of(2, 4)) && coverage.has_any(&Content::of(2, 4)));
+        assert!(!coverage.has_any(&Content::of(3, 5)) && !coverage.is_empty());
     }
 
     #[test]

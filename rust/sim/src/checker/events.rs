@@ -1,7 +1,7 @@
 //! What each event means for the books.
 
 use millstream_core::{
-    ActorId, BlockId, Bytes, Event, FailCause, NodeId, Rows, TaskFailure, TaskId, Work,
+    ActorId, BlockId, Bytes, Event, FailCause, NodeId, Rows, TaskFailure, TaskId,
 };
 
 use crate::checker::{BlockBook, Checker, Place};
@@ -40,7 +40,8 @@ impl Checker<'_> {
             }
             Event::NodeLost { node } => self.note_node_lost(node),
             Event::StopRequested => self.is_stopped = true,
-            Event::BlockLost { .. } | Event::TurnDelayed { .. } | Event::TimePassed => {}
+            Event::BlockLost { block } => self.note_block_lost(block),
+            Event::TurnDelayed { .. } | Event::TimePassed => {}
         }
     }
 
@@ -57,16 +58,16 @@ impl Checker<'_> {
             bytes: 0,
             content: Content::default(),
             place: Place::Useless,
+            reader: None,
         };
-        let live = self.tasks.get_mut(&id).filter(|task| !task.is_cancelled && !self.is_stopped);
-        if let Some(task) = live {
+        let live = self.tasks.get_mut(&id).filter(|_| !self.is_stopped);
+        let key = live.map(|task| {
             task.handed_over += 1;
-            let work = self.works.get_mut(&task.key).expect("because every task has its work");
-            book.producer = task.key.0;
+            task.key
+        });
+        if let Some(key) = key.filter(|key| self.accept(id, *key, rows.0, &mut book)) {
+            book.producer = key.0;
             book.bytes = bytes.0;
-            book.content = work.output.part(work.accepted, rows.0);
-            book.place = Place::Queued;
-            work.accepted += rows.0;
             if let Some(node) = self.nodes.get_mut(&node) {
                 node.store_used += bytes.0;
             }
@@ -74,21 +75,44 @@ impl Checker<'_> {
         self.blocks.insert(block, book);
     }
 
+    /// Whether somebody waits for the rows that a task hands over. Notes which they are, and who.
+    fn accept(&mut self, id: TaskId, key: super::WorkKey, rows: u64, book: &mut BlockBook) -> bool {
+        if let Some(remakes) = self.tasks.get_mut(&id).and_then(|task| task.remakes.as_mut()) {
+            let (position, left) = *remakes;
+            if rows == 0 || rows > left {
+                return false;
+            }
+            *remakes = (position + rows, left - rows);
+            book.content = self.works[&key].output.part(position, rows);
+            (book.place, book.reader) = self.note_remade(key.0, &book.content);
+            return true;
+        }
+        let work = self.works.get_mut(&key).expect("because every task has its work");
+        book.content = work.output.part(work.accepted, rows);
+        book.place = Place::Queued;
+        work.accepted += rows;
+        true
+    }
+
     fn note_finished(&mut self, id: TaskId) {
+        let remakes = self.tasks.get(&id).is_some_and(|task| task.remakes.is_some());
         let Some(key) = self.end_task(id) else { return };
         let work = self.works.get_mut(&key).expect("because every task has its work");
-        // A task that was cancelled but quicker may have lost blocks on the way.
-        work.is_done = work.accepted == work.output.rows();
-        if !work.is_done {
-            return;
+        if !remakes {
+            work.is_done = work.accepted == work.output.rows();
         }
-        if let Work::Blocks(blocks) = &work.work {
-            for block in blocks {
-                if let Some(book) = self.blocks.get_mut(block) {
-                    book.place = Place::Useless;
-                }
-            }
+        if work.is_done && !self.missing[key.0].has_any(&work.output) {
+            work.is_over = true;
+            self.lost_input.remove(&key);
+            self.release_input(key);
+        } else {
+            self.note_lost_input(key);
         }
+    }
+
+    fn release_input(&mut self, key: super::WorkKey) {
+        let mut inputs = self.blocks.values_mut().filter(|book| book.reader == Some(key));
+        inputs.by_ref().for_each(|book| book.place = Place::Useless);
     }
 
     fn note_failed(&mut self, id: TaskId, failure: TaskFailure) {
@@ -105,6 +129,7 @@ impl Checker<'_> {
             }
             TaskFailure::NotRun | TaskFailure::Cancelled => {}
         }
+        self.note_lost_input(key);
     }
 
     /// Ends the attempts of a lost actor: the oldest one ran, the others waited behind it.
@@ -128,20 +153,23 @@ impl Checker<'_> {
         }
     }
 
-    /// Ends all that was on a node: a loss counts against nobody, but a block that is still of use
-    /// cannot be made again.
+    /// Ends all that was on a node: a loss counts against nobody.
     fn note_node_lost(&mut self, id: NodeId) {
         if self.nodes.remove(&id).is_none() {
             return;
+        }
+        let there = self.blocks.iter().filter(|(_, block)| {
+            // Of what it was given only the consumer can tell that it is gone.
+            block.node == id && !matches!(block.place, Place::Useless | Place::Emitted)
+        });
+        for block in there.map(|(block, _)| *block).collect::<Vec<BlockId>>() {
+            self.note_block_lost(block);
         }
         self.actors.retain(|_, actor| actor.node != id);
         let tasks = self.tasks.iter().filter(|(_, task)| task.node == id);
         for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
             self.note_failed(task, TaskFailure::NotRun);
         }
-        let lost = self.blocks.iter().filter(|(_, block)| block.node == id);
-        let lost = lost.filter(|(_, block)| block.place != Place::Useless);
-        self.justified.extend(lost.map(|(id, _)| FailCause::BlockLost { block: *id }));
         let homeless = self
             .scenario
             .plan

@@ -114,6 +114,7 @@ impl Checker<'_> {
         for ((op, first), work) in &self.works {
             ensure!(work.is_done, "I3", "work {first} of operator {op} was never finished");
         }
+        self.check_nothing_missing()?;
         let total = self.rows.total(&self.scenario.plan);
         ensure!(
             self.output.is_all(total),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use millstream_core::{ActorId, Event, NodeId, OpId, Span, TaskFailure, TaskId, Time};
+use millstream_core::{ActorId, BlockId, Event, NodeId, OpId, Span, TaskFailure, TaskId, Time};
 
 use crate::cluster::{Cluster, Happening};
 
@@ -75,13 +75,17 @@ impl Cluster<'_> {
     pub(super) fn lose_node(&mut self, node: NodeId) {
         let on_node = |actor: &Actor| actor.node == node;
         self.stores.remove(&node);
-        self.blocks.retain(|_, block| block.node != node);
         self.actors.retain(|_, actor| !on_node(actor));
         let tasks = self.workers.iter().filter(|(_, worker)| worker.node == node);
         for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
             self.lose(task, TaskFailure::WorkerDied);
         }
         self.idle_workers.remove(&node);
+        let there = self.blocks.iter().filter(|(_, block)| block.node == node);
+        for id in there.map(|(id, _)| *id).collect::<Vec<BlockId>>() {
+            let block = self.blocks.remove(&id).expect("because it was there just now");
+            self.mark_lost(id, block.content);
+        }
     }
 
     /// Ends a task with its actor or node. The scheduler knows from their loss; a driver may or may

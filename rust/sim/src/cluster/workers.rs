@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Happening, Stored};
 use crate::faults::{Attempt, Blow, BlowKind};
 use crate::random::scaled;
 use crate::rows::Content;
-use crate::workload::Piece;
+use crate::workload::{OpModel, Piece};
 
 /// One attempt of a task, from its arrival at a worker to its end.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Worker {
     /// Rows of its output that it left out or has finished.
     pub(super) position: u64,
     pub(super) held: Option<Piece>,
+    /// The blocks that it reads.
+    pub(super) input: Vec<BlockId>,
     /// Bytes of input that lie on other nodes and are fetched to its own.
     pub(super) copies: u64,
     /// When they are there.
@@ -57,7 +59,7 @@ impl Cluster<'_> {
         node: NodeId,
         actor: Option<ActorId>,
         work: &Work,
-        rows_skipped: Rows,
+        rows: (Rows, Option<Rows>),
         credit: u32,
     ) -> Worker {
         let (seed, op_number) = (self.scenario.seed, u64::from(op.0));
@@ -69,15 +71,20 @@ impl Cluster<'_> {
             }
             Work::Blocks(blocks) => {
                 let mut input = Content::default();
-                for block in blocks.iter().filter_map(|block| self.blocks.get(block)) {
-                    input.append(&block.content);
+                for block in blocks {
+                    let stored = self.blocks.get(block).map(|stored| &stored.content);
+                    if let Some(content) = stored.or(self.lost.get(block)) {
+                        input.append(content);
+                    }
                 }
                 let output = self.rows.of_input(position, &input);
                 (input, output)
             }
         };
         let busy = model.span(seed, op_number, &items);
-        let (pieces, tail) = model.pieces(seed, op_number, busy, &items, &output, rows_skipped.0);
+        let (skipped, wanted) = (rows.0.0, rows.1.map(|rows| rows.0));
+        let cut = self.cut(model, wanted);
+        let (pieces, tail) = cut.pieces(seed, op_number, busy, &items, &output, (skipped, wanted));
         let attempt = Attempt {
             number: self.attempts,
             work: [op_number, items.first()],
@@ -98,8 +105,9 @@ impl Cluster<'_> {
             busy,
             credit,
             handed_over: 0,
-            position: rows_skipped.0,
+            position: skipped,
             held: None,
+            input: work_input(work),
             copies,
             fetched,
             blow,
@@ -125,6 +133,13 @@ impl Cluster<'_> {
         (copies, fetched)
     }
 
+    /// What is made again may be cut into smaller blocks than the first time.
+    fn cut(&mut self, model: &OpModel, wanted: Option<u64>) -> OpModel {
+        let rows = model.block_rows.max(1);
+        let block_rows = if wanted.is_some() { self.random.between(1, rows) } else { rows };
+        OpModel { block_rows, ..model.clone() }
+    }
+
     pub(super) fn launch(&mut self, task: TaskId, worker: Worker) {
         let (node, actor) = (worker.node, worker.actor);
         self.put(node, worker.copies);
@@ -145,6 +160,9 @@ impl Cluster<'_> {
     pub(super) fn begin(&mut self, task: TaskId) {
         let worker = self.workers.get_mut(&task).expect("because a task begins once, alive");
         worker.is_running = true;
+        if worker.input.iter().any(|block| self.lost.contains_key(block)) {
+            return self.fail_without_input(task);
+        }
         let (node, actor, fetched, blow) = (worker.node, worker.actor, worker.fetched, worker.blow);
         if let Some(blow) = blow {
             let at = self.now.after(blow.after);
@@ -221,6 +239,11 @@ impl Cluster<'_> {
         self.blocks.insert(block, Stored { node, bytes: piece.bytes, content });
         let (rows, bytes) = (Rows(piece.rows), Bytes(piece.bytes));
         self.report(task, Event::BlockProduced { task, block, rows, bytes, node });
+        if let Some(after) = self.scenario.faults.block_loss(&mut self.random) {
+            // Its loss is never known before the block is.
+            let at = self.workers[&task].reported.after(after);
+            self.schedule(at, Happening::Gone(block));
+        }
         self.work_on(task);
     }
 
@@ -237,6 +260,16 @@ impl Cluster<'_> {
             let is_dead = matches!(failure, TaskFailure::WorkerDied | TaskFailure::OutOfMemory);
             self.end(task, !is_dead);
         }
+    }
+
+    /// Ends a task that cannot read all its input; the blocks that are gone are named first.
+    pub(super) fn fail_without_input(&mut self, task: TaskId) {
+        let mut lost = self.workers[&task].input.clone();
+        lost.retain(|block| self.lost.contains_key(block));
+        for block in lost {
+            self.report(task, Event::BlockLost { block });
+        }
+        self.fail(task, TaskFailure::NotRun);
     }
 
     /// Frees a worker, which may take another task if it is alive, and lets its actor go on.
@@ -271,5 +304,12 @@ impl Cluster<'_> {
         worker.reported = worker.reported.max(self.now.after(delay));
         let at = worker.reported;
         self.arrive(at, event);
+    }
+}
+
+fn work_input(work: &Work) -> Vec<BlockId> {
+    match work {
+        Work::Units { .. } => Vec::new(),
+        Work::Blocks(blocks) => blocks.clone(),
     }
 }

@@ -172,7 +172,7 @@ impl Farm {
                 Action::StopActor { actor } => {
                     self.actors.remove(actor);
                 }
-                Action::EmitBlock { block } => {
+                Action::EmitBlock { block, .. } => {
                     self.schedule(self.now.after(CONSUMED), Due::Taken(*block));
                 }
                 Action::DropBlock { .. } => {}

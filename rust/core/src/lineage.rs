@@ -1,0 +1,164 @@
+//! What lost blocks can be made again from.
+//!
+//! Owns, for each piece of work whose output is still of use to somebody, what it read. A record goes
+//! when the last block that follows from it is gone, so what is kept grows with the blocks that
+//! exist and not with the work that was done. Knows nothing of tasks, nodes or bytes.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::units::{OpId, Rows};
+
+/// Consecutive rows of what one piece of work puts out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowRange {
+    pub(crate) op: OpId,
+    /// The number of the work in its operator.
+    pub(crate) number: u64,
+    /// The first row, counted from the first that the work puts out.
+    pub(crate) row: u64,
+    pub(crate) rows: Rows,
+}
+
+impl RowRange {
+    fn is_continued_by(&self, next: &Self) -> bool {
+        (self.op, self.number, self.row + self.rows.0) == (next.op, next.number, next.row)
+    }
+}
+
+/// What a piece of work read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Consecutive units of a source, which can always be read again.
+    Units { first: u64, count: u64 },
+    /// Rows, in this order.
+    Rows(Box<[RowRange]>),
+}
+
+impl Origin {
+    /// The rows of some blocks. Those without rows, which only tell of a schema, are left out.
+    pub(crate) fn of_blocks(blocks: impl Iterator<Item = RowRange>) -> Self {
+        let mut stretches: Vec<RowRange> = Vec::new();
+        for next in blocks.filter(|stretch| stretch.rows > Rows::ZERO) {
+            match stretches.last_mut() {
+                Some(last) if last.is_continued_by(&next) => last.rows += next.rows,
+                _ => stretches.push(next),
+            }
+        }
+        Self::Rows(stretches.into())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Record {
+    origin: Origin,
+    /// Units or rows that the work reads.
+    items: u64,
+    /// Blocks of its output, records that read it, and the work itself while it is not finished.
+    uses: u32,
+}
+
+/// All records, by operator and the number of the work.
+#[derive(Clone, Debug)]
+pub(crate) struct Lineage {
+    records: Vec<BTreeMap<u64, Record>>,
+}
+
+impl Lineage {
+    pub(crate) fn new(operators: usize) -> Self {
+        Self { records: alloc::vec![BTreeMap::new(); operators] }
+    }
+
+    /// Notes a piece of work that begins. It counts as a use of itself until it is released.
+    pub(crate) fn begin(&mut self, op: OpId, number: u64, origin: Origin, items: u64) {
+        if let Origin::Rows(stretches) = &origin {
+            for stretch in stretches {
+                self.retain(stretch.op, stretch.number);
+            }
+        }
+        self.records[op.0 as usize].insert(number, Record { origin, items, uses: 1 });
+    }
+
+    /// What the work read, and of how many items.
+    pub(crate) fn origin(&self, op: OpId, number: u64) -> (&Origin, u64) {
+        let record =
+            self.records[op.0 as usize].get(&number).expect("because what is of use has a record");
+        (&record.origin, record.items)
+    }
+
+    pub(crate) fn retain(&mut self, op: OpId, number: u64) {
+        let record = self.records[op.0 as usize].get_mut(&number);
+        record.expect("because what is of use has a record").uses += 1;
+    }
+
+    /// Takes a use away, and the record with its last one.
+    pub(crate) fn release(&mut self, op: OpId, number: u64) {
+        let mut released = alloc::vec![(op, number)];
+        while let Some((op, number)) = released.pop() {
+            let records = &mut self.records[op.0 as usize];
+            let record = records.get_mut(&number).expect("because what is of use has a record");
+            record.uses -= 1;
+            if record.uses > 0 {
+                continue;
+            }
+            if let Some(Record { origin: Origin::Rows(stretches), .. }) = records.remove(&number) {
+                released.extend(stretches.iter().map(|stretch| (stretch.op, stretch.number)));
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.iter().all(BTreeMap::is_empty)
+    }
+
+    /// Forgets everything at the end of a run.
+    pub(crate) fn clear(&mut self) {
+        self.records.iter_mut().for_each(BTreeMap::clear);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: OpId = OpId(0);
+    const MAP: OpId = OpId(1);
+
+    fn rows(number: u64, row: u64, rows: u64) -> RowRange {
+        RowRange { op: READ, number, row, rows: Rows(rows) }
+    }
+
+    fn lineage() -> Lineage {
+        let mut lineage = Lineage::new(2);
+        lineage.begin(READ, 0, Origin::Units { first: 0, count: 1 }, 1);
+        lineage
+    }
+
+    #[test]
+    fn neighbours_are_kept_as_one_and_empty_blocks_not_at_all() {
+        let blocks = [rows(0, 0, 3), rows(0, 3, 2), rows(1, 0, 0), rows(2, 4, 1)];
+        let expected = [rows(0, 0, 5), rows(2, 4, 1)];
+        assert_eq!(Origin::of_blocks(blocks.into_iter()), Origin::Rows(expected.into()));
+    }
+
+    #[test]
+    fn a_record_lives_as_long_as_something_that_follows_from_it() {
+        let mut lineage = lineage();
+        lineage.begin(MAP, 0, Origin::of_blocks([rows(0, 0, 2)].into_iter()), 2);
+        lineage.release(READ, 0);
+        lineage.retain(MAP, 0);
+        lineage.release(MAP, 0);
+        assert!(!lineage.is_empty(), "a block of the map's output exists");
+        lineage.release(MAP, 0);
+        assert!(lineage.is_empty(), "the read goes with the last block that followed from it");
+    }
+
+    #[test]
+    #[should_panic(expected = "what is of use has a record")]
+    fn what_is_gone_cannot_be_used() {
+        let mut lineage = lineage();
+        lineage.release(READ, 0);
+        lineage.retain(READ, 0);
+    }
+}

@@ -1,0 +1,348 @@
+//! What follows from a loss: blocks that are still of use are made again, by the same operators and
+//! under the same budgets as the first time.
+//!
+//! Lost rows become *gaps* of the piece of work that made them. A piece of work with gaps makes them
+//! again, one attempt each, before it goes on; one that had ended begins once more. Its own input,
+//! where that is gone too, becomes a gap of the work above, and so on up to the source. Rows count,
+//! not blocks, since an attempt may cut its blocks elsewhere.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::lineage::{Origin, RowRange};
+use crate::operator::{Gap, Goal, Part, Position, Queued, Starved, Task};
+use crate::policy::placement;
+use crate::protocol::{Action, FailCause, Work};
+use crate::scheduler::Scheduler;
+use crate::state::{Block, Place, State};
+use crate::table::Table;
+use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
+
+impl Scheduler {
+    /// A consumer that finds a block gone says so here, and waits for what takes its place.
+    pub(super) fn block_lost(&mut self, block: BlockId) {
+        if self.state.blocks.get(&block).is_none_or(|b| b.place == Place::Lost) {
+            self.state.stale_events += 1;
+            return;
+        }
+        self.lose_blocks(&BTreeSet::from([block]));
+    }
+
+    /// Takes blocks that are gone off the books, and has those that are still of use made again.
+    ///
+    /// A task that runs may have read its input before that was lost, so only its failure shows
+    /// whether that is needed again.
+    pub(super) fn lose_blocks(&mut self, lost: &BTreeSet<BlockId>) {
+        let mut gone: Vec<(Position, BlockId, Block)> = Vec::new();
+        for id in lost {
+            let block = self.state.blocks.get_mut(id).expect("because the caller found it");
+            gone.push((block.at, *id, *block));
+            block.place = Place::Lost;
+            self.state.ledger.discharge(block.node, block.producer, block.bytes);
+            self.state.op_mut(gone[gone.len() - 1].2.producer).counters.blocks_lost += 1;
+            self.actions.push_back(Action::DropBlock { block: *id });
+        }
+        gone.sort_by_key(|(at, _, block)| (block.producer, *at));
+        self.lose_queued(&gone);
+        for (at, id, block) in gone {
+            let goal = match block.place {
+                Place::Queued => Goal::Queue,
+                Place::Emitted => {
+                    self.state.emitted_bytes -= block.bytes;
+                    self.state.emitted_blocks -= 1;
+                    self.state.replacements += u64::from(block.rows > Rows::ZERO);
+                    Goal::Consumer(id)
+                }
+                Place::Input | Place::Lost => continue,
+            };
+            let gap = Gap { at, rows: block.rows, goal };
+            self.demand(block.producer, gap);
+            self.forget_block(id);
+        }
+        self.starve_waiting();
+    }
+
+    fn lose_queued(&mut self, gone: &[(Position, BlockId, Block)]) {
+        let queued = gone.iter().filter(|(_, _, block)| block.place == Place::Queued);
+        let lost: BTreeSet<BlockId> = queued.clone().map(|(_, id, _)| *id).collect();
+        let producers: BTreeSet<OpId> = queued.map(|(_, _, block)| block.producer).collect();
+        let blocks = core::mem::replace(&mut self.state.blocks, Table::new());
+        for producer in producers {
+            let queue = self.state.queue_after_mut(producer);
+            queue.lose(|block| lost.contains(&block), |block| blocks[&block].at);
+        }
+        self.state.blocks = blocks;
+    }
+
+    /// Forgets a block whose bytes are off the books already.
+    fn forget_block(&mut self, id: BlockId) {
+        let block = self.state.blocks.remove(&id).expect("because what is forgotten exists");
+        self.state.lineage.release(block.producer, block.at.number);
+    }
+
+    /// Has lost rows made again. Those of blocks without rows are not: they told of the schema only.
+    fn demand(&mut self, op: OpId, gap: Gap) {
+        if gap.rows == Rows::ZERO {
+            return;
+        }
+        let number = gap.at.number;
+        if let Some(id) = self.state.op(op).live.get(&number).copied() {
+            self.interrupt(id);
+        }
+        if self.known_work(op, number).is_none() {
+            self.begin_again(op, number);
+        }
+        let task = self.known_work(op, number).expect("because it is there, or was just begun");
+        let is_new = add_gap(task, gap);
+        self.state.op_mut(op).gaps += usize::from(is_new);
+    }
+
+    /// Work that has more to do: it runs, or waits for an attempt or for its input.
+    fn known_work(&mut self, op: OpId, number: u64) -> Option<&mut Task> {
+        let state = &mut self.state;
+        let operator = &mut state.ops[op.0 as usize];
+        if let Some(id) = operator.live.get(&number) {
+            return state.tasks.get_mut(id);
+        }
+        let waiting = operator.retries.get_mut(&number);
+        waiting.or_else(|| operator.starved.get_mut(&number).map(|starved| &mut starved.task))
+    }
+
+    /// Cancels a task that may be paused behind the very rows that its work has to make again. It
+    /// goes on later from where it stopped.
+    fn interrupt(&mut self, id: TaskId) {
+        let task = &self.state.tasks[&id];
+        if !task.is_filling && !task.is_cancelled {
+            self.preempt(id);
+        }
+    }
+
+    /// Lets work that had ended begin once more, on input that is made again too.
+    fn begin_again(&mut self, op: OpId, number: u64) {
+        self.reopen(op);
+        let (origin, items) = self.state.lineage.origin(op, number);
+        let (origin, items) = (origin.clone(), items);
+        self.state.lineage.retain(op, number);
+        let stretches = match origin {
+            Origin::Units { first, count } => {
+                let task = again(op, number, Work::Units { first, count }, items);
+                self.state.op_mut(op).retries.insert(number, task);
+                return;
+            }
+            Origin::Rows(stretches) => stretches,
+        };
+        let task = again(op, number, Work::Blocks(Vec::new()), items);
+        let input = stretches.iter().copied().map(Part::Coming).collect();
+        self.state.op_mut(op).starved.insert(number, Starved { task, input });
+        for stretch in stretches {
+            self.demand_input(op, number, stretch);
+        }
+    }
+
+    /// Has the input of work `number` of `op` made again.
+    fn demand_input(&mut self, op: OpId, number: u64, stretch: RowRange) {
+        let at = Position { number: stretch.number, row: stretch.row, ordinal: 0 };
+        let goal = Goal::Work(op, number);
+        self.demand(stretch.op, Gap { at, rows: stretch.rows, goal });
+    }
+
+    /// An operator that was through has work again, and what reads it has more to come.
+    fn reopen(&mut self, op: OpId) {
+        if core::mem::take(&mut self.state.op_mut(op).is_done) {
+            self.state.queue_after_mut(op).reopen();
+        }
+    }
+
+    /// Puts aside the work that waits for its next attempt, or for other input, and whose input was
+    /// lost.
+    fn starve_waiting(&mut self) {
+        for op in self.state.op_ids() {
+            let retries = core::mem::take(&mut self.state.op_mut(op).retries);
+            for task in retries.into_values() {
+                self.wait_for_attempt(task);
+            }
+            let starved: Vec<u64> = self.state.op(op).starved.keys().copied().collect();
+            for number in starved {
+                self.renew_input(op, number);
+            }
+        }
+    }
+
+    /// Has work wait for its next attempt, or for those of its blocks that were lost.
+    pub(super) fn wait_for_attempt(&mut self, mut task: Task) {
+        let blocks = placement::input_of(&task.work);
+        let op = task.op;
+        let is_whole = |id: &BlockId| self.state.blocks[id].place != Place::Lost;
+        if blocks.iter().all(is_whole) {
+            self.state.op_mut(op).retries.insert(task.number, task);
+            return;
+        }
+        let input = blocks.iter().copied().map(Part::Here).collect();
+        // Room that is held by work that cannot run might be what its input needs.
+        self.release_room(&task);
+        task.reserved = Bytes::ZERO;
+        task.work = Work::Blocks(Vec::new());
+        let number = task.number;
+        self.state.op_mut(op).starved.insert(number, Starved { task, input });
+        self.renew_input(op, number);
+    }
+
+    /// Has those parts of starved work's input that are lost made again.
+    fn renew_input(&mut self, op: OpId, number: u64) {
+        let mut lost: Vec<(BlockId, RowRange)> = Vec::new();
+        let State { ops, blocks, .. } = &mut self.state;
+        let starved = ops[op.0 as usize].starved.get_mut(&number);
+        let starved = starved.expect("because the caller found it there");
+        for part in &mut starved.input {
+            let Part::Here(id) = *part else { continue };
+            if blocks[&id].place == Place::Lost {
+                let stretch = blocks[&id].range();
+                *part = Part::Coming(stretch);
+                lost.push((id, stretch));
+            }
+        }
+        for (id, stretch) in lost {
+            self.demand_input(op, number, stretch);
+            self.forget_block(id);
+        }
+        self.feed(op, number);
+    }
+
+    /// Lets starved work wait for its next attempt once its input is whole.
+    fn feed(&mut self, op: OpId, number: u64) {
+        let operator = self.state.op_mut(op);
+        let starved = operator.starved.get_mut(&number).expect("because the caller found it there");
+        starved.input.retain(|part| !matches!(part, Part::Coming(s) if s.rows == Rows::ZERO));
+        let mut blocks = Vec::new();
+        for part in &starved.input {
+            let Part::Here(block) = part else { return };
+            blocks.push(*block);
+        }
+        let mut task = operator.starved.remove(&number).expect("because it was there").task;
+        if blocks.is_empty() {
+            return self.end_without_input(task);
+        }
+        task.work = Work::Blocks(blocks);
+        operator.retries.insert(number, task);
+    }
+
+    /// Ends work all of whose input was lost and had no rows.
+    fn end_without_input(&mut self, mut task: Task) {
+        if let Some(gap) = task.gaps.first() {
+            self.fail(task.op, None, FailCause::BlockLost { rows: gap.rows });
+        }
+        if !core::mem::replace(&mut task.is_complete, true) {
+            self.state.queue_after_mut(task.op).end_work(task.number, task.rows_out);
+        }
+        self.end_work(&task);
+    }
+
+    /// Brings a new block to where it is waited for.
+    pub(super) fn deliver(&mut self, goal: Goal, id: BlockId, block: Block) {
+        let Block { at, rows, bytes, producer, .. } = block;
+        match goal {
+            Goal::Queue => {
+                self.state.blocks.insert(id, block);
+                let queued = Queued { block: id, rows, bytes };
+                self.state.queue_after_mut(producer).push(at, queued);
+            }
+            Goal::Consumer(lost) => {
+                self.state.blocks.insert(id, Block { place: Place::Emitted, ..block });
+                self.state.emitted_bytes += bytes;
+                self.state.emitted_blocks += 1;
+                self.actions.push_back(Action::EmitBlock { block: id, instead_of: Some(lost) });
+            }
+            Goal::Work(op, number) => {
+                self.state.blocks.insert(id, Block { place: Place::Input, ..block });
+                self.put_back(op, number, id, block.range());
+            }
+        }
+    }
+
+    /// Gives a block to the starved work that it was made for.
+    fn put_back(&mut self, op: OpId, number: u64, id: BlockId, made: RowRange) {
+        let starved = self.state.op_mut(op).starved.get_mut(&number);
+        let starved = starved.expect("because starved work waits for all its input");
+        let is_place = |part: &Part| {
+            matches!(part, Part::Coming(stretch)
+                if (stretch.op, stretch.number, stretch.row) == (made.op, made.number, made.row))
+        };
+        let place = starved.input.iter().position(is_place);
+        let place = place.expect("because what is made again was demanded");
+        if let Part::Coming(stretch) = &mut starved.input[place] {
+            stretch.row += made.rows.0;
+            stretch.rows -= made.rows;
+        }
+        starved.input.insert(place, Part::Here(id));
+        self.feed(op, number);
+    }
+
+    /// Ends an attempt that filled a gap.
+    pub(super) fn gap_filled(&mut self, mut task: Task) {
+        let gap = task.gaps.remove(0);
+        task.is_filling = false;
+        let operator = self.state.op_mut(task.op);
+        operator.gaps -= 1;
+        self.state.replacements -= u64::from(matches!(gap.goal, Goal::Consumer(_)));
+        if gap.rows > Rows::ZERO {
+            self.fail(task.op, None, FailCause::BlockLost { rows: gap.rows });
+        }
+        self.go_on(task);
+    }
+
+    /// Ends a piece of work, or has it wait for its next attempt while something of it is missing.
+    pub(super) fn go_on(&mut self, mut task: Task) {
+        if task.is_complete && task.gaps.is_empty() {
+            return self.end_work(&task);
+        }
+        self.prepare_attempt(&mut task);
+        self.wait_for_attempt(task);
+    }
+
+    fn end_work(&mut self, task: &Task) {
+        self.release_room(task);
+        for block in placement::input_of(&task.work) {
+            self.drop_block(*block);
+        }
+        self.state.lineage.release(task.op, task.number);
+    }
+
+    /// Blocks on a lost node. Those with the consumer are not among them: it may have read them, and
+    /// says so if not.
+    pub(super) fn blocks_on(&mut self, node: NodeId) -> BTreeSet<BlockId> {
+        let mut there = BTreeSet::new();
+        for (id, block) in self.state.blocks.iter() {
+            if block.node == node && block.place != Place::Lost {
+                if block.place == Place::Emitted {
+                    self.state.ledger.discharge(node, block.producer, block.bytes);
+                } else {
+                    there.insert(id);
+                }
+            }
+        }
+        there
+    }
+}
+
+/// Adds a gap in the order of the rows, behind the one that is being filled. False if it only
+/// lengthens one.
+fn add_gap(task: &mut Task, gap: Gap) -> bool {
+    let fixed = usize::from(task.is_filling);
+    let last = task.gaps[fixed..].last_mut().filter(|last| {
+        gap.goal == Goal::Queue
+            && last.goal == Goal::Queue
+            && last.at.row + last.rows.0 == gap.at.row
+    });
+    if let Some(last) = last {
+        last.rows += gap.rows;
+        return false;
+    }
+    let place = fixed + task.gaps[fixed..].partition_point(|other| other.at.row < gap.at.row);
+    task.gaps.insert(place, gap);
+    true
+}
+
+/// Work that had ended, before its next attempt.
+fn again(op: OpId, number: u64, work: Work, items: u64) -> Task {
+    Task { is_complete: true, attempt: 1, ..Task::new(op, number, work, items) }
+}

@@ -1,0 +1,111 @@
+//! The last resort of rows that are made again, when nothing else moves.
+//!
+//! What waits behind lost rows may hold all the room and all the slots. It is the work that fills
+//! the gaps, nearest to the output first, that then passes its limits, and paused tasks that then
+//! give up their slots.
+
+use crate::policy::{admission, scaling};
+use crate::protocol::{Action, Reason};
+use crate::scheduler::Scheduler;
+use crate::units::{Bytes, OpId, TaskId};
+
+impl Scheduler {
+    /// Lets one piece of work of `op` that fills a gap go on. False if there is none that could.
+    pub(super) fn force_remake(&mut self, op: OpId) -> bool {
+        self.resume_filling(op) || self.launch_filling(op) || self.clear_actor(op)
+    }
+
+    fn resume_filling(&mut self, op: OpId) -> bool {
+        let mut paused = self.state.op(op).paused.values();
+        let filling = paused.find(|id| self.state.tasks[id].is_filling).copied();
+        let Some(task) = filling else { return false };
+        self.state.overshoots += 1;
+        self.resume(task, Bytes::ZERO);
+        true
+    }
+
+    fn launch_filling(&mut self, op: OpId) -> bool {
+        if !self.state.op(op).awaits_remake() {
+            return false;
+        }
+        match admission::launch(&self.state, op, true) {
+            Ok(launch) => {
+                self.launch(op, launch);
+                true
+            }
+            Err(Reason::NoFreeSlot { .. }) => self.stop_idle_actor(op) || self.preempt_for(op),
+            Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
+                self.preempt_youngest(op)
+            }
+            Err(Reason::ActorStarting { actors: 0 }) => {
+                (self.stop_surplus_actor(op) || self.stop_actor_below(op))
+                    && self.start_actors(scaling::is_short)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Stops an idle actor of an operator below, which has nothing to do until `op` has run. It took
+    /// what the pool of `op` gave up when that was through.
+    fn stop_actor_below(&mut self, op: OpId) -> bool {
+        let wanted = &self.state.spec(op).resources;
+        let idle = self.state.below(op).find_map(|other| {
+            let pool = self.state.op(other).pool.as_ref()?;
+            let (actor, _) = pool.actors().find(|(_, actor)| actor.is_ready && !actor.is_busy())?;
+            self.state.spec(other).resources.overlaps(wanted).then_some((other, actor))
+        });
+        let Some((other, actor)) = idle else { return false };
+        self.stop_actor(other, actor);
+        true
+    }
+
+    /// Cancels the youngest paused task of an operator that holds slots which `op` needs.
+    fn preempt_for(&mut self, op: OpId) -> bool {
+        let wanted = &self.state.spec(op).resources;
+        let mut rivals = self.state.op_ids();
+        let rival = rivals.find(|rival| {
+            let is_stateless = self.state.op(*rival).pool.is_none();
+            is_stateless
+                && self.state.spec(*rival).resources.overlaps(wanted)
+                && self.youngest_paused(*rival).is_some()
+        });
+        rival.is_some_and(|rival| self.preempt_youngest(rival))
+    }
+
+    /// Cancels the youngest paused task of `op`, unless it fills a gap.
+    pub(super) fn preempt_youngest(&mut self, op: OpId) -> bool {
+        let Some(task) = self.youngest_paused(op) else { return false };
+        self.preempt(task);
+        true
+    }
+
+    fn youngest_paused(&self, op: OpId) -> Option<TaskId> {
+        let mut paused = self.state.op(op).paused.values().rev();
+        paused.find(|id| !self.state.tasks[id].is_filling).copied()
+    }
+
+    /// Cancels a paused task at whose actor one that fills a gap is queued.
+    fn clear_actor(&mut self, op: OpId) -> bool {
+        let Some(task) = self.first_before_filling(op) else { return false };
+        self.preempt(task);
+        true
+    }
+
+    fn first_before_filling(&self, op: OpId) -> Option<TaskId> {
+        let pool = self.state.op(op).pool.as_ref()?;
+        let is_filling = |id: &TaskId| self.state.tasks[id].is_filling;
+        pool.actors().map(|(_, actor)| &actor.tasks).find_map(|tasks| {
+            let first = tasks.first().filter(|first| !is_filling(first))?;
+            tasks.iter().any(is_filling).then_some(*first)
+        })
+    }
+
+    /// Cancels a paused task. It goes on later from the row where it stopped.
+    pub(super) fn preempt(&mut self, id: TaskId) {
+        let task = self.state.tasks.get_mut(&id).expect("because only live tasks are preempted");
+        task.is_cancelled = true;
+        let op = task.op;
+        self.state.op_mut(op).counters.tasks_preempted += 1;
+        self.actions.push_back(Action::CancelTask { task: id });
+    }
+}

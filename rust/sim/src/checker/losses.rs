@@ -1,0 +1,156 @@
+//! What losses mean for the books: which rows must be made again, and for whom.
+//!
+//! Thinks in rows, since an attempt may cut its blocks elsewhere.
+
+use std::collections::BTreeMap;
+
+use millstream_core::{BlockId, Rows};
+
+use crate::checker::actions::ensure;
+use crate::checker::{BlockBook, Checker, Finding, Place, WorkKey};
+use crate::rows::Content;
+
+impl Checker<'_> {
+    /// A block is gone. A task that runs may have read it before.
+    pub(super) fn note_block_lost(&mut self, id: BlockId) {
+        let Some(book) = self.blocks.get_mut(&id) else { return };
+        let place = std::mem::replace(&mut book.place, Place::Useless);
+        if place == Place::Useless {
+            return;
+        }
+        if let Some(node) = self.nodes.get_mut(&book.node) {
+            node.store_used -= book.bytes;
+        }
+        book.bytes = 0;
+        let (producer, content) = (book.producer, book.content.clone());
+        match (place, book.reader) {
+            (Place::Input, Some(key)) => {
+                self.lost_input.entry(key).or_default().push(content);
+                if !self.works[&key].is_running {
+                    self.note_lost_input(key);
+                }
+                return;
+            }
+            (Place::Emitted, _) if content.rows() > 0 => {
+                self.replacements.insert(id, content.clone());
+            }
+            _ => {}
+        }
+        self.note_missing(producer, &content);
+    }
+
+    /// The attempt at a piece of work is over, so what it has lost of its input is needed again.
+    pub(super) fn note_lost_input(&mut self, key: WorkKey) {
+        let Some(lost) = self.lost_input.remove(&key) else { return };
+        for content in lost {
+            self.note_missing(key.0 - 1, &content);
+        }
+        // Without rows nothing is made again, and nothing is left to work on.
+        let work = self.works.get_mut(&key).expect("because every input has its reader");
+        if work.input.rows() == 0 && !has_input(&self.blocks, key) {
+            work.is_done = true;
+            work.is_over = true;
+        }
+    }
+
+    /// Rows of an operator must be made again, and so must the input of the work that made them, if
+    /// it was done with that.
+    fn note_missing(&mut self, op: usize, rows: &Content) {
+        self.missing[op].add(rows).expect("because rows are lost once before they are there again");
+        let Some(producer) = op.checked_sub(1) else {
+            return self.revive_units(rows);
+        };
+        let keys: Vec<WorkKey> = self.makers(op, rows);
+        for key in keys {
+            let work = self.works.get_mut(&key).expect("because it was found there just now");
+            if std::mem::take(&mut work.is_over) {
+                (work.attempts, work.deaths) = (1, 0);
+                let input = work.input.clone();
+                self.note_missing(producer, &input);
+            }
+        }
+    }
+
+    fn revive_units(&mut self, rows: &Content) {
+        for key in self.makers(0, rows) {
+            let work = self.works.get_mut(&key).expect("because it was found there just now");
+            if std::mem::take(&mut work.is_over) {
+                (work.attempts, work.deaths) = (1, 0);
+            }
+        }
+    }
+
+    /// The work whose output has some of these rows.
+    fn makers(&self, op: usize, rows: &Content) -> Vec<WorkKey> {
+        let works = self.works.range((op, 0)..(op + 1, 0));
+        works.filter(|(_, work)| work.output.overlaps(rows)).map(|(key, _)| *key).collect()
+    }
+
+    /// Rows exist again: where they are now, and which work reads them.
+    pub(super) fn note_remade(&mut self, op: usize, rows: &Content) -> (Place, Option<WorkKey>) {
+        self.missing[op].remove(rows);
+        if op == self.last_op() && self.replacements.values().any(|lost| lost.overlaps(rows)) {
+            return (Place::Replacing, None);
+        }
+        let mut works = self.works.range((op + 1, 0)..(op + 2, 0));
+        let reader = works.find(|(_, work)| work.input.overlaps(rows)).map(|(key, _)| *key);
+        (if reader.is_some() { Place::Input } else { Place::Queued }, reader)
+    }
+
+    /// Whether rows that are made again were lost, and are still of use.
+    pub(super) fn check_remake(
+        &self,
+        key: WorkKey,
+        skipped: Rows,
+        wanted: Rows,
+    ) -> Result<(), Finding> {
+        let rows = self.works[&key].output.part(skipped.0, wanted.0);
+        ensure!(
+            wanted > Rows::ZERO && rows.rows() == wanted.0,
+            "protocol",
+            "there are no such rows"
+        );
+        ensure!(self.missing[key.0].has_all(&rows), "I9", "{:?} are not lost", rows.stretches());
+        Ok(())
+    }
+
+    /// Whether a block has the next rows of the lost one in whose place it is emitted.
+    pub(super) fn check_replacement(&mut self, id: BlockId, lost: BlockId) -> Result<(), Finding> {
+        let Some(waited) = self.replacements.get_mut(&lost) else {
+            return Err(("I9", format!("the consumer does not wait for {lost}")));
+        };
+        let Some(block) = self.blocks.get_mut(&id) else {
+            return Err(("I2", "it does not exist".to_owned()));
+        };
+        ensure!(block.place == Place::Replacing, "I2", "it is {:?}", block.place);
+        let rows = block.content.rows();
+        ensure!(waited.part(0, rows) == block.content, "I9", "{:?} come next", waited.stretches());
+        block.place = Place::Emitted;
+        *waited = waited.part(rows, u64::MAX);
+        if waited.rows() == 0 {
+            self.replacements.remove(&lost);
+        }
+        Ok(())
+    }
+
+    /// What was made in the place of a lost block is emitted at once.
+    pub(super) fn check_replaced(&self) -> Result<(), Finding> {
+        let kept = self.blocks.iter().find(|(_, block)| block.place == Place::Replacing);
+        let Some((id, _)) = kept.filter(|_| !self.is_stopped) else { return Ok(()) };
+        Err(("I2", format!("{id} was made for the consumer, who did not get it")))
+    }
+
+    /// Whether all that was lost is there again.
+    pub(super) fn check_nothing_missing(&self) -> Result<(), Finding> {
+        for (op, missing) in self.missing.iter().enumerate() {
+            ensure!(missing.is_empty(), "I9", "rows of operator {op} were lost: {missing:?}");
+        }
+        let lost = self.replacements.keys().next();
+        ensure!(lost.is_none(), "I9", "the consumer waits in vain for {lost:?}");
+        Ok(())
+    }
+}
+
+fn has_input(blocks: &BTreeMap<BlockId, BlockBook>, key: WorkKey) -> bool {
+    blocks.values().any(|book| book.reader == Some(key) && book.place == Place::Input)
+}
