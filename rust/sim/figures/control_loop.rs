@@ -139,7 +139,7 @@ impl Driver {
             return Vec::new();
         }
         let emitted = actions.iter().filter_map(|action| match action {
-            Action::EmitBlock { block } => Some(*block),
+            Action::EmitBlock { block, .. } => Some(*block),
             _ => None,
         });
         let emitted: Vec<BlockId> = emitted.collect();
@@ -153,7 +153,17 @@ impl Driver {
             (Withheld::Credits, Action::ResumeTask { .. }) => None,
             (
                 Withheld::Credits,
-                Action::LaunchTask { task, op, attempt, node, actor, work, rows_skipped, .. },
+                Action::LaunchTask {
+                    task,
+                    op,
+                    attempt,
+                    node,
+                    actor,
+                    work,
+                    rows_skipped,
+                    rows_wanted,
+                    ..
+                },
             ) => {
                 let credit = u32::MAX;
                 Some(Action::LaunchTask {
@@ -164,6 +174,7 @@ impl Driver {
                     actor,
                     work,
                     rows_skipped,
+                    rows_wanted,
                     credit,
                 })
             }
