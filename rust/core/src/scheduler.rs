@@ -27,6 +27,9 @@ pub struct Scheduler {
     now: Time,
     /// Whether something changed since the last turn.
     is_due: bool,
+    /// How many actions may wait before the turn is cut.
+    actions_before_cut: usize,
+    wakeup: Option<Time>,
 }
 
 impl Scheduler {
@@ -43,6 +46,8 @@ impl Scheduler {
             actions: VecDeque::new(),
             now: Time::default(),
             is_due: true,
+            actions_before_cut: 0,
+            wakeup: None,
         })
     }
 
@@ -80,16 +85,18 @@ impl Scheduler {
         if self.actions.is_empty() && self.is_due {
             self.is_due = false;
             self.turn();
+            self.wakeup = self.is_cut().then_some(self.now);
         }
         self.actions.pop_front()
     }
 
     /// When the scheduler wants to be called again if no event comes before; none: it need not.
     ///
-    /// Every decision so far follows from an event, so there is nothing to wake up for.
+    /// Every decision follows from an event. It is only where one turn was too short for all of them
+    /// that another one is due at once.
     #[must_use]
     pub const fn next_wakeup(&self) -> Option<Time> {
-        None
+        self.wakeup
     }
 
     /// Whether nothing is left to run, to deliver or to cancel.

@@ -465,3 +465,15 @@ proptest! {
         prop_assert_eq!(world.dropped.len() as u64, world.block_next, "I2: every block is dropped once");
     }
 }
+
+#[test]
+fn a_turn_with_many_orders_is_cut_and_goes_on_at_once() {
+    let mut world = World::new(vec![source(2_000)], config(), 2_000, 0, 1 << 40);
+    assert!((1..2_000).contains(&world.live.len()), "{} in one turn", world.live.len());
+    for _ in 0..10 {
+        if world.scheduler.next_wakeup() == Some(Time(0)) {
+            world.tell(Event::TimePassed);
+        }
+    }
+    assert_eq!((world.live.len(), world.scheduler.next_wakeup()), (2_000, None));
+}

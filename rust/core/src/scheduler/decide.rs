@@ -18,6 +18,7 @@ use crate::units::{ActorId, Bytes, NodeId, OpId, TaskId};
 impl Scheduler {
     /// Decides all that can be decided now.
     pub(super) fn turn(&mut self) {
+        self.actions_before_cut = self.actions.len() + ORDERS_MAX;
         if self.state.is_stopping || self.state.has_failed {
             for op in self.state.op_ids() {
                 self.attribution.hold(op, self.now, &Reason::Stopping);
@@ -29,13 +30,18 @@ impl Scheduler {
         self.start_actors(scaling::is_short);
         loop {
             while self.pass() || self.start_actors(scaling::wants_more) {}
-            if self.state.is_moving() || self.state.is_done() {
+            if self.is_cut() || self.state.is_moving() || self.state.is_done() {
                 return;
             }
             if !self.force_progress() {
                 return self.fail_if_homeless();
             }
         }
+    }
+
+    /// Whether the turn has given as many orders as one turn may.
+    pub(super) fn is_cut(&self) -> bool {
+        self.actions.len() >= self.actions_before_cut
     }
 
     /// Asks each operator once. True if that made room somewhere, so that others must be asked again.
@@ -76,12 +82,12 @@ impl Scheduler {
     pub(super) fn start_actors(&mut self, wants_actor: fn(&State, OpId) -> bool) -> bool {
         let first = self.state.actor_next;
         for op in self.state.op_ids() {
-            while wants_actor(&self.state, op) {
+            while !self.is_cut() && wants_actor(&self.state, op) {
                 let Some(node) = placement::actor_node(&self.state, op) else { break };
                 self.start_actor(op, node);
             }
         }
-        self.state.actor_next > first
+        self.state.actor_next > first && !self.is_cut()
     }
 
     fn start_actor(&mut self, op: OpId, node: NodeId) {
@@ -137,7 +143,7 @@ impl Scheduler {
 
     fn launch_tasks(&mut self, op: OpId) -> bool {
         let mut made_room = false;
-        loop {
+        while !self.is_cut() {
             match admission::launch(&self.state, op, false) {
                 Ok(launch) => made_room |= self.launch(op, launch),
                 Err(reason) => {
@@ -146,6 +152,7 @@ impl Scheduler {
                 }
             }
         }
+        false
     }
 
     /// Launches a task. True if that left room to others: its earlier attempt's at another node, or
@@ -329,6 +336,9 @@ fn expected_rows(rows_per_item: Option<f64>, items: u64) -> u64 {
     rows_per_item.map_or(0, |rows| (rows * items as f64) as u64)
 }
 
+/// Orders of one turn: more would keep the driver from its events. The rest follows in the next one,
+/// which is due at once.
+const ORDERS_MAX: usize = 512;
 /// Blocks that a task may hand over before it must wait for room. One: the window of two blocks
 /// then bounds what can be in the store whatever the timing.
 const CREDIT: u32 = 1;
