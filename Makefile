@@ -67,8 +67,9 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/trace_cost.py
 	$(BIN)/python benches/on_cluster.py
 
-bench-core: ## Measure what an event costs the scheduler (minutes)
+bench-core: $(VENV)/installed-test ## Measure what an event costs the scheduler, in Rust and through Python (minutes)
 	cargo bench --package millstream-sim --bench core
+	$(BIN)/python -m millstream.sim bench
 
 count-core: ## Count the scheduler's instructions in one run, which no noise disturbs (needs valgrind)
 	@if ! command -v valgrind > /dev/null; then \

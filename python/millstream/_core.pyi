@@ -31,6 +31,7 @@ __all__ = [
     "Action",
     "Config",
     "Event",
+    "FarmTurns",
     "Finding",
     "Node",
     "NodeSnapshot",
@@ -46,6 +47,8 @@ __all__ = [
     "__version__",
     "build_profile",
     "describe",
+    "measure_farm",
+    "measure_live_blocks",
     "replay_trace",
     "run_seed",
     "run_swarm",
@@ -972,3 +975,40 @@ def run_workloads_jittered(spread: int, seeds: int) -> str:
     Raises:
         OracleError: A run violates an invariant.
     """
+
+def measure_farm(nodes: int, blocks: int) -> str:
+    """Runs the scheduler on a cluster that costs nothing, ten workers a node, and measures it.
+
+    Returns:
+        JSON: `events`, `turns`, `actions`, `blocks`, `busy_s`, `events_per_s`, `step_p50_us`,
+            `step_p99_us`, `step_max_us`, `step_max_wall_us`, `late_over_early` and `makespan_s`.
+
+    Raises:
+        ValueError: There is no node, or no block for each operator.
+    """
+
+def measure_live_blocks(blocks: int) -> str | None:
+    """Makes blocks that all wait, and measures how much memory the process grew by.
+
+    Returns:
+        JSON: `blocks`, `bytes_per_block` and `events_per_s`. None: the system does not tell.
+    """
+
+@final
+class FarmTurns:
+    """The turns of such a run, for a scheduler that is stepped from Python.
+
+    An iterator over the time (us) and the events of each, an event as the name of its class and
+    what that is made of.
+
+    Raises:
+        ValueError: There is no node, or no block for each operator.
+    """
+
+    def __new__(cls, nodes: int, blocks: int) -> FarmTurns: ...
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def nodes(self) -> list[Node]: ...
+    def __iter__(self) -> FarmTurns: ...
+    def __next__(self) -> tuple[int, list[tuple[str, tuple[object, ...]]]]: ...

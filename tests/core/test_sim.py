@@ -88,3 +88,13 @@ def test_slots_are_idle_stalled_or_working():
 def test_an_unknown_memory_is_refused():
     with pytest.raises(ValueError, match="'exact', 'half' or 'least'"):
         sim.workloads("twice")
+
+
+def test_the_cost_of_the_scheduler_is_measured_on_the_command_line():
+    printed = command("bench", "--nodes", 2, "--blocks", 2_000, "--json")
+    cost = json.loads(printed.stdout)
+    names = ["events_per_s_rust", "events_per_s_python", "step_p99_us", "step_max_us"]
+    assert all(cost[name] > 0 for name in names), cost
+    assert cost["bytes_per_block"] >= 0
+    table = command("bench", "--nodes", 2, "--blocks", 2_000).stdout
+    assert "events/s through Python" in table

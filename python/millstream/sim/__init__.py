@@ -12,6 +12,7 @@ from os import PathLike
 from typing import TypedDict
 
 from millstream import _core
+from millstream.sim.cost import Cost, bench
 from millstream.sim.published import (
     JitteredOutcome,
     LeastOutcome,
@@ -28,6 +29,7 @@ from millstream.sim.world import Cluster, Consumer, Faults, Model, Node, Variati
 __all__ = [
     "Cluster",
     "Consumer",
+    "Cost",
     "Faults",
     "Hold",
     "JitteredOutcome",
@@ -41,6 +43,7 @@ __all__ = [
     "Trace",
     "Variation",
     "WorkloadOutcome",
+    "bench",
     "jittered_workloads",
     "least_workloads",
     "replay",

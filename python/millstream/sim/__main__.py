@@ -11,6 +11,7 @@ import sys
 
 from millstream import _core
 from millstream.sim import (
+    bench,
     jittered_workloads,
     least_workloads,
     replay,
@@ -64,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         help="with durations and sizes that vary by 0.2, 3 and 20 %%, 20 seeds each",
     )
     command.set_defaults(run=_workloads)
+
+    command = commands.add_parser("bench", help="measure what the scheduler costs (a minute)")
+    command.add_argument("--json", action="store_true", help="as JSON, for programs")
+    command.add_argument("--nodes", type=int, default=1_000, help="nodes of ten workers each")
+    command.add_argument("--blocks", type=int, default=1_000_000, help="blocks that are made")
+    command.set_defaults(run=_bench)
     return parser
 
 
@@ -99,6 +106,11 @@ def _workloads(options: argparse.Namespace) -> list[str]:
     outcomes = workloads("half" if options.half else "exact")
     lines = [tables.HEADER, *map(tables.workload_line, outcomes)]
     return [json.dumps(outcomes, indent=2)] if options.json else lines
+
+
+def _bench(options: argparse.Namespace) -> list[str]:
+    cost = bench(options.nodes, options.blocks)
+    return [json.dumps(cost, indent=2)] if options.json else tables.cost_lines(cost)
 
 
 # Equal durations hide bad phases; the least spread is just enough to break them.

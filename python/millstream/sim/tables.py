@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from millstream.sim.cost import Cost
 from millstream.sim.published import JitteredOutcome, LeastOutcome, WorkloadOutcome
 
-__all__ = ["HEADER", "JITTERED_HEADER", "jittered_line", "least_lines", "workload_line"]
+__all__ = [
+    "HEADER",
+    "JITTERED_HEADER",
+    "cost_lines",
+    "jittered_line",
+    "least_lines",
+    "workload_line",
+]
+
+
+def cost_lines(cost: Cost) -> list[str]:
+    """The measurements, each beside what is to be reached on one core."""
+    growth = cost["growth_from_100_workers"]
+    late = cost["late_over_early"]
+    rows = [
+        ("events/s in Rust", f"{cost['events_per_s_rust']:,.0f}", ">= 500,000"),
+        ("events/s through Python", f"{cost['events_per_s_python']:,.0f}", ">= 150,000"),
+        ("99 of 100 turns within", f"{cost['step_p99_us']:,.0f} us", "< 1,000 us"),
+        ("longest turn", f"{cost['step_max_us']:,.0f} us", "< 10,000 us"),
+        ("    by the wall clock", f"{cost['step_max_wall_us']:,.0f} us", ""),
+        ("memory of a live block", f"{cost['bytes_per_block']} B", "<= 512 B"),
+        ("an event, over 100 workers", f"{growth:.2f}", "<= 2"),
+        ("a late event, over an early", f"{late:.2f}", "1"),
+    ]
+    return [f"{name:28} {value:>14}   {goal}".rstrip() for name, value, goal in rows]
 
 
 def workload_line(outcome: WorkloadOutcome) -> str:

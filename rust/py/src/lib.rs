@@ -3,6 +3,7 @@
 //! Owns the conversion between Python's objects and the types of the core and the simulator. It
 //! decides nothing, and everything that it exports is documented in `_core.pyi`.
 
+mod cost;
 mod numbers;
 mod plan;
 mod protocol;
@@ -35,6 +36,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<times::Finding>()?;
     module.add("SubmitError", module.py().get_type::<scheduler::SubmitError>())?;
     simulation::add_to(module)?;
+    cost::add_to(module)?;
     if cfg!(debug_assertions) {
         warn_of_debug_build(module.py())?;
     }

@@ -135,6 +135,6 @@ fn oracle_error(failure: &Failure) -> PyErr {
     OracleError::new_err(failure.to_string())
 }
 
-fn json(value: &impl Serialize) -> PyResult<String> {
+pub(crate) fn json(value: &impl Serialize) -> PyResult<String> {
     serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))
 }

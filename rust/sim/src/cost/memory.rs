@@ -1,7 +1,8 @@
 //! What a live block costs in memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use millstream_core::{
     Action, BlockId, Bytes, Config, Event, Execution, NodeId, OpId, OpKind, OpSpec, Plan,
     Resources, Rows, Scheduler, Slots, TaskId, Time, Unit,
@@ -33,7 +34,7 @@ pub fn live_blocks(blocks: u64) -> Option<LiveBlocks> {
     let first = resident_bytes()?;
     let mut busy = Duration::ZERO;
     let mut turn = |events: Vec<Event>| {
-        let begun = Instant::now();
+        let begun = ThreadTime::now();
         let actions = step(&mut scheduler, Time::default(), events);
         busy += begun.elapsed();
         launched(&actions)
