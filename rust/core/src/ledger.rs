@@ -19,6 +19,9 @@ use crate::units::{Bytes, NodeId, OpId};
 pub(crate) struct Account {
     pub(crate) total: Resources,
     pub(crate) free: Resources,
+    /// What of it other runs may use: all beyond this run's share, as far as it does not hold it.
+    pub(crate) withheld: Resources,
+    share: Option<Resources>,
     /// What actors do not hold: the most that tasks can ever have.
     pub(crate) beside_actors: Resources,
     pub(crate) store: Bytes,
@@ -32,6 +35,19 @@ impl Account {
     /// Bytes that neither lie there nor are promised. Zero while a declared overshoot lasts.
     pub(crate) fn room(&self) -> Bytes {
         self.store.saturating_sub(self.used).saturating_sub(self.reserved)
+    }
+
+    /// What tasks and actors hold.
+    pub(crate) fn held(&self) -> Resources {
+        self.total.beyond(&self.free).beyond(&self.withheld)
+    }
+
+    /// Moves between what is free and what is withheld, so that no more is left than the share.
+    fn withhold(&mut self) {
+        let Some(share) = &self.share else { return };
+        self.free.credit(&self.withheld);
+        self.withheld = self.free.at_most(&self.total.beyond(share));
+        self.free.debit(&self.withheld);
     }
 }
 
@@ -90,6 +106,8 @@ impl Ledger {
         self.capacity.credit(&resources);
         let account = Account {
             free: resources.clone(),
+            withheld: Resources::default(),
+            share: None,
             beside_actors: resources.clone(),
             total: resources,
             store,
@@ -107,6 +125,17 @@ impl Ledger {
         if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
             account.draining = true;
             self.index.update(node, account, entries);
+        }
+    }
+
+    /// Leaves the run no more than its share of a node, as soon as it holds no more.
+    pub(crate) fn share(&mut self, node: NodeId, resources: Resources, store: Bytes) {
+        if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
+            account.store = store;
+            account.share = Some(resources);
+            account.withhold();
+            self.index.update(node, account, entries);
+            self.find_store_min();
         }
     }
 
@@ -242,6 +271,7 @@ impl Ledger {
     ) {
         if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
             exchange(account, &self.index.shapes[self.shapes[op.0 as usize]].request);
+            account.withhold();
             self.index.update(node, account, entries);
         }
     }

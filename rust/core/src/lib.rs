@@ -36,6 +36,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod arbiter;
 mod attribution;
 mod bottleneck;
 mod constraint;
@@ -54,6 +55,7 @@ mod state;
 mod table;
 mod units;
 
+pub use arbiter::{Arbiter, Demand, RunId};
 pub use attribution::{Activity, Times};
 pub use bottleneck::{Bottleneck, Finding};
 pub use constraint::Constraint;

@@ -67,6 +67,16 @@ pub enum Event {
         /// The object-store bytes that this run may hold there.
         store: Bytes,
     },
+    /// The run may use no more than this of a node, which it shares with others. What it holds beyond
+    /// that it keeps until it is done with it.
+    ShareChanged {
+        /// The node.
+        node: NodeId,
+        /// Its CPUs, GPUs and custom resources.
+        resources: Resources,
+        /// Its object-store bytes.
+        store: Bytes,
+    },
     /// A node will go; it gets no new work.
     NodeDraining {
         /// The node.

@@ -99,6 +99,32 @@ impl Resources {
         }
     }
 
+    /// What these resources have beyond `other`, of each amount that they have at all.
+    #[must_use]
+    pub(crate) fn beyond(&self, other: &Self) -> Self {
+        let custom = self
+            .custom
+            .iter()
+            .map(|(name, amount)| (name.clone(), amount.saturating_sub(other.amount(name))));
+        Self {
+            cpu: self.cpu.saturating_sub(other.cpu),
+            gpu: self.gpu.saturating_sub(other.gpu),
+            custom: custom.collect(),
+        }
+    }
+
+    /// Of each amount of `other`, as much as is here.
+    #[must_use]
+    pub(crate) fn at_most(&self, other: &Self) -> Self {
+        let custom = other.custom.iter();
+        let custom = custom.map(|(name, amount)| (name.clone(), self.amount(name).min(*amount)));
+        Self {
+            cpu: self.cpu.min(other.cpu),
+            gpu: self.gpu.min(other.gpu),
+            custom: custom.collect(),
+        }
+    }
+
     /// This request `count` times.
     #[must_use]
     pub fn times(&self, count: u64) -> Self {

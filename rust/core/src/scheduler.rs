@@ -1,6 +1,7 @@
 //! The machine: events change the state, then actions are decided until nothing more can be done.
 
 mod decide;
+mod demand;
 mod react;
 mod remake;
 mod unblock;
@@ -8,6 +9,7 @@ mod unblock;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::arbiter::Demand;
 use crate::attribution::Attribution;
 use crate::operator::Operator;
 use crate::plan::Plan;
@@ -70,6 +72,9 @@ impl Scheduler {
             Event::NodeJoined { node, resources, store } => {
                 self.node_joined(node, resources, store);
             }
+            Event::ShareChanged { node, resources, store } => {
+                self.state.ledger.share(node, resources, store);
+            }
             Event::NodeDraining { node } => self.node_draining(node),
             Event::NodeLost { node } => self.node_lost(node),
             Event::BlockLost { block } => self.block_lost(block),
@@ -109,6 +114,12 @@ impl Scheduler {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         snapshot::take(&self.state, &self.attribution)
+    }
+
+    /// What the run holds and could use, for an [`Arbiter`](crate::Arbiter) of several runs.
+    #[must_use]
+    pub fn run_demand(&self) -> Demand {
+        demand::take(&self.state)
     }
 
     /// Asserts the invariants that need no history (I1, that each lane is backed by blocks and tasks,

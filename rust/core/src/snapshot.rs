@@ -218,9 +218,9 @@ fn node_snapshots(state: &State) -> Vec<NodeSnapshot> {
     let node_snapshot = |(node, account): (NodeId, &crate::ledger::Account)| NodeSnapshot {
         node,
         cpu_total: account.total.cpu,
-        cpu_used: account.total.cpu - account.free.cpu,
+        cpu_used: account.held().cpu,
         gpu_total: account.total.gpu,
-        gpu_used: account.total.gpu - account.free.gpu,
+        gpu_used: account.held().gpu,
         store_total: account.store,
         store_used: account.used,
         store_reserved: account.reserved,

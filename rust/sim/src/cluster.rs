@@ -166,6 +166,12 @@ impl<'a> Cluster<'a> {
         self.queue.len() > self.foreign
     }
 
+    /// When something is due next.
+    #[must_use]
+    pub fn due(&self) -> Option<Time> {
+        self.queue.first_key_value().map(|((time, _), _)| *time)
+    }
+
     /// Lets time pass until news reaches the driver, or until `wakeup`. None: nothing is due.
     pub fn wait(&mut self, wakeup: Option<Time>) -> Option<Vec<Event>> {
         let mut events = Vec::new();

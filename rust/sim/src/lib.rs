@@ -15,6 +15,7 @@ pub mod faults;
 pub mod published;
 pub mod random;
 pub mod rows;
+pub mod shared;
 pub mod simulation;
 pub mod swarm;
 pub mod timeline;

@@ -41,7 +41,7 @@ impl Checker<'_> {
             Event::NodeLost { node } => self.note_node_lost(node),
             Event::StopRequested => self.is_stopped = true,
             Event::BlockLost { block } => self.note_block_lost(block),
-            Event::TurnDelayed { .. } | Event::TimePassed => {}
+            Event::ShareChanged { .. } | Event::TurnDelayed { .. } | Event::TimePassed => {}
         }
     }
 

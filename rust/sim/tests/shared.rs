@@ -1,0 +1,61 @@
+//! Several datasets on one cluster: the arbiter's shares, by weight and without idle slots.
+
+use millstream_core::{Bytes, NodeId, Resources, Slots, Time};
+use millstream_sim::published::{Workload, workloads};
+use millstream_sim::shared::{Tenant, TenantReport, run};
+use millstream_sim::trace::NodeSpec;
+
+fn pipeline(name: &str) -> Workload {
+    let row = workloads().into_iter().find(|row| row.name == name);
+    row.unwrap_or_else(|| panic!("{name} is a row of the table"))
+}
+
+fn tenant(name: &str, weight: u32, begins_s: u64) -> Tenant {
+    let mut scenario = pipeline(name).scenario();
+    scenario.nodes = vec![NodeSpec {
+        node: NodeId(0),
+        resources: Resources::cpu(Slots::whole(8)),
+        store: Bytes(8_000_000_000),
+    }];
+    Tenant { scenario, weight, begins: second(begins_s) }
+}
+
+fn second(seconds: u64) -> Time {
+    Time(seconds * 1_000_000)
+}
+
+fn reports(tenants: &[Tenant]) -> Vec<TenantReport> {
+    run(tenants).unwrap_or_else(|violation| panic!("{violation}"))
+}
+
+#[test]
+fn two_equal_datasets_get_half_each() {
+    let found = reports(&[tenant("appendix_a", 1, 0), tenant("appendix_a", 1, 0)]);
+    let end = found.iter().map(|report| report.ended).min().expect("there are two");
+    let held: Vec<u128> =
+        found.iter().map(|report| report.cpu_time(Time::default(), end)).collect();
+    let all = 80_000 * u128::from(end.0);
+    for held in held {
+        assert!((45..=55).contains(&(held * 100 / all)), "{}%", held * 100 / all);
+    }
+}
+
+#[test]
+fn weights_are_kept() {
+    let found = reports(&[tenant("appendix_a", 3, 0), tenant("appendix_a", 1, 0)]);
+    let end = found[0].ended;
+    let held = found[0].cpu_time(Time::default(), end) * 100 / (80_000 * u128::from(end.0));
+    assert!((70..=80).contains(&held), "{held}%");
+}
+
+#[test]
+fn a_free_share_flows_within_five_seconds_and_back() {
+    let found = reports(&[tenant("appendix_a", 1, 0), tenant("appendix_a", 1, 60)]);
+    let (first, second_run) = (&found[0], &found[1]);
+    assert_eq!(first.cpu_at(second(50)), 80_000, "alone, it has everything");
+    let half = 36_000..=44_000;
+    assert!(half.contains(&first.cpu_at(second(65))), "{:?}", first.holdings);
+    assert!(half.contains(&second_run.cpu_at(second(65))), "{:?}", second_run.holdings);
+    let after = Time(first.ended.0 + 5_000_000);
+    assert_eq!(second_run.cpu_at(after), 80_000, "{:?}", second_run.holdings);
+}
