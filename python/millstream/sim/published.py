@@ -27,14 +27,14 @@ class WorkloadOutcome(TypedDict):
     """How the scheduler did on a published workload. Times in seconds, sizes in bytes.
 
     Beside it stand the makespans of plain greed, of the best static split of the CPU slots and of
-    the policy of arXiv 2501.12407; None where a policy is stuck for ever.
+    the policy of arXiv 2501.12407; None where a policy is stuck for ever, or is not compared.
     """
 
     name: str
     memory_bytes: int
     makespan_s: float
     bound_s: float
-    best_known_s: float
+    best_known_s: float | None
     ratio: float
     peak_over_limit_bytes: int
     spilled_bytes: int

@@ -37,7 +37,7 @@ def workload_line(outcome: WorkloadOutcome) -> str:
     return (
         f"{outcome['name']:26} {outcome['memory_bytes'] / _GB:5.2f} GB "
         f"{outcome['makespan_s']:7.1f} s {outcome['bound_s']:7.1f} "
-        f"{outcome['best_known_s']:7.1f} {outcome['ratio']:6.3f} "
+        f"{_seconds(outcome['best_known_s'])} {outcome['ratio']:6.3f} "
         f"{_seconds(outcome['greedy_s'])} {_seconds(outcome['static_s'])} "
         f"{_seconds(outcome['published_s'])} "
         f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB "
@@ -64,7 +64,7 @@ def jittered_line(outcome: JitteredOutcome) -> str:
 
 
 def _seconds(span_s: float | None) -> str:
-    return f"{'stuck':>7}" if span_s is None else f"{span_s:7.1f}"
+    return f"{'-':>7}" if span_s is None else f"{span_s:7.1f}"
 
 
 HEADER = (

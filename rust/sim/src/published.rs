@@ -31,8 +31,8 @@ pub struct Outcome {
     pub makespan_s: f64,
     /// An integer program's lower bound for it.
     pub bound_s: f64,
-    /// The makespan of the best online policy that we know of.
-    pub best_known_s: f64,
+    /// The makespan of the best online policy that we know of, where there is one.
+    pub best_known_s: Option<f64>,
     /// Makespan over bound.
     pub ratio: f64,
     /// The most that was in the store beyond the limit.
@@ -121,7 +121,7 @@ impl Workload {
             memory_bytes: store.store_bytes,
             makespan_s,
             bound_s,
-            best_known_s: seconds(self.best_known),
+            best_known_s: Some(seconds(self.best_known)),
             ratio: makespan_s / bound_s,
             peak_over_limit_bytes: store.peak_bytes.saturating_sub(store.store_bytes),
             spilled_bytes: store.spilled_bytes,

@@ -61,17 +61,28 @@ impl TenantReport {
     }
 }
 
+/// How a cluster was shared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedReport {
+    /// The runs.
+    pub tenants: Vec<TenantReport>,
+    /// The most that lay on each node, of all runs together.
+    pub bytes_peak: BTreeMap<NodeId, u64>,
+}
+
 /// Runs all to their end.
 ///
 /// # Errors
 /// The first oracle that is violated, or why a plan is refused.
-pub fn run(tenants: &[Tenant]) -> Result<Vec<TenantReport>, Violation> {
+pub fn run(tenants: &[Tenant]) -> Result<SharedReport, Violation> {
     let nodes = tenants.first().map_or(&[][..], |tenant| &tenant.scenario.nodes);
     let arbiter = Arbiter::new(nodes.iter().cloned().map(Into::into));
     let runs = tenants.iter().map(Run::new).collect::<Result<Vec<Run<'_>>, Violation>>()?;
-    let mut shared = Shared { arbiter, runs, now: Time::default() };
+    let (now, bytes_peak) = (Time::default(), BTreeMap::new());
+    let mut shared = Shared { arbiter, runs, now, bytes_peak };
     while shared.advance()? {}
-    Ok(shared.runs.into_iter().map(|run| run.report).collect())
+    let tenants = shared.runs.into_iter().map(|run| run.report).collect();
+    Ok(SharedReport { tenants, bytes_peak: shared.bytes_peak })
 }
 
 struct Run<'a> {
@@ -140,6 +151,7 @@ struct Shared<'a> {
     arbiter: Arbiter,
     runs: Vec<Run<'a>>,
     now: Time,
+    bytes_peak: BTreeMap<NodeId, u64>,
 }
 
 impl Shared<'_> {
@@ -208,9 +220,13 @@ impl Shared<'_> {
         Err(self.violation("I4", "the shares never come to rest".to_owned()))
     }
 
-    fn check_nodes(&self) -> Result<(), Violation> {
+    fn check_nodes(&mut self) -> Result<(), Violation> {
         let nodes = self.runs.first().map_or(&[][..], |run| &run.tenant.scenario.nodes);
         for spec in nodes {
+            let stores = self.runs.iter().filter_map(|run| run.cluster.stores().get(&spec.node));
+            let bytes: u64 = stores.map(|store| store.bytes).sum();
+            let peak = self.bytes_peak.entry(spec.node).or_default();
+            *peak = bytes.max(*peak);
             let mut held = Resources::default();
             for run in self.runs.iter().filter(|run| run.is_active()) {
                 held.credit(run.held().get(&spec.node).unwrap_or(&Resources::default()));

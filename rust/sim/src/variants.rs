@@ -3,11 +3,12 @@
 //! Equal durations hide bad phases, and ample memory hides bad admission. Owns what is varied, and
 //! how the runs are summed up.
 
-use millstream_core::Bytes;
+use millstream_core::{Bytes, Span, Time};
 use serde::Serialize;
 
 use crate::checker::Violation;
 use crate::published::{BLOCK_BYTES, Jitter, Outcome, Workload, seconds, workloads};
+use crate::shared::{self, SharedReport, Tenant};
 
 /// A run that violates an oracle, or is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +88,51 @@ pub struct Compared {
 /// # Errors
 /// The first row that fails.
 pub fn exact() -> Result<Vec<Compared>, Failure> {
-    workloads().iter().map(compared).collect()
+    let mut rows = workloads().iter().map(compared).collect::<Result<Vec<Compared>, Failure>>()?;
+    rows.push(two_datasets()?);
+    Ok(rows)
+}
+
+/// Two datasets like `appendix_a` at a time, on its 8 CPUs and twice its smallest memory.
+fn two_datasets() -> Result<Compared, Failure> {
+    let one = workloads().into_iter().find(|workload| workload.name == "appendix_a");
+    let one = one.expect("because the table has this row");
+    let both = one.with_memory(Bytes(2 * one.memory.0));
+    let tenant = || Tenant { scenario: both.scenario(), weight: 1, begins: Time::default() };
+    let named =
+        |violation| Failure { workload: "two_datasets".to_owned(), jitter: one.jitter, violation };
+    let report = shared::run(&[tenant(), tenant()]).map_err(named)?;
+    let ended = report.tenants.iter().map(|tenant| tenant.ended).max().unwrap_or_default();
+    let makespan = ended.since(Time::default());
+    let bound = one.bound().times(2);
+    let peak = report.bytes_peak.values().copied().max().unwrap_or(0);
+    let over = peak.saturating_sub(both.memory.0);
+    Ok(Compared {
+        outcome: Outcome {
+            name: "two_datasets",
+            memory_bytes: both.memory.0,
+            makespan_s: seconds(makespan),
+            bound_s: seconds(bound),
+            best_known_s: None,
+            ratio: seconds(makespan) / seconds(bound),
+            peak_over_limit_bytes: over,
+            spilled_bytes: over,
+            idle_cpu_s: idle_cpu_s(&report, makespan),
+            idle_gpu_s: 0.0,
+            stalled_s: 0.0,
+        },
+        greedy_s: None,
+        static_s: None,
+        published_s: None,
+    })
+}
+
+/// The time of CPU slots that no run held.
+#[expect(clippy::cast_precision_loss, reason = "a run takes far less than 2^52 us")]
+fn idle_cpu_s(report: &SharedReport, makespan: Span) -> f64 {
+    let until = Time::default().after(makespan);
+    let held = report.tenants.iter().map(|tenant| tenant.cpu_time(Time::default(), until));
+    seconds(makespan.times(8)) - held.sum::<u128>() as f64 / 1e10
 }
 
 /// Every row with half of its memory.

@@ -1,6 +1,9 @@
 //! Several datasets on one cluster: the arbiter's shares, by weight and without idle slots.
 
-use millstream_core::{Bytes, NodeId, Resources, Slots, Time};
+use millstream_core::{
+    Bytes, Config, NodeId, OpId, OpKind, OpSpec, Plan, PoolSpec, Resources, Rows, Scheduler, Slots,
+    Time, Unit,
+};
 use millstream_sim::published::{Workload, workloads};
 use millstream_sim::shared::{Tenant, TenantReport, run};
 use millstream_sim::trace::NodeSpec;
@@ -15,7 +18,7 @@ fn tenant(name: &str, weight: u32, begins_s: u64) -> Tenant {
     scenario.nodes = vec![NodeSpec {
         node: NodeId(0),
         resources: Resources::cpu(Slots::whole(8)),
-        store: Bytes(8_000_000_000),
+        store: STORE,
     }];
     Tenant { scenario, weight, begins: second(begins_s) }
 }
@@ -25,8 +28,12 @@ fn second(seconds: u64) -> Time {
 }
 
 fn reports(tenants: &[Tenant]) -> Vec<TenantReport> {
-    run(tenants).unwrap_or_else(|violation| panic!("{violation}"))
+    let found = run(tenants).unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(found.bytes_peak[&NodeId(0)] <= STORE.0, "{:?}", found.bytes_peak);
+    found.tenants
 }
+
+const STORE: Bytes = Bytes(3_200_000_000);
 
 #[test]
 fn two_equal_datasets_get_half_each() {
@@ -58,4 +65,27 @@ fn a_free_share_flows_within_five_seconds_and_back() {
     assert!(half.contains(&second_run.cpu_at(second(65))), "{:?}", second_run.holdings);
     let after = Time(first.ended.0 + 5_000_000);
     assert_eq!(second_run.cpu_at(after), 80_000, "{:?}", second_run.holdings);
+}
+
+/// `chain_14`: more stages of actors than slots hang where nobody counts them.
+#[test]
+fn a_chain_of_fourteen_pools_on_eight_slots_is_refused_with_the_arithmetic() {
+    let one = Resources::cpu(Slots::whole(1));
+    let pool = PoolSpec { actors_min: 1, actors_max: 1, tasks_in_flight_max: 2 };
+    let stage = |position: u32| OpSpec {
+        name: format!("Stage{position}"),
+        inputs: position.checked_sub(1).map(OpId).into_iter().collect(),
+        kind: match position {
+            0 => OpKind::Source { units: vec![Unit::default(); 100] },
+            _ => OpKind::Actors(pool),
+        },
+        resources: one.clone(),
+        concurrency_max: 0,
+        bundle_rows_min: Rows::ZERO,
+    };
+    let plan = Plan::new((0..15).map(stage).collect(), Config::default()).expect("it is a chain");
+    let node = (NodeId(0), Resources::cpu(Slots::whole(8)), STORE);
+    let refusal = Scheduler::submit(plan, vec![node]).expect_err("14 actors need 14 CPUs");
+    let words = refusal.to_string();
+    assert!(words.contains("need 14 CPU, the cluster has 8 CPU"), "{words}");
 }
