@@ -46,7 +46,9 @@ __all__ = [
     "Times",
     "__version__",
     "build_profile",
-    "describe",
+    "describe_nodes",
+    "describe_plan",
+    "learn_trace",
     "measure_farm",
     "measure_live_blocks",
     "replay_trace",
@@ -889,7 +891,7 @@ class NodeSnapshot:
     def store_peak(self) -> int:
         """The most bytes of blocks that ever lay there."""
 
-def replay_trace(path: str | PathLike[str]) -> str:
+def replay_trace(trace: bytes) -> str:
     """Replays a trace in a new scheduler and compares its actions byte by byte.
 
     Returns:
@@ -897,11 +899,23 @@ def replay_trace(path: str | PathLike[str]) -> str:
 
     Raises:
         ReplayError: The first difference, or what is wrong with the trace.
-        OSError: The trace cannot be read.
     """
 
-def describe(plan: Plan, nodes: Sequence[Node]) -> str:
-    """A plan and nodes as JSON, as `simulate` wants them."""
+def describe_plan(plan: Plan) -> str:
+    """A plan as JSON, as `simulate` wants it."""
+
+def describe_nodes(nodes: Sequence[Node]) -> str:
+    """Nodes as JSON, as `simulate` wants them."""
+
+def learn_trace(trace: bytes) -> str:
+    """Makes a scenario of what a trace teaches.
+
+    Returns:
+        JSON: `scenario`, as `simulate` wants it, and the recorded `makespan` (us).
+
+    Raises:
+        ReplayError: What is wrong with the trace.
+    """
 
 def simulate(scenario: str) -> tuple[str, bytes]:
     """Simulates a scenario that is described as JSON, under the oracles.

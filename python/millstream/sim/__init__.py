@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from os import PathLike
-from typing import TypedDict
 
 from millstream import _core
 from millstream.sim.cost import Cost, bench
@@ -24,6 +22,7 @@ from millstream.sim.published import (
 )
 from millstream.sim.result import Hold, OperatorTime, Simulation, Trace
 from millstream.sim.simulation import simulate
+from millstream.sim.whatif import Prediction, Replayed, replay
 from millstream.sim.world import Cluster, Consumer, Faults, Model, Node, Variation
 
 __all__ = [
@@ -38,6 +37,7 @@ __all__ = [
     "Model",
     "Node",
     "OperatorTime",
+    "Prediction",
     "Replayed",
     "Simulation",
     "Trace",
@@ -51,16 +51,6 @@ __all__ = [
     "swarm",
     "workloads",
 ]
-
-
-class Replayed(TypedDict):
-    """What a replay that agreed with its trace went through."""
-
-    turns: int
-    events: int
-    actions: int
-    is_done: bool
-    is_cut: bool
 
 
 def swarm(seeds: int, first: int = 0) -> dict[str, int]:
@@ -83,23 +73,6 @@ def swarm(seeds: int, first: int = 0) -> dict[str, int]:
         count = min(_CHUNK_SEEDS, first + seeds - start)
         summary.update(json.loads(_core.run_swarm(start, count)))
     return dict(summary)
-
-
-def replay(trace: str | PathLike[str]) -> Replayed:
-    """Feeds a recorded trace to a new scheduler and compares its actions byte by byte.
-
-    Args:
-        trace: A file that `DataContext.trace` or `swarm --trace` wrote.
-
-    Returns:
-        What was replayed.
-
-    Raises:
-        millstream._core.ReplayError: The first difference, or what is wrong with the trace.
-        OSError: The trace cannot be read.
-    """
-    replayed: Replayed = json.loads(_core.replay_trace(trace))
-    return replayed
 
 
 # A fraction of a second.

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from millstream import _core
+from millstream.errors import MillstreamError
 from millstream.sim import (
     bench,
     jittered_workloads,
@@ -19,6 +21,7 @@ from millstream.sim import (
     tables,
     workloads,
 )
+from millstream.sim.simulation import run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         lines = options.run(options)
-    except (_core.OracleError, _core.ReplayError, OSError) as error:
+    except (_core.OracleError, _core.ReplayError, MillstreamError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write("\n".join([*lines, ""]))
@@ -49,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--first", type=int, default=0, help="the first seed")
     command.add_argument("--trace", help="write the trace of the first seed, and run only that")
     command.set_defaults(run=_swarm)
+
+    command = commands.add_parser("run", help="simulate a world that is written down as JSON")
+    command.add_argument("world", help="the file; a failing seed prints such a world")
+    command.set_defaults(run=_run)
 
     command = commands.add_parser("replay", help="compare a recorded trace with the scheduler")
     command.add_argument("trace", help="the file that was recorded")
@@ -81,6 +88,10 @@ def _swarm(options: argparse.Namespace) -> list[str]:
     summary = swarm(options.seeds, options.first)
     counts = ", ".join(f"{count} {name}" for name, count in summary.items())
     return [f"{options.seeds} seeds from {options.first}: {counts}"]
+
+
+def _run(options: argparse.Namespace) -> list[str]:
+    return [repr(run(json.loads(Path(options.world).read_bytes())))]
 
 
 def _replay(options: argparse.Namespace) -> list[str]:

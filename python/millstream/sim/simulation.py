@@ -61,11 +61,12 @@ def simulate(
     target = core_plan.config.block_bytes_target
     scenario = {
         "seed": seed,
-        **json.loads(_core.describe(core_plan, nodes)),
+        "plan": json.loads(_core.describe_plan(core_plan)),
+        "nodes": node_specs(nodes),
         "unit_rows": _unit_rows(core_plan, chosen, rows),
         "models": [model.to_json(target) for model in chosen],
         "consumer": (consumer or Consumer()).to_json(),
-        "faults": _faults(faults or Faults(), cluster, core_plan),
+        "faults": faults_json(faults or Faults(), cluster),
         **cluster.to_json(),
     }
     return run(scenario)
@@ -88,6 +89,36 @@ def run(scenario: dict[str, Any]) -> Simulation:
         case {"Refused": words}:
             raise ResourcesError(words)
     return from_json(answer, [op["name"] for op in scenario["plan"]["ops"]], trace)
+
+
+def node_specs(nodes: Sequence[_core.Node]) -> list[dict[str, Any]]:
+    """The machines as Rust reads them."""
+    specs: list[dict[str, Any]] = json.loads(_core.describe_nodes(nodes))
+    return specs
+
+
+def faults_json(faults: Faults, cluster: Cluster) -> dict[str, Any]:
+    """What goes wrong on a cluster, as Rust reads it.
+
+    Raises:
+        ArgumentError: A machine is named that is not there, or a chance is none.
+    """
+    numbered = list(enumerate([*cluster.nodes, *(node for _, node in faults.joins)]))
+    for name, leaving in (("drains", faults.drains), ("losses", faults.losses)):
+        for _, number in leaving:
+            if not 0 <= number < len(numbered):
+                raise ArgumentError(f"{name} names node {number}, but there are {len(numbered)}")
+    joining = [node.to_core(number) for number, node in numbered[len(cluster.nodes) :]]
+    times_us = [us("joins", at_s) for at_s, _ in faults.joins]
+    return {
+        **faults.to_json(),
+        "joins": list(zip(times_us, node_specs(joining), strict=True)),
+        "slowdowns": [
+            {"node": number, "from": 0, "until": _ALWAYS, "factor": round(node.slowness * 1000)}
+            for number, node in numbered
+            if node.slowness != 1.0
+        ],
+    }
 
 
 def _planned(
@@ -150,29 +181,6 @@ def _unit_rows(plan: _core.Plan, models: list[Model], rows: int | None) -> list[
                     f"unit_rows of {op.name!r} has {len(given)} numbers for {units} units"
                 )
     return counts
-
-
-def _faults(faults: Faults, cluster: Cluster, plan: _core.Plan) -> dict[str, Any]:
-    joining = [(at_s, node) for at_s, node in faults.joins]
-    numbered = list(enumerate([*cluster.nodes, *(node for _, node in joining)]))
-    for name, leaving in (("drains", faults.drains), ("losses", faults.losses)):
-        for _, number in leaving:
-            if not 0 <= number < len(numbered):
-                raise ArgumentError(f"{name} names node {number}, but there are {len(numbered)}")
-    first = len(cluster.nodes)
-    cores = [node.to_core(first + position) for position, (_, node) in enumerate(joining)]
-    specs = json.loads(_core.describe(plan, cores))["nodes"]
-    return {
-        **faults.to_json(),
-        "joins": [
-            [us("joins", at_s), spec] for (at_s, _), spec in zip(joining, specs, strict=True)
-        ],
-        "slowdowns": [
-            {"node": number, "from": 0, "until": _ALWAYS, "factor": round(node.slowness * 1000)}
-            for number, node in numbered
-            if node.slowness != 1.0
-        ],
-    }
 
 
 #: Later than any run ends.

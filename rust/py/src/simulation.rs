@@ -3,17 +3,16 @@
 //! Owns the conversion of its answers, which cross the border as JSON.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use millstream_sim::swarm::Failure;
 use millstream_sim::trace::NodeSpec;
-use millstream_sim::{description, simulation, swarm, trace, variants};
-use pyo3::exceptions::{PyAssertionError, PyOSError, PyValueError};
+use millstream_sim::{description, learn, simulation, swarm, trace, variants};
+use pyo3::exceptions::{PyAssertionError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::plan::{Node, Plan};
 
@@ -34,7 +33,9 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ReplayError", module.py().get_type::<ReplayError>())?;
     module.add("OracleError", module.py().get_type::<OracleError>())?;
     module.add_function(wrap_pyfunction!(replay_trace, module)?)?;
-    module.add_function(wrap_pyfunction!(describe, module)?)?;
+    module.add_function(wrap_pyfunction!(learn_trace, module)?)?;
+    module.add_function(wrap_pyfunction!(describe_plan, module)?)?;
+    module.add_function(wrap_pyfunction!(describe_nodes, module)?)?;
     module.add_function(wrap_pyfunction!(simulate, module)?)?;
     module.add_function(wrap_pyfunction!(run_swarm, module)?)?;
     module.add_function(wrap_pyfunction!(run_seed, module)?)?;
@@ -44,24 +45,26 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Replays a trace in a new scheduler and compares its actions byte by byte.
 #[pyfunction]
-fn replay_trace(py: Python<'_>, path: PathBuf) -> PyResult<String> {
-    py.detach(|| {
-        let name = path.display().to_string();
-        let file = File::open(path)
-            .map_err(|error| PyOSError::new_err(format!("{name} cannot be read: {error}")))?;
-        let replayed = trace::replay(BufReader::new(file))
-            .map_err(|error| ReplayError::new_err(error.to_string()))?;
-        json(&replayed)
-    })
+fn replay_trace(py: Python<'_>, trace: &[u8]) -> PyResult<String> {
+    py.detach(|| json(&trace::replay(trace).map_err(replay_error)?))
 }
 
-/// A plan and nodes as JSON, as `simulate` wants them.
+/// Makes a scenario of what a trace teaches.
 #[pyfunction]
-fn describe(py: Python<'_>, plan: &Plan, nodes: Vec<Node>) -> PyResult<String> {
-    py.detach(|| {
-        let nodes: Vec<NodeSpec> = nodes.into_iter().map(Into::into).collect();
-        json(&json!({ "plan": plan.0, "nodes": nodes }))
-    })
+fn learn_trace(py: Python<'_>, trace: &[u8]) -> PyResult<String> {
+    py.detach(|| json(&learn::learn(trace).map_err(replay_error)?))
+}
+
+/// A plan as JSON, as `simulate` wants it.
+#[pyfunction]
+fn describe_plan(py: Python<'_>, plan: &Plan) -> PyResult<String> {
+    py.detach(|| json(&plan.0))
+}
+
+/// Nodes as JSON, as `simulate` wants them.
+#[pyfunction]
+fn describe_nodes(py: Python<'_>, nodes: Vec<Node>) -> PyResult<String> {
+    py.detach(|| json(&nodes.into_iter().map(Into::into).collect::<Vec<NodeSpec>>()))
 }
 
 /// Simulates a scenario that is described as JSON, under the oracles.
@@ -129,6 +132,11 @@ fn run_workloads_jittered(py: Python<'_>, spread: u64, seeds: u64) -> PyResult<S
 
 fn varied<T: Serialize>(outcomes: Result<Vec<T>, variants::Failure>) -> PyResult<String> {
     json(&outcomes.map_err(|failure| OracleError::new_err(failure.to_string()))?)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn replay_error(error: trace::ReplayError) -> PyErr {
+    ReplayError::new_err(error.to_string())
 }
 
 fn oracle_error(failure: &Failure) -> PyErr {

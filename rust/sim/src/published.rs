@@ -276,6 +276,7 @@ impl Stage {
             emits_empty: false,
             load: Span::ZERO,
             heap: 0,
+            recorded: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use millstream_core::{OpKind, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::random::scaled;
+use crate::recorded::Recorded;
 
 /// Consecutive rows: `first` and those after it, up to but not including `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,23 +109,41 @@ impl RowRatio {
     }
 }
 
+/// Which rows an operator puts out for those that go in.
+#[derive(Clone, Debug)]
+pub enum RowFlow {
+    /// By a rule.
+    Ratio(RowRatio),
+    /// As it did before.
+    Recorded(Recorded),
+}
+
+impl RowFlow {
+    fn before(&self, row: u64) -> u64 {
+        match self {
+            Self::Ratio(ratio) => ratio.before(row),
+            Self::Recorded(recorded) => recorded.rows_before(row),
+        }
+    }
+}
+
 /// The rows of every operator of a plan.
 #[derive(Clone, Debug)]
 pub struct RowMap {
     unit_ends: Vec<u64>,
-    ratios: Vec<RowRatio>,
+    flows: Vec<RowFlow>,
 }
 
 impl RowMap {
-    /// `unit_rows`: the rows of each source unit; `ratios`: one for each operator, unused for the
+    /// `unit_rows`: the rows of each source unit; `flows`: one for each operator, unused for the
     /// source.
     #[must_use]
-    pub fn new(unit_rows: &[u64], ratios: Vec<RowRatio>) -> Self {
+    pub fn new(unit_rows: &[u64], flows: Vec<RowFlow>) -> Self {
         let ends = unit_rows.iter().scan(0, |end, rows| {
             *end += rows;
             Some(*end)
         });
-        Self { unit_ends: ends.collect(), ratios }
+        Self { unit_ends: ends.collect(), flows }
     }
 
     /// What the source puts out for `count` units from `first` on.
@@ -136,10 +155,10 @@ impl RowMap {
     /// What operator `op` puts out for `input`.
     #[must_use]
     pub fn of_input(&self, op: usize, input: &Content) -> Content {
-        let ratio = self.ratios[op];
+        let flow = &self.flows[op];
         let mut output = Content::default();
         for stretch in input.stretches() {
-            let (first, end) = (ratio.before(stretch.first), ratio.before(stretch.end));
+            let (first, end) = (flow.before(stretch.first), flow.before(stretch.end));
             output.push(Stretch { first, end });
         }
         output
@@ -151,7 +170,7 @@ impl RowMap {
         let source = self.unit_ends.last().copied().unwrap_or(0);
         let maps = plan.ops().iter().enumerate();
         maps.filter(|(_, op)| !matches!(op.kind, OpKind::Source { .. }))
-            .fold(source, |rows, (position, _)| self.ratios[position].before(rows))
+            .fold(source, |rows, (position, _)| self.flows[position].before(rows))
     }
 
     fn unit_start(&self, unit: u64) -> u64 {
@@ -178,7 +197,10 @@ mod tests {
 
     #[test]
     fn outputs_of_neighbours_are_neighbours() {
-        let map = RowMap::new(&[4, 0, 7], vec![RowRatio::ONE, RowRatio { out: 2, per: 3 }]);
+        let map = RowMap::new(
+            &[4, 0, 7],
+            vec![RowFlow::Ratio(RowRatio::ONE), RowFlow::Ratio(RowRatio { out: 2, per: 3 })],
+        );
         let first = map.of_input(1, &map.of_units(0, 2));
         let mut both = first.clone();
         both.append(&map.of_input(1, &map.of_units(2, 1)));

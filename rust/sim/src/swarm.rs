@@ -281,6 +281,7 @@ impl Shape {
             emits_empty: !self.is_uniform && random.chance(500),
             load: Span(random.pick(&[0, 100_000, 5_000_000])),
             heap: random.between(0, 1 << 30),
+            recorded: None,
         }
     }
 }

@@ -136,6 +136,7 @@ fn model() -> OpModel {
         emits_empty: true,
         load: Span(1_000),
         heap: 0,
+        recorded: None,
     }
 }
 

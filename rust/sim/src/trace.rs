@@ -121,6 +121,31 @@ pub enum ReplayError {
     },
 }
 
+/// A trace that was read.
+#[derive(Debug)]
+pub(crate) struct RecordedRun {
+    pub(crate) plan: Plan,
+    pub(crate) nodes: Vec<NodeSpec>,
+    pub(crate) turns: Vec<Turn>,
+}
+
+/// Reads a trace, up to where it is cut off.
+pub(crate) fn read(mut reader: impl BufRead) -> Result<RecordedRun, ReplayError> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Err(ReplayError::Empty);
+    }
+    let Header { plan, nodes } = header(&line)?;
+    let mut turns = Vec::new();
+    for number in 2.. {
+        line.clear();
+        reader.read_line(&mut line)?;
+        let Some(recorded) = line.strip_suffix('\n') else { break };
+        turns.push(turn(number, recorded)?);
+    }
+    Ok(RecordedRun { plan, nodes, turns })
+}
+
 /// Feeds the events of a trace to a new scheduler and compares the actions byte by byte.
 ///
 /// # Errors
@@ -161,15 +186,23 @@ pub fn step(scheduler: &mut Scheduler, now: Time, events: Vec<Event>) -> Vec<Act
     std::iter::from_fn(|| scheduler.poll_action()).collect()
 }
 
-fn submit(header: &str) -> Result<Scheduler, ReplayError> {
+fn header(line: &str) -> Result<Header, ReplayError> {
     let malformed = |source| ReplayError::Malformed { line: 1, source };
-    let Version { version: found } = serde_json::from_str(header).map_err(malformed)?;
+    let Version { version: found } = serde_json::from_str(line).map_err(malformed)?;
     if found != VERSION {
         return Err(ReplayError::Version { found });
     }
-    let header: Header = serde_json::from_str(header).map_err(malformed)?;
+    serde_json::from_str(line).map_err(malformed)
+}
+
+fn submit(line: &str) -> Result<Scheduler, ReplayError> {
+    let header = header(line)?;
     Scheduler::submit(header.plan, header.nodes.into_iter().map(Into::into).collect())
         .map_err(|error| ReplayError::Submit(Box::new(error)))
+}
+
+fn turn(line: u64, recorded: &str) -> Result<Turn, ReplayError> {
+    serde_json::from_str(recorded).map_err(|source| ReplayError::Malformed { line, source })
 }
 
 fn replay_turn(
@@ -178,8 +211,7 @@ fn replay_turn(
     recorded: &str,
     replayed: &mut Replayed,
 ) -> Result<(), ReplayError> {
-    let turn: Turn =
-        serde_json::from_str(recorded).map_err(|source| ReplayError::Malformed { line, source })?;
+    let turn = turn(line, recorded)?;
     let actions = step(scheduler, turn.now, turn.events.clone());
     let again = TurnOut { now: turn.now, events: &turn.events, actions: &actions };
     let again =
@@ -217,12 +249,11 @@ struct HeaderOut<'a> {
     nodes: &'a [NodeSpec],
 }
 
-#[derive(Deserialize)]
-struct Turn {
-    now: Time,
-    events: Vec<Event>,
-    #[serde(rename = "actions")]
-    _actions: Vec<Action>,
+#[derive(Debug, Deserialize)]
+pub(crate) struct Turn {
+    pub(crate) now: Time,
+    pub(crate) events: Vec<Event>,
+    pub(crate) actions: Vec<Action>,
 }
 
 #[derive(Serialize)]

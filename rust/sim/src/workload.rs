@@ -4,12 +4,13 @@
 //! when it is asked, so that every attempt at the same work has the same output. Knows nothing of
 //! the clock.
 
-use millstream_core::{Plan, Span};
+use millstream_core::{OpId, Plan, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Faults;
 use crate::random::scaled;
-use crate::rows::{Content, RowMap, RowRatio};
+use crate::recorded::Recorded;
+use crate::rows::{Content, RowFlow, RowMap, RowRatio};
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
 
@@ -45,7 +46,14 @@ impl Scenario {
     /// Which rows each operator puts out.
     #[must_use]
     pub fn row_map(&self) -> RowMap {
-        RowMap::new(&self.unit_rows, self.models.iter().map(|model| model.ratio).collect())
+        RowMap::new(&self.unit_rows, self.models.iter().map(OpModel::flow).collect())
+    }
+
+    /// What a task of an operator takes beyond its work.
+    #[must_use]
+    pub fn call(&self, op: OpId) -> Span {
+        let recorded = self.models[op.0 as usize].recorded.as_ref();
+        self.overheads.call + recorded.map_or(Span::ZERO, |recorded| recorded.call)
     }
 
     /// Whether no block is a surprise: those of an operator are all alike, and none is larger than
@@ -60,7 +68,8 @@ impl Scenario {
         self.models.iter().all(|model| {
             let is_even = model.bytes_variation == Variation::NONE
                 && model.block_rows == 1
-                && !model.emits_empty;
+                && !model.emits_empty
+                && model.recorded.is_none();
             is_even && model.row_bytes <= granted
         })
     }
@@ -92,6 +101,9 @@ pub struct OpModel {
     pub load: Span,
     /// The resident memory of a worker.
     pub heap: u64,
+    /// What it did before, which then decides its rows, its pace and its blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
 }
 
 /// How long a task works, as a function of its items: units for a source, rows of input for any
@@ -193,9 +205,19 @@ pub struct Piece {
 }
 
 impl OpModel {
+    /// Which rows it puts out for those that go in.
+    #[must_use]
+    pub fn flow(&self) -> RowFlow {
+        let ratio = || RowFlow::Ratio(self.ratio);
+        self.recorded.clone().map_or_else(ratio, RowFlow::Recorded)
+    }
+
     /// How long a task of operator `op` works on `items`.
     #[must_use]
     pub fn span(&self, seed: u64, op: u64, items: &Content) -> Span {
+        if let Some(recorded) = &self.recorded {
+            return recorded.span(items);
+        }
         let exact = match self.pace {
             Pace::Even { task, item } => task + item.times(items.rows()),
             Pace::Halves { .. } | Pace::Spiky { .. } => {
@@ -245,7 +267,11 @@ impl OpModel {
         let mut pieces = Vec::new();
         let (mut position, mut worked) = (skipped, Span::ZERO);
         while position < end {
-            let part = output.part(position, self.block_rows.max(1).min(end - position));
+            let rows = match &self.recorded {
+                Some(recorded) => recorded.block_rows(output, position),
+                None => self.block_rows.max(1),
+            };
+            let part = output.part(position, rows.min(end - position));
             position += part.rows();
             let until = match self.emission {
                 Emission::Streamed => Span(scaled(span.0, position, total)),
@@ -272,6 +298,9 @@ impl OpModel {
     }
 
     fn block_bytes(&self, seed: u64, op: u64, items: &Content, part: &Content) -> u64 {
+        if let Some(recorded) = &self.recorded {
+            return recorded.bytes(part);
+        }
         let even = part.rows().saturating_mul(self.row_bytes);
         let (first, kind) =
             if self.is_correlated { (items.first(), PACE) } else { (part.first(), BYTES) };
@@ -302,6 +331,7 @@ mod tests {
             emits_empty: true,
             load: Span::ZERO,
             heap: 0,
+            recorded: None,
         }
     }
 

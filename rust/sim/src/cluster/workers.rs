@@ -164,12 +164,13 @@ impl Cluster<'_> {
             return self.fail_without_input(task);
         }
         let (node, actor, fetched, blow) = (worker.node, worker.actor, worker.fetched, worker.blow);
+        let call = self.scenario.call(worker.op);
         if let Some(blow) = blow {
             let at = self.now.after(blow.after);
             self.schedule(at, Happening::Hit(task));
         }
         let start = if actor.is_some() { Span::ZERO } else { self.start_worker(node) };
-        let prepared = fetched.max(self.now.after(start + self.scenario.overheads.call));
+        let prepared = fetched.max(self.now.after(start + call));
         if prepared > self.now {
             self.schedule(prepared, Happening::Prepared(task));
         } else {

@@ -1,0 +1,85 @@
+//! Learning from a recorded run: its plan, its cluster, and how long and large everything was, as a
+//! scenario that can run elsewhere.
+//!
+//! Owns what is concluded from events and actions alone, so that a trace of a real run and one of
+//! the simulator teach alike. Of a run that lost nodes with their blocks it learns some rows less
+//! exactly: work that took blocks made again counts as work of its own. Knows nothing of what is
+//! asked of the scenario later.
+
+mod log;
+mod tables;
+
+use std::io::BufRead;
+
+use millstream_core::{Event, Span, Time};
+use serde::Serialize;
+
+use crate::faults::Faults;
+use crate::learn::log::Log;
+use crate::trace::{self, RecordedRun, ReplayError};
+use crate::workload::{Delays, Network, Overheads, Scenario};
+
+/// What a recorded run teaches.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lesson {
+    /// The run as a scenario on the same cluster.
+    pub scenario: Scenario,
+    /// How long it took.
+    pub makespan: Span,
+}
+
+/// Learns from a trace.
+///
+/// # Errors
+/// What is wrong with the trace.
+pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
+    let run = trace::read(reader)?;
+    let log = Log::of(&run);
+    let tables = tables::tables(&run.plan, &log);
+    let worker_start = log.worker_start();
+    let unit_rows = (0..tables::units(&run.plan)).map(|unit| {
+        let table = &tables[0];
+        table.rows_before(unit + 1) - table.rows_before(unit)
+    });
+    let unit_rows = unit_rows.collect();
+    let models = tables.into_iter().zip(0..).map(|(table, op)| log.model(op, table, worker_start));
+    let span = |times: [Option<Time>; 2]| match times {
+        [Some(first), Some(last)] => last.since(first),
+        _ => Span::ZERO,
+    };
+    Ok(Lesson {
+        makespan: span([run.turns.first(), run.turns.last()].map(|turn| turn.map(|turn| turn.now))),
+        scenario: Scenario {
+            seed: 0,
+            unit_rows,
+            models: models.collect(),
+            consumer: log.consumer(),
+            delays: Delays { order: log.order_span(), ..Delays::default() },
+            network: Network::default(),
+            overheads: Overheads { worker_start, call: Span::ZERO },
+            faults: comings_and_goings(&run),
+            nodes: run.nodes,
+            plan: run.plan,
+        },
+    })
+}
+
+/// The nodes that came and went, for a run on the same cluster.
+fn comings_and_goings(run: &RecordedRun) -> Faults {
+    let mut faults = Faults::default();
+    for turn in &run.turns {
+        for event in &turn.events {
+            match event {
+                Event::NodeJoined { node, resources, store } => {
+                    let (resources, store) = (resources.clone(), *store);
+                    let spec = trace::NodeSpec { node: *node, resources, store };
+                    faults.joins.push((turn.now, spec));
+                }
+                Event::NodeDraining { node } => faults.drains.push((turn.now, *node)),
+                Event::NodeLost { node } => faults.losses.push((turn.now, *node)),
+                _ => {}
+            }
+        }
+    }
+    faults
+}
