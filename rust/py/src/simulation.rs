@@ -100,7 +100,7 @@ fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<Strin
         let report =
             simulation::run(&scenario, writer.as_mut().map(|writer| writer as &mut dyn Write));
         writer.map_or(Ok(()), |mut writer| writer.flush())?;
-        let report = report.map_err(|violation| oracle_error(&Failure { seed, violation }))?;
+        let report = report.map_err(|violation| oracle_error(&Failure::of(seed, violation)))?;
         json(&report)
     })
 }

@@ -18,6 +18,7 @@ pub mod random;
 pub mod recorded;
 pub mod rows;
 pub mod shared;
+pub mod shrink;
 pub mod simulation;
 pub mod swarm;
 pub mod timeline;

@@ -13,9 +13,11 @@ use millstream_core::{
 use serde::Serialize;
 
 use crate::checker::Violation;
+use crate::description;
 use crate::faults::{Faults, Slowdown};
 use crate::random::{Random, scaled};
 use crate::rows::RowRatio;
+use crate::shrink::{Shrunk, shrink};
 use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
@@ -28,13 +30,34 @@ pub struct Failure {
     pub seed: u64,
     /// The oracle and what it saw.
     pub violation: Violation,
+    /// A smaller world that violates the same one.
+    pub shrunk: Box<Shrunk>,
+}
+
+impl Failure {
+    /// The failure of a seed, with a smaller world that fails alike.
+    #[must_use]
+    pub fn of(seed: u64, violation: Violation) -> Self {
+        let judge = |world: &Scenario| simulation::run(world, None).map(drop);
+        let shrunk = Box::new(shrink(&scenario(seed), &violation, &judge));
+        Self { seed, violation, shrunk }
+    }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { seed, violation } = self;
+        let Self { seed, violation, shrunk } = self;
         writeln!(f, "seed {seed}: {violation}")?;
         writeln!(f, "{}", describe(&scenario(*seed)))?;
+        writeln!(f, "a smaller world that fails alike: {}", shrunk.violation)?;
+        writeln!(f, "{}", describe(&shrunk.scenario))?;
+        writeln!(
+            f,
+            "its trace, of {TURNS_SHOWN} turns at most:\n{}",
+            last_turns(&shrunk.scenario)
+        )?;
+        writeln!(f, "as a file for `python -m millstream.sim run`:")?;
+        writeln!(f, "{}", description::write(&shrunk.scenario))?;
         write!(
             f,
             "again: python -m millstream.sim swarm --first {seed} --seeds 1 --trace seed.jsonl"
@@ -81,7 +104,7 @@ pub fn run(first: u64, count: u64) -> Result<Summary, Failure> {
 /// # Errors
 /// The oracle that it violates.
 pub fn run_seed(seed: u64) -> Result<Report, Failure> {
-    simulation::run(&scenario(seed), None).map_err(|violation| Failure { seed, violation })
+    simulation::run(&scenario(seed), None).map_err(|violation| Failure::of(seed, violation))
 }
 
 /// The world of a seed.
@@ -140,6 +163,16 @@ pub fn describe(scenario: &Scenario) -> String {
     line(format!("{:?}, {:?}", scenario.network, scenario.overheads));
     line(format!("{:?}", scenario.faults));
     words
+}
+
+/// The end of the trace of a world.
+fn last_turns(scenario: &Scenario) -> String {
+    let mut trace = Vec::new();
+    // That it fails is why it is shown.
+    let _ = simulation::run(scenario, Some(&mut trace));
+    let text = String::from_utf8_lossy(&trace);
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    lines[lines.len().saturating_sub(TURNS_SHOWN)..].join("\n")
 }
 
 /// What is drawn for the whole world before its parts.
@@ -440,6 +473,8 @@ fn small(random: &mut Random, first: u64, last: u64) -> u32 {
 /// Keeps these draws apart from those of the runs.
 const SWARM: u64 = 6;
 const VARIETY: u64 = 7;
+/// What fits on a few screens.
+const TURNS_SHOWN: usize = 60;
 /// Worlds of this size take a few milliseconds each.
 const BLOCKS_MAX: u64 = 600;
 /// Worlds that lose a node, in thousandths of those that have a second one.
