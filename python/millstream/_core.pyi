@@ -11,9 +11,10 @@ is an argument, and blocks, tasks, actors and nodes are numbers. A driver by han
 
 and then: do what the actions say, report what happened as events, `step` again, until `is_done`.
 
-Back-pressure is by credit. A task may hand over (report by `Event.BlockProduced`) at most `credit`
-blocks in total; `Action.ResumeTask` raises that number. Its worker may hold one finished block
-beyond that. The ledger counts on exactly this.
+Back-pressure is by credit. The blocks that a task hands over (`Event.BlockProduced`) may have at
+most `credit` bytes in total; `Action.ResumeTask` raises that number. A worker whose next block is
+larger than what is left keeps it in its own memory, not in the object store, reports it by
+`Event.BlockReady` and waits. The ledger counts on exactly this.
 
 Numbers: tasks and actors are numbered by the core, blocks and nodes by the driver; none is ever
 used again. Rows and bytes are counts, times are microseconds since a start that the driver chose.
@@ -262,7 +263,7 @@ class Event:
 
     @final
     class BlockProduced(Event):
-        """A task handed over its next block, using up one of its credits.
+        """A task handed over its next block, using up credit of as many bytes.
 
         Args:
             task: The task.
@@ -286,6 +287,25 @@ class Event:
         def bytes(self) -> int: ...
         @property
         def node(self) -> int: ...
+
+    @final
+    class BlockReady(Event):
+        """A task waits with a finished block that is larger than its credit.
+
+        Args:
+            task: The task.
+            ordinal: How many blocks this attempt handed over before.
+            bytes: The bytes of the block.
+        """
+
+        __match_args__ = ("task", "ordinal", "bytes")
+        def __new__(cls, task: int, ordinal: int, bytes: int) -> Event.BlockReady: ...
+        @property
+        def task(self) -> int: ...
+        @property
+        def ordinal(self) -> int: ...
+        @property
+        def bytes(self) -> int: ...
 
     @final
     class TaskFinished(Event):
@@ -480,7 +500,7 @@ class Action:
             rows_skipped: Rows of its output that an earlier attempt has handed over and this one
                 must leave out.
             rows_wanted: Rows that it hands over after those, since they were lost; None: all.
-            credit: Blocks that it may hand over before it must wait for `ResumeTask`.
+            credit: Bytes that it may hand over before it must wait for `ResumeTask`.
         """
 
         __match_args__ = (
@@ -535,7 +555,7 @@ class Action:
 
     @final
     class ResumeTask(Action):
-        """Let a task hand over `credit` more blocks."""
+        """Let a task hand over `credit` more bytes."""
 
         __match_args__ = ("task", "credit")
         def __new__(cls, task: int, credit: int) -> Action.ResumeTask: ...

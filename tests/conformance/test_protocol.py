@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipelines import batches, calls, count_call, read, wait_until
+from pipelines import batches, calls, count_call, read
 
 from millstream._core import Action, Event
 
+# Room for one of the blocks that `counting` makes.
+ROOM = (2 << 20) + 4096
 
-def launch(task, op=0, actor=None, units=(0, 1), blocks=(), rows_skipped=0, credit=1, wanted=None):
+
+def launch(
+    task, op=0, actor=None, units=(0, 1), blocks=(), rows_skipped=0, credit=ROOM, wanted=None
+):
     first, count = units if not blocks else (None, 0)
     rows = (rows_skipped, wanted)
     return Action.LaunchTask(task, op, 0, 0, actor, first, count, blocks, *rows, credit)
@@ -60,7 +65,7 @@ def counting(folder, outputs=5):
 
 def test_a_task_reports_its_blocks_and_then_its_end(backend, tmp_path):
     backend.open([read(1, 1, *batches(counting(str(tmp_path))).stage.transforms)])
-    backend.perform([launch(7, credit=10)])
+    backend.perform([launch(7, credit=10 * ROOM)])
     events = events_until(backend, is_end)
     assert [event.task for event in events] == [7] * 6
     assert len({event.block for event in produced(events)}) == 5
@@ -69,25 +74,28 @@ def test_a_task_reports_its_blocks_and_then_its_end(backend, tmp_path):
     assert events[-1].busy_us > 0
 
 
-def test_without_credit_a_worker_is_at_most_one_block_ahead(backend, tmp_path):
+def test_without_credit_a_worker_says_so_and_waits_with_its_next_block(backend, tmp_path):
     folder = str(tmp_path)
     backend.open([read(1, 1, *batches(counting(folder)).stage.transforms)])
-    backend.perform([launch(1, credit=2)])
-    blocks_of(backend, 2)
-    # The third is made and held; the fourth is begun at most when the third has been handed over.
-    wait_until(lambda: calls(folder, "made") >= 3, within_s=30)
+    backend.perform([launch(1, credit=2 * ROOM)])
+    events = events_until(backend, lambda event: isinstance(event, Event.BlockReady))
+    assert len(produced(events)) == 2
+    assert (events[-1].task, events[-1].bytes >= 2 << 20) == (1, True)
+    # The fourth is begun only when the third has been handed over.
     assert backend.wait(0.5) == []
     assert calls(folder, "made") == 3
-    backend.perform([Action.ResumeTask(1, 1)])
-    assert len(produced(backend.wait(30))) == 1
-    backend.perform([Action.ResumeTask(1, 10)])
+    backend.perform([Action.ResumeTask(1, 1000)])
+    assert backend.wait(0.2) == []
+    backend.perform([Action.ResumeTask(1, ROOM)])
+    assert len(blocks_of(backend, 1)) == 1
+    backend.perform([Action.ResumeTask(1, 10 * ROOM)])
     rest = events_until(backend, is_end)
     assert len(produced(rest)) == 2
 
 
 def test_the_end_needs_no_credit(backend, tmp_path):
     backend.open([read(1, 1, *batches(counting(str(tmp_path), outputs=2)).stage.transforms)])
-    backend.perform([launch(1, credit=2)])
+    backend.perform([launch(1, credit=2 * ROOM)])
     assert isinstance(events_until(backend, is_end)[-1], Event.TaskFinished)
 
 
@@ -138,9 +146,8 @@ def test_a_cancelled_task_is_answered_once_and_at_once(backend):
 def test_a_paused_task_that_is_cancelled_ends(backend, tmp_path):
     folder = str(tmp_path)
     backend.open([read(1, 1, *batches(counting(folder, outputs=100)).stage.transforms)])
-    backend.perform([launch(1, credit=1)])
-    blocks_of(backend, 1)
-    wait_until(lambda: calls(folder, "made") >= 2, within_s=30)
+    backend.perform([launch(1, credit=ROOM)])
+    events_until(backend, lambda event: isinstance(event, Event.BlockReady))
     backend.perform([Action.CancelTask(1)])
     assert [event.failure for event in events_until(backend, is_end)] == ["cancelled"]
     time.sleep(0.3)

@@ -49,11 +49,12 @@ class Hand:
         match action:
             case Action.StartActor(actor=actor, node=node):
                 return [Event.ActorReady(actor, node, load_us=500)]
-            case Action.LaunchTask(task=task, node=node, credit=credit):
-                assert credit >= 1
+            case Action.LaunchTask(task=task, credit=credit) if credit < MIB:
+                return [Event.BlockReady(task, ordinal=0, bytes=MIB)]
+            case Action.LaunchTask(task=task) | Action.ResumeTask(task=task):
                 block = next(self.blocks)
                 self.held.add(block)
-                made = Event.BlockProduced(task, block, rows=2, bytes=MIB, node=node)
+                made = Event.BlockProduced(task, block, rows=2, bytes=MIB, node=0)
                 return [made, Event.TaskFinished(task, busy_us=900)]
             case Action.EmitBlock(block=block):
                 self.emitted.append(block)

@@ -201,11 +201,12 @@ class _Task:
         self._work: Work = work
         self._shared = shared
         self._credit = action.credit
+        self._handed_over = 0
         self._cancelled = False
         self._changed = threading.Condition()
 
     def add_credit(self, credit: int) -> None:
-        """Lets it hand over more blocks."""
+        """Lets it hand over blocks of so many more bytes."""
         with self._changed:
             self._credit += credit
             self._changed.notify()
@@ -255,10 +256,15 @@ class _Task:
 
     def _hand_over(self, meta: BlockMeta, table: pa.Table) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._credit > 0 or self._cancelled)
+            if self._credit < meta.nbytes:
+                self._shared.tell(
+                    _core.Event.BlockReady(self._number, self._handed_over, meta.nbytes)
+                )
+            self._changed.wait_for(lambda: self._credit >= meta.nbytes or self._cancelled)
             if self._cancelled:
                 return False
-            self._credit -= 1
+            self._credit -= meta.nbytes
+            self._handed_over += 1
             self._shared.add(self._number, meta, table)
             return True
 

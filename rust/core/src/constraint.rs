@@ -74,6 +74,7 @@ impl Hold {
             Reason::ConcurrencyReached { .. } => ("concurrency_reached", Idle, Cause::Limit),
             Reason::SlotReserved { .. } => ("slot_reserved", InputWait, Cause::Kept),
             Reason::MemoryReserved { .. } => ("memory_reserved", MemoryHeld, Cause::Store),
+            Reason::MemoryAhead { .. } => ("memory_ahead", MemoryHeld, Cause::Store),
             Reason::OutputFull { .. } => ("output_full", OutputBlocked, Cause::Consumer),
             Reason::DownstreamFed { .. } => ("downstream_fed", Idle, Cause::UnderWay),
             Reason::ActorsBusy { .. } => ("actors_busy", Idle, Cause::Actors),

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use crate::ledger::index::{Entries, Index, Shape};
 use crate::resources::Resources;
-use crate::units::{Bytes, NodeId, OpId};
+use crate::units::{Bytes, NodeId, OpId, Slots};
 
 /// What one node has and what of it is taken.
 #[derive(Clone, Debug)]
@@ -192,6 +192,16 @@ impl Ledger {
     /// The room of all nodes that take new work.
     pub(crate) fn open_room(&self) -> Bytes {
         self.index.open_room
+    }
+
+    /// CPUs, on nodes that take new work, that no actor holds.
+    pub(crate) fn task_cpus(&self) -> Slots {
+        self.index.task_cpus
+    }
+
+    /// Bytes that tasks were promised, on all nodes.
+    pub(crate) fn reserved(&self) -> Bytes {
+        self.lanes.iter().map(|lane| lane.reserved).sum()
     }
 
     /// How many requests of `op` the nodes hold together if they hold nothing else.

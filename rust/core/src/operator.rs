@@ -223,16 +223,24 @@ pub(crate) struct Task {
     /// Units or rows that it works on.
     pub(crate) items: u64,
     pub(crate) blocks_out: u32,
+    /// Those of its present attempt.
+    pub(crate) handed_over: u32,
     pub(crate) rows_out: Rows,
     pub(crate) bytes_out: Bytes,
     /// Rows that it is still expected to put out.
     pub(crate) rows_coming: u64,
+    /// Bytes that it is still expected to put out beyond those of its input.
+    pub(crate) growth: Bytes,
     pub(crate) node: NodeId,
     pub(crate) actor: Option<ActorId>,
-    /// Room promised on `node`; kept between attempts, so that a retry can always run.
-    pub(crate) reserved: Bytes,
-    /// The part of `reserved` that holds copies of input from other nodes.
+    /// Room on `node` for what it may put out; kept between attempts.
+    pub(crate) credit: Bytes,
+    /// Room on `node` for copies of input from other nodes.
     pub(crate) copies: Bytes,
+    /// The size of the finished block with which it waits for credit.
+    pub(crate) ready: Option<Bytes>,
+    /// The size of the last block with which an attempt waited: the next one has to make it again.
+    pub(crate) block_known: Bytes,
     pub(crate) is_cancelled: bool,
     /// Since when it is launched; once it has ended, how long it held its worker.
     pub(crate) stretch: Stretch,
@@ -260,14 +268,28 @@ impl Task {
             rows_coming: 0,
             node: NO_NODE,
             actor: None,
-            reserved: Bytes::ZERO,
+            growth: Bytes::ZERO,
+            credit: Bytes::ZERO,
             copies: Bytes::ZERO,
+            ready: None,
+            block_known: Bytes::ZERO,
+            handed_over: 0,
             is_cancelled: false,
             is_complete: false,
             is_filling: false,
             gaps: Vec::new(),
             stretch: Stretch::default(),
         }
+    }
+
+    /// All room that it holds on its node.
+    pub(crate) fn reserved(&self) -> Bytes {
+        self.credit + self.copies
+    }
+
+    /// The size of its next block, where `usual` is that of its operator.
+    pub(crate) fn block_next(&self, usual: Bytes) -> Bytes {
+        self.ready.unwrap_or(usual.max(self.block_known))
     }
 
     /// What its next attempt is to put out: rows to leave out, and how many to make after them if
@@ -373,7 +395,10 @@ pub(crate) struct Operator {
     pub(crate) units_total: u64,
     pub(crate) work_next: u64,
     pub(crate) live: Table<u64, TaskId>,
+    /// Those that wait for credit with a finished block.
     pub(crate) paused: BTreeMap<u64, TaskId>,
+    /// Those that used up their credit and go on until their next block is finished.
+    pub(crate) hungry: BTreeMap<u64, TaskId>,
     pub(crate) retries: BTreeMap<u64, Task>,
     pub(crate) starved: BTreeMap<u64, Starved>,
     /// Stretches of lost rows that its work has yet to make again.
@@ -381,6 +406,10 @@ pub(crate) struct Operator {
     pub(crate) pool: Option<Pool>,
     pub(crate) is_done: bool,
     pub(crate) rows_coming: u64,
+    /// What its live tasks will put out beyond the bytes of their input.
+    pub(crate) growth: Bytes,
+    /// What its tasks, those that wait for their next attempt too, may put out now.
+    pub(crate) credit: Bytes,
     pub(crate) estimates: TaskEstimates,
     pub(crate) counters: Counters,
 }
@@ -394,12 +423,15 @@ impl Operator {
             work_next: 0,
             live: Table::new(),
             paused: BTreeMap::new(),
+            hungry: BTreeMap::new(),
             retries: BTreeMap::new(),
             starved: BTreeMap::new(),
             gaps: 0,
             pool,
             is_done: false,
             rows_coming: 0,
+            growth: Bytes::ZERO,
+            credit: Bytes::ZERO,
             estimates: TaskEstimates::default(),
             counters: Counters::default(),
         }
@@ -448,11 +480,6 @@ impl Operator {
         if let (Some(actor), Some(pool)) = (actor, self.pool.as_mut()) {
             pool.set_paused(actor, task, now, is_paused);
         }
-    }
-
-    /// Whether work `number` is the first of those that are not finished.
-    pub(crate) fn is_oldest(&self, number: u64) -> bool {
-        self.live.first().is_none_or(|(oldest, _)| number <= oldest)
     }
 
     /// Whether it waits for lost rows, or has some to make again.

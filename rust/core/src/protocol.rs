@@ -13,7 +13,7 @@ use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
-    /// A task handed over its next block, using up one of its credits.
+    /// A task handed over its next block, using up credit of as many bytes.
     BlockProduced {
         /// The task.
         task: TaskId,
@@ -25,6 +25,16 @@ pub enum Event {
         bytes: Bytes,
         /// Where it lies.
         node: NodeId,
+    },
+    /// A task has finished its next block, which is larger than its credit, and waits with it. The
+    /// block is in the worker's own memory, not in the object store.
+    BlockReady {
+        /// The task.
+        task: TaskId,
+        /// How many blocks this attempt handed over before.
+        ordinal: u32,
+        /// The block's bytes.
+        bytes: Bytes,
     },
     /// A task ended well; all its blocks have been reported before.
     TaskFinished {
@@ -163,15 +173,16 @@ pub enum Action {
         rows_skipped: Rows,
         /// Rows that it hands over after those, since they were lost; none: all.
         rows_wanted: Option<Rows>,
-        /// Blocks that it may hand over before it must wait for [`Action::ResumeTask`].
-        credit: u32,
+        /// Bytes that it may put into the object store. With a block that is larger than what is
+        /// left of them it waits ([`Event::BlockReady`]) for [`Action::ResumeTask`].
+        credit: Bytes,
     },
-    /// Let a task hand over more blocks.
+    /// Let a task put more into the object store.
     ResumeTask {
         /// The task.
         task: TaskId,
-        /// How many more.
-        credit: u32,
+        /// How many more bytes.
+        credit: Bytes,
     },
     /// End a task; answered by [`Event::TaskFailed`] or, if it was quicker, [`Event::TaskFinished`].
     CancelTask {
@@ -294,6 +305,13 @@ pub enum Reason {
         /// The room that is free on the best node, less what is kept for operators further down.
         free: Bytes,
     },
+    /// When its next task ends, there would not be room for what it puts out.
+    MemoryAhead {
+        /// What the task is expected to put out, beyond its input.
+        needs: Bytes,
+        /// The room that there is expected to be.
+        room: Bytes,
+    },
     /// The store is full of blocks that wait for the consumer.
     OutputFull {
         /// Bytes that wait.
@@ -347,6 +365,10 @@ impl fmt::Display for Reason {
             Self::MemoryReserved { needs, free } => {
                 write!(f, "needs {needs} of object store, {free} is free")
             }
+            Self::MemoryAhead { needs, room } => write!(
+                f,
+                "will need {needs} of object store when its next task ends, {room} will be free"
+            ),
             Self::OutputFull { bytes } => write!(f, "{bytes} of output wait for the consumer"),
             Self::DownstreamFed { rows, wanted } => {
                 write!(f, "the next operator has enough: {} of {} rows", rows.0, wanted.0)

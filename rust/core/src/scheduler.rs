@@ -63,6 +63,7 @@ impl Scheduler {
             Event::BlockProduced { task, block, rows, bytes, node } => {
                 self.block_produced(task, block, rows, bytes, node);
             }
+            Event::BlockReady { task, ordinal, bytes } => self.block_ready(task, ordinal, bytes),
             Event::TaskFinished { task, busy, heap_peak } => {
                 self.task_finished(task, busy, heap_peak);
             }
@@ -143,11 +144,16 @@ impl Scheduler {
                 block.producer == op && lies_there
             });
             let used: Bytes = blocks.map(|block| block.bytes).sum();
-            let live = state.tasks.values().filter(|task| task.op == op);
-            let waiting = state.op(op).retries.values();
-            let reserved: Bytes = live.chain(waiting).map(|task| task.reserved).sum();
+            let live = || state.tasks.values().filter(|task| task.op == op);
+            let growth: Bytes = live().map(|task| task.growth).sum();
+            let tasks = live().chain(state.op(op).retries.values());
+            let (reserved, credit) = tasks.fold((Bytes::ZERO, Bytes::ZERO), |sums, task| {
+                (sums.0 + task.reserved(), sums.1 + task.credit)
+            });
             assert_eq!((lane.used, lane.reserved), (used, reserved), "I1: the books of {op}");
             state.op(op).pool.iter().for_each(Pool::assert_recounted);
+            let operator = state.op(op);
+            assert_eq!((operator.credit, operator.growth), (credit, growth), "I1: sums of {op}");
         }
     }
 }

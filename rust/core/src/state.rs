@@ -15,7 +15,7 @@ use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::resources::Resources;
 use crate::table::Table;
-use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Slots, TaskId};
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Slots, TaskId, Time};
 
 /// Where a block is. It is in exactly one place (I2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,21 +219,52 @@ impl State {
         self.blocks.is_empty() && self.ops.iter().all(|op| op.is_done)
     }
 
+    /// Lets a live task put `bytes` more into the store of its node.
+    pub(crate) fn grant(&mut self, id: TaskId, bytes: Bytes, now: Time) {
+        let task = self.tasks.get_mut(&id).expect("because only live tasks get credit");
+        task.credit += bytes;
+        if task.ready.is_some_and(|ready| ready <= task.credit) {
+            task.ready = None;
+        }
+        let (op, node) = (task.op, task.node);
+        self.ledger.reserve(node, op, bytes);
+        self.op_mut(op).credit += bytes;
+        self.note_credit(id, now);
+    }
+
+    /// Books whether a task waits for credit, or will.
+    pub(crate) fn note_credit(&mut self, id: TaskId, now: Time) {
+        let task = self.tasks.get_mut(&id).expect("because only live tasks have credit");
+        task.stretch.set_paused(now, task.ready.is_some());
+        let task = &self.tasks[&id];
+        let (op, number, actor) = (task.op, task.number, task.actor);
+        let is_paused = task.ready.is_some();
+        let is_last = task.blocks_out > 0 && !self.op(op).estimates.may_pause();
+        let is_hungry = !is_paused && !is_last && task.credit < self.block_bytes(op);
+        let operator = self.op_mut(op);
+        operator.set_paused(number, id, actor, now, is_paused);
+        if is_hungry {
+            operator.hungry.insert(number, id);
+        } else {
+            operator.hungry.remove(&number);
+        }
+    }
+
     /// The size that the next block of `op` will hardly exceed.
     pub(crate) fn block_bytes(&self, op: OpId) -> Bytes {
         if let Some(high) = self.op(op).estimates.block_bytes.high() {
             return Bytes(high);
         }
-        // A cautious probe: the target, or less where not every operator could have its window.
-        let windows = WINDOW_BLOCKS * self.ops.len() as u64;
-        let share = Bytes(self.ledger.store_min().0 / windows);
+        // A cautious probe: the target, or less where not every operator could have its block.
+        let share = Bytes(self.ledger.store_min().0 / self.ops.len() as u64);
         self.plan.config().block_bytes_target.min(share)
     }
 
-    /// The room that a task of `op` needs before it can be paused: the block that it hands over and
-    /// the one that its worker may hold finished meanwhile.
-    pub(crate) fn window_bytes(&self, op: OpId) -> Bytes {
-        self.block_bytes(op).times(WINDOW_BLOCKS)
+    /// The bytes that are known of `count` units of `op` from `first` on, before any is read.
+    pub(crate) fn unit_bytes(&self, op: OpId, first: u64, count: u64) -> Bytes {
+        let OpKind::Source { units } = &self.spec(op).kind else { return Bytes::ZERO };
+        let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(units.len());
+        units[position(first)..position(first + count)].iter().map(|unit| unit.bytes).sum()
     }
 
     /// How many tasks of `op` could run at a time if nothing else did.
@@ -375,7 +406,5 @@ fn largest(nodes: &[(NodeId, Resources, Bytes)]) -> Resources {
     most
 }
 
-/// One block that is handed over and one that the worker may hold finished meanwhile.
-const WINDOW_BLOCKS: u64 = 2;
 /// Tasks that ask for no resources run this many at a time, since nothing else bounds them.
 const CONCURRENCY_OF_FREE_TASKS: u32 = 64;

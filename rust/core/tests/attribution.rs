@@ -60,6 +60,11 @@ impl World {
         self.at(now, Event::BlockProduced { task: TaskId(task), block, rows, bytes, node: NODE })
     }
 
+    /// A task waits with its next block.
+    fn wait(&mut self, now: u64, task: u64) -> Vec<Action> {
+        self.at(now, Event::BlockReady { task: TaskId(task), ordinal: 1, bytes: Bytes(100) })
+    }
+
     fn finish(&mut self, now: u64, task: u64, busy: u64) -> Vec<Action> {
         let heap_peak = Bytes::ZERO;
         self.at(now, Event::TaskFinished { task: TaskId(task), busy: Span(busy), heap_peak })
@@ -97,11 +102,15 @@ fn what_a_task_neither_worked_nor_was_paused_is_its_start() {
 
 #[test]
 fn a_paused_task_is_blocked_by_its_output() {
-    // The store holds the two blocks of one window; the first block stays with the consumer.
-    let mut world = World::new(vec![source(1)], 200);
+    // The store holds one block, and the first stays with the consumer.
+    let mut world = World::new(vec![source(1)], 100);
     assert_eq!(world.produce(10, 0), [Action::EmitBlock { block: BlockId(0), instead_of: None }]);
+    assert_eq!(world.wait(10, 0), []);
     let taken = world.at(40, Event::OutputTaken { block: BlockId(0) });
-    assert!(taken.contains(&Action::ResumeTask { task: TaskId(0), credit: 1 }), "{taken:?}");
+    assert!(
+        taken.contains(&Action::ResumeTask { task: TaskId(0), credit: Bytes(100) }),
+        "{taken:?}"
+    );
     world.produce(50, 0);
     world.finish(50, 0, 20);
     let times = world.snapshot(50).ops[0].times;
@@ -115,8 +124,9 @@ fn a_paused_task_is_blocked_by_its_output() {
 
 #[test]
 fn a_task_that_worked_while_it_was_thought_paused_was_not_blocked() {
-    let mut world = World::new(vec![source(1)], 200);
+    let mut world = World::new(vec![source(1)], 100);
     world.produce(10, 0);
+    world.wait(10, 0);
     world.at(40, Event::OutputTaken { block: BlockId(0) });
     world.finish(50, 0, 45);
     let times = world.snapshot(50).ops[0].times;

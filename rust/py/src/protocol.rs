@@ -16,8 +16,10 @@ use crate::plan::Node;
 #[pyclass(frozen, eq, module = "millstream._core")]
 #[derive(Clone, PartialEq)]
 pub(crate) enum Event {
-    /// A task handed over its next block, using up one of its credits.
+    /// A task handed over its next block, using up credit of as many bytes.
     BlockProduced { task: u64, block: u64, rows: u64, bytes: u64, node: u32 },
+    /// A task waits with a finished block that is larger than its credit.
+    BlockReady { task: u64, ordinal: u32, bytes: u64 },
     /// A task ended well; all its blocks have been reported before.
     #[pyo3(constructor = (task, busy_us, heap_peak_bytes=0))]
     TaskFinished { task: u64, busy_us: u64, heap_peak_bytes: u64 },
@@ -63,6 +65,9 @@ impl Event {
                 bytes: Bytes(bytes),
                 node: NodeId(node),
             },
+            &Self::BlockReady { task, ordinal, bytes } => {
+                core::Event::BlockReady { task: TaskId(task), ordinal, bytes: Bytes(bytes) }
+            }
             &Self::TaskFinished { task, busy_us, heap_peak_bytes } => core::Event::TaskFinished {
                 task: TaskId(task),
                 busy: Span(busy_us),
@@ -111,10 +116,10 @@ pub(crate) enum Action {
         blocks: Vec<u64>,
         rows_skipped: u64,
         rows_wanted: Option<u64>,
-        credit: u32,
+        credit: u64,
     },
-    /// Let a task hand over `credit` more blocks.
-    ResumeTask { task: u64, credit: u32 },
+    /// Let a task hand over `credit` more bytes.
+    ResumeTask { task: u64, credit: u64 },
     /// End a task; answered by `TaskFailed("cancelled")`, or by its end if it was quicker.
     CancelTask { task: u64 },
     /// Start an actor of the operator `op` on `node` and load its state.
@@ -171,10 +176,12 @@ impl From<core::Action> for Action {
                     blocks,
                     rows_skipped: rows_skipped.0,
                     rows_wanted: rows_wanted.map(|rows| rows.0),
-                    credit,
+                    credit: credit.0,
                 }
             }
-            core::Action::ResumeTask { task, credit } => Self::ResumeTask { task: task.0, credit },
+            core::Action::ResumeTask { task, credit } => {
+                Self::ResumeTask { task: task.0, credit: credit.0 }
+            }
             core::Action::CancelTask { task } => Self::CancelTask { task: task.0 },
             core::Action::StartActor { actor, op, node } => {
                 Self::StartActor { actor: actor.0, op: op.0, node: node.0 }

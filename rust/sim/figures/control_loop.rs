@@ -151,32 +151,11 @@ impl Driver {
     fn ordered(&self, actions: Vec<Action>) -> Vec<Action> {
         let ordered = actions.into_iter().filter_map(|action| match (self.withheld, action) {
             (Withheld::Credits, Action::ResumeTask { .. }) => None,
-            (
-                Withheld::Credits,
-                Action::LaunchTask {
-                    task,
-                    op,
-                    attempt,
-                    node,
-                    actor,
-                    work,
-                    rows_skipped,
-                    rows_wanted,
-                    ..
-                },
-            ) => {
-                let credit = u32::MAX;
-                Some(Action::LaunchTask {
-                    task,
-                    op,
-                    attempt,
-                    node,
-                    actor,
-                    work,
-                    rows_skipped,
-                    rows_wanted,
-                    credit,
-                })
+            (Withheld::Credits, mut launch @ Action::LaunchTask { .. }) => {
+                if let Action::LaunchTask { credit, .. } = &mut launch {
+                    *credit = Bytes(u64::MAX);
+                }
+                Some(launch)
             }
             (_, Action::DropBlock { block }) if self.kept.contains(&block) => None,
             (_, action) => Some(action),

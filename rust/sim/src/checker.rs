@@ -91,8 +91,8 @@ struct TaskBook {
     key: WorkKey,
     node: NodeId,
     actor: Option<ActorId>,
-    credit: u32,
-    handed_over: u32,
+    /// Bytes that it may put into the store.
+    credit: Bytes,
     is_cancelled: bool,
     /// Of an attempt that makes lost rows again: where in the output the next of them are, and how
     /// many are left.

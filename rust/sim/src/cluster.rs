@@ -1,8 +1,8 @@
 //! The simulated cluster: workers, actors, stores and a consumer on a virtual clock.
 //!
-//! Owns what physically happens, and honours the protocol of a backend: a worker hands over a block
-//! only on credit, and holds at most one finished block beyond that. Knows nothing of why the
-//! scheduler orders what it orders, and judges nothing.
+//! Owns what physically happens, and honours the protocol of a backend: a worker puts a block into
+//! the store only on credit, and until then holds it in its own memory and does not go on. Knows
+//! nothing of why the scheduler orders what it orders, and judges nothing.
 
 mod actors;
 mod consumer;
@@ -51,6 +51,7 @@ pub struct Cluster<'a> {
     /// Workers without an actor that have nothing to do, by node.
     idle_workers: BTreeMap<NodeId, u64>,
     copies_max: u64,
+    block_max: u64,
     attempts: u64,
     spans: Vec<OpSpans>,
 }
@@ -110,6 +111,7 @@ impl<'a> Cluster<'a> {
             links: Links::default(),
             idle_workers: BTreeMap::new(),
             copies_max: 0,
+            block_max: 0,
             attempts: 0,
             spans: vec![OpSpans::default(); scenario.models.len()],
         };
@@ -146,6 +148,12 @@ impl<'a> Cluster<'a> {
     #[must_use]
     pub const fn stores(&self) -> &BTreeMap<NodeId, Store> {
         &self.stores
+    }
+
+    /// The bytes of the largest block that a worker finished.
+    #[must_use]
+    pub const fn block_max(&self) -> u64 {
+        self.block_max
     }
 
     /// The most bytes of input that one task had copied to its node.
@@ -260,7 +268,7 @@ impl<'a> Cluster<'a> {
             }
             Action::ResumeTask { task, credit } => {
                 if let Some(worker) = self.workers.get_mut(&task) {
-                    worker.credit += credit;
+                    worker.credit = worker.credit.saturating_add(credit.0);
                     self.hand_over(task);
                 }
             }

@@ -160,7 +160,12 @@ impl Workload {
             ..stage.model(position == last)
         });
         let source = &self.stages[0];
-        let config = Config { block_bytes_target: Bytes(BLOCK_BYTES), ..Config::default() };
+        // The table's stages take blocks as they come.
+        let config = Config {
+            block_bytes_target: Bytes(BLOCK_BYTES),
+            preserve_order: false,
+            ..Config::default()
+        };
         let resources = Resources {
             cpu: Slots::whole(CPU_SLOTS),
             gpu: Slots::whole(GPU_SLOTS),

@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::random::Random;
 use crate::timeline::{Hold, ResourceReport, Timeline};
 use crate::trace::{Recorder, step};
-use crate::workload::{OpModel, Scenario};
+use crate::workload::Scenario;
 
 /// How a simulated run went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -103,7 +103,8 @@ pub fn run<'a>(
         first: scheduler.clone(),
         scheduler,
         cluster: Cluster::new(scenario),
-        is_budget_kept: is_streaming && scenario.is_without_surprises(),
+        is_budget_kept: is_streaming,
+        has_room: scenario.has_room(),
         checker: Checker::new(scenario),
         timeline: Timeline::new(scenario.plan.ops().len(), &scenario.nodes),
         random: Random::of(&[scenario.seed, DRIVER]),
@@ -120,8 +121,9 @@ struct Simulation<'a> {
     first: Scheduler,
     scheduler: Scheduler,
     cluster: Cluster<'a>,
-    /// Whether I5 can be judged.
+    /// Whether the run has to keep to the stores at all.
     is_budget_kept: bool,
+    has_room: bool,
     checker: Checker<'a>,
     timeline: Timeline,
     random: Random,
@@ -239,17 +241,19 @@ impl Simulation<'_> {
 
     /// I5: bytes held on a node stay within its budget and one declared overshoot.
     ///
-    /// Where sizes surprise, no scheduler can promise that; such worlds are left out. An overshoot
-    /// lets a task pass that has nowhere to put its output: its window, and the copies of its input.
-    /// Where blocks are lost, each operator of the chain that makes them again may need one.
+    /// An overshoot lets a task pass that has nowhere to put the copies of its input or its next
+    /// block. Where not even one block of each operator fits, each step may need one. Where blocks
+    /// are lost, each operator of the chain that makes them again may.
     fn check_stores(&self, snapshot: &Snapshot) -> Result<(), Violation> {
         if !self.is_budget_kept {
             return Ok(());
         }
-        let blocks = self.scenario.models.iter().map(OpModel::block_bytes_max);
-        let window = 2 * blocks.max().unwrap_or(0) + self.cluster.copies_max();
-        let chain = if self.scenario.faults.may_lose_blocks() { snapshot.ops.len() } else { 1 };
-        let declared = if snapshot.overshoots == 0 { 0 } else { window * chain as u64 };
+        let passed = self.cluster.block_max() + self.cluster.copies_max();
+        let chain =
+            if self.scenario.faults.may_lose_blocks() { snapshot.ops.len() as u64 } else { 1 };
+        let times =
+            if self.has_room { snapshot.overshoots.min(chain) } else { snapshot.overshoots };
+        let declared = passed.saturating_mul(times);
         for (node, store) in self.cluster.stores() {
             if store.bytes_peak > store.bytes_max + declared {
                 let what = format!(

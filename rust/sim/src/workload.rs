@@ -56,15 +56,14 @@ impl Scenario {
         self.overheads.call + recorded.map_or(Span::ZERO, |recorded| recorded.call)
     }
 
-    /// Whether no block is a surprise: those of an operator are all alike, and none is larger than
-    /// what a scheduler may take for granted before it has seen one, which is the target size, or
-    /// a window of two of them in half of an operator's share of the smallest store.
+    /// Whether each node has room for what every operator may put out at once: blocks are all alike,
+    /// and none is larger than what a scheduler may take for granted before it has seen one.
     #[must_use]
-    pub fn is_without_surprises(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         let joining = self.faults.joins.iter().map(|(_, spec)| spec);
         let stores = self.nodes.iter().chain(joining).map(|spec| spec.store.0);
         let share = stores.min().unwrap_or(0) / self.models.len() as u64;
-        let granted = self.plan.config().block_bytes_target.0.min(share / 4);
+        let granted = self.plan.config().block_bytes_target.0.min(share / 2);
         self.models.iter().all(|model| {
             let is_even = model.bytes_variation == Variation::NONE
                 && model.block_rows == 1

@@ -148,7 +148,7 @@ fn gpu_short(pipeline: &mut Pipeline) {
 
 /// Room for one task of each operator and hardly more, while a unit is many blocks.
 fn store_full(pipeline: &mut Pipeline) {
-    pipeline.scenario.nodes[0].store = Bytes(8 * MIB);
+    pipeline.scenario.nodes[0].store = Bytes(4 * MIB);
     for rows in &mut pipeline.scenario.unit_rows {
         *rows = 40;
     }

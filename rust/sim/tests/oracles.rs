@@ -31,7 +31,7 @@ fn launch(task: u64, op: u32, work: Work) -> Action {
         work,
         rows_skipped: Rows::ZERO,
         rows_wanted: None,
-        credit: 1,
+        credit: Bytes(1),
     }
 }
 
@@ -160,7 +160,7 @@ fn i9_rows_out_of_order_or_twice() {
         work: Work::Units { first: 0, count: 1 },
         rows_skipped: Rows::ZERO,
         rows_wanted: None,
-        credit: 1,
+        credit: Bytes(1),
     };
     let died = Event::TaskFailed { task: TaskId(0), failure: TaskFailure::WorkerDied };
     let (invariant, what) = one_read(vec![made(0, 0, 2), died], vec![again]);
@@ -171,7 +171,7 @@ fn i9_rows_out_of_order_or_twice() {
 fn orders_that_make_no_sense() {
     let fail = Action::FailRun { op: OpId(0), task: None, cause: FailCause::UserCode };
     let cases = [
-        (vec![], vec![Action::ResumeTask { task: TaskId(7), credit: 1 }], "does not run"),
+        (vec![], vec![Action::ResumeTask { task: TaskId(7), credit: Bytes(1) }], "does not run"),
         (vec![], vec![Action::StopActor { actor: ActorId(1) }], "no such actor"),
         (vec![], vec![fail], "nothing that happened is such a failure"),
         (

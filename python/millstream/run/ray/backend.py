@@ -156,9 +156,7 @@ class RayBackend:
         task = self._tasks.get(number)
         if task is not None:
             task.credit += credit
-            item, task.parked = task.parked, None
-            if item is not None:
-                self._take(task, item)
+            self._hand_over(task)
 
     def _cancel(self, number: int) -> None:
         task = self._tasks.get(number)
@@ -213,9 +211,17 @@ class RayBackend:
             return
         if not isinstance(item, Item):
             self._fail(task, item)
-        elif item.meta is not None and task.credit == 0:
+        elif item.meta is not None and task.credit < item.meta.nbytes:
             task.parked = item
+            self._events.append(_core.Event.BlockReady(number, task.handed_over, item.meta.nbytes))
         else:
+            self._take(task, item)
+
+    def _hand_over(self, task: _Task) -> None:
+        """Takes the item with which a task waits, if it has the credit."""
+        item = task.parked
+        if item is not None and item.meta is not None and item.meta.nbytes <= task.credit:
+            task.parked = None
             self._take(task, item)
 
     def _take(self, task: _Task, item: Item) -> None:
@@ -259,8 +265,8 @@ class RayBackend:
             meta = BlockMeta(meta.rows, meta.nbytes, task.schema)
         number = next(self._numbers)
         self._blocks[number] = _Block(reference, meta)
-        task.has_begun = True
-        task.credit -= 1
+        task.handed_over += 1
+        task.credit -= meta.nbytes
         node = self._cluster.number(item.node)
         self._events.append(
             _core.Event.BlockProduced(task.number, number, meta.rows, meta.nbytes, node)
@@ -320,7 +326,7 @@ class RayBackend:
         # Only the first of its tasks can have been at work; the others waited behind it.
         for waiting in actor.tasks[1:]:
             task = self._tasks[waiting]
-            task.is_excused = not task.has_begun
+            task.is_excused = task.handed_over == 0
         # It may be out of reach only, and must not go on.
         ray.kill(actor.handle)
         self._events.append(_core.Event.ActorLost(number, user_code))
@@ -399,7 +405,7 @@ class _Task:
         self.stream = stream
         self.parked: Item | None = None
         self.schema: pa.Schema | None = None
-        self.has_begun = False
+        self.handed_over = 0
         self.is_excused = False
 
 

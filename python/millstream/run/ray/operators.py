@@ -98,7 +98,8 @@ def _strategy(node: str | None) -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
 
 
-# What is known of a block and the block: a worker may be ahead of the driver by one of each.
-STREAMING = {"num_returns": "streaming", "_generator_backpressure_num_objects": 2}
+# What is known of a block goes ahead of it. A worker goes on to put the block itself into the store
+# when that has been taken, which the driver does when there is room.
+STREAMING = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
 # A larger stage is put into the object store once instead of travelling with each task.
 _PAYLOAD_INLINE_BYTES_MAX = 16 * 1024

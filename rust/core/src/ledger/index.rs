@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 
 use super::Account;
 use crate::resources::Resources;
-use crate::units::{Bytes, NodeId};
+use crate::units::{Bytes, NodeId, Slots};
 
 /// One kind of request, for tasks or for actors. Operators that ask for the same share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub(super) struct Entries {
     by_shape: Vec<Entry>,
     open_room: Bytes,
     used: Bytes,
+    task_cpus: Slots,
 }
 
 /// The index over all nodes.
@@ -63,11 +64,19 @@ pub(super) struct Index {
     pub(super) open_room: Bytes,
     /// Bytes of blocks on all nodes.
     pub(super) used: Bytes,
+    /// CPUs of open nodes that no actor holds.
+    pub(super) task_cpus: Slots,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
-        Self { shapes: Vec::new(), classes: Vec::new(), open_room: Bytes::ZERO, used: Bytes::ZERO }
+        Self {
+            shapes: Vec::new(),
+            classes: Vec::new(),
+            open_room: Bytes::ZERO,
+            used: Bytes::ZERO,
+            task_cpus: Slots::ZERO,
+        }
     }
 
     /// The position of the shape of a request, which is added if it is new. Only before nodes join.
@@ -112,6 +121,8 @@ impl Index {
         if account.draining {
             return self.close(entries);
         }
+        self.task_cpus = self.task_cpus + account.beside_actors.cpu - entries.task_cpus;
+        entries.task_cpus = account.beside_actors.cpu;
         for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
             let fits = Fitting {
                 total: account.total.fits(&shape.request),
@@ -145,6 +156,7 @@ impl Index {
     pub(super) fn assert_recounted<'a>(&self, nodes: impl Iterator<Item = (NodeId, &'a Account)>) {
         let mut again = self.clone();
         (again.open_room, again.used) = (Bytes::ZERO, Bytes::ZERO);
+        again.task_cpus = Slots::ZERO;
         for shape in &mut again.shapes {
             (shape.copies, shape.fitting) = (0, Fitting::default());
             shape.vacant.iter_mut().for_each(BTreeSet::clear);
@@ -158,6 +170,8 @@ impl Index {
     fn close(&mut self, entries: &mut Entries) {
         self.open_room -= entries.open_room;
         entries.open_room = Bytes::ZERO;
+        self.task_cpus -= entries.task_cpus;
+        entries.task_cpus = Slots::ZERO;
         for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
             shape.replace(entries.class, entry, Entry::default());
         }

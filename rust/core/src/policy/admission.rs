@@ -11,6 +11,7 @@
 use crate::ledger::{Account, Share};
 use crate::operator::Task;
 use crate::policy::granularity::{self, Portion};
+use crate::policy::lookahead;
 use crate::policy::placement::{self, Need, Site};
 use crate::policy::scaling;
 use crate::protocol::{Reason, Verdict};
@@ -54,52 +55,85 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
     if let Some((number, task)) = operator.retries.first_key_value() {
         let candidate = Candidate::Retry(*number);
         check_concurrency(state, op)?;
-        let held = Some((task.node, task.reserved));
+        let held = Some((task.node, task.credit));
         let input = placement::input_of(&task.work);
-        let site = placement::site(state, &Need { op, number: *number, input, held, forced })?;
+        let block = task.block_next(state.block_bytes(op));
+        let need = Need { op, number: *number, input, block, held, forced };
+        let site = placement::site(state, &need)?;
         return Ok(Launch { candidate, site });
     }
     let portion = granularity::portion(state, op, forced)?;
     check_concurrency(state, op)?;
     if !forced {
         check_downstream(state, op)?;
+        lookahead::check_room(state, op, portion)?;
     }
     let input: alloc::vec::Vec<BlockId> = match portion {
         Portion::Units(_) => alloc::vec![],
         Portion::Blocks(count) => operator.queue().ready().take(count).map(|q| q.block).collect(),
     };
-    let need = Need { op, number: operator.work_next, input: &input, held: None, forced };
+    let (number, block) = (operator.work_next, state.block_bytes(op));
+    let need = Need { op, number, input: &input, block, held: None, forced };
     let site = placement::site(state, &need)?;
     Ok(Launch { candidate: Candidate::New(portion), site })
 }
 
-/// The room to promise a paused task so that it may hand over one more block; none while it must
-/// stay paused.
-pub(crate) fn resumption(state: &State, id: TaskId) -> Option<Bytes> {
-    let task = &state.tasks[&id];
-    let account = state.ledger.account(task.node)?;
-    let lacking = (state.window_bytes(task.op) + task.copies).saturating_sub(task.reserved);
-    let kept = kept_for_others(state, task.op, task.number, account);
-    let fits = lacking <= account.room().saturating_sub(kept);
-    (fits || state.is_bulk()).then_some(lacking)
+/// The task of `op` that gets credit next, and how much; none while all must wait.
+pub(crate) fn resumption(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
+    let operator = state.op(op);
+    let paused = operator.paused.values().take(CANDIDATES_MAX).find_map(|id| {
+        let credit = lacking(state, *id, state.tasks[id].ready?);
+        let room = room_for(state, *id)?;
+        (state.is_bulk() || credit <= room).then_some((*id, credit))
+    });
+    paused.or_else(|| {
+        operator.hungry.values().take(CANDIDATES_MAX).find_map(|id| {
+            let credit = lacking(state, *id, state.block_bytes(op));
+            let has_plenty = lookahead::has_plenty(state, credit, room_for(state, *id)?);
+            (credit > Bytes::ZERO && has_plenty).then_some((*id, credit))
+        })
+    })
 }
 
-/// The room at a node that work `number` of `op` must leave alone: one window for each operator
-/// below that has no task with a full window, and one for the oldest task of its own operator.
+/// The oldest task of `op`, if it waits for credit, and what it lacks: the last resort.
+pub(crate) fn forced_resumption(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
+    let operator = state.op(op);
+    let (number, id) = operator.paused.first_key_value()?;
+    let is_first = operator.retries.first_key_value().is_none_or(|(retry, _)| number < retry);
+    is_first.then(|| (*id, lacking_for_next(state, *id)))
+}
+
+/// What a task lacks for the block with which it waits.
+pub(crate) fn lacking_for_next(state: &State, id: TaskId) -> Bytes {
+    lacking(state, id, state.tasks[&id].ready.unwrap_or_default())
+}
+
+fn lacking(state: &State, id: TaskId, wanted: Bytes) -> Bytes {
+    wanted.saturating_sub(state.tasks[&id].credit)
+}
+
+/// The room at a task's node that it may take; none if the task is being cancelled.
+fn room_for(state: &State, id: TaskId) -> Option<Bytes> {
+    let task = state.tasks.get(&id).filter(|task| !task.is_cancelled)?;
+    let account = state.ledger.account(task.node)?;
+    Some(account.room().saturating_sub(kept_for_others(state, task.op, task.number, account)))
+}
+
+/// The room at a node that work `number` of `op` must leave alone: one block for the oldest work of
+/// each operator below, and one for that of its own operator.
 pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
     let below: Bytes = state
         .below(op)
-        .filter(|reader| needs_window(state, *reader, account))
-        .map(|reader| state.window_bytes(reader))
+        .filter(|reader| !state.op(*reader).is_done)
+        .filter(|reader| account.total.fits(&state.spec(*reader).resources))
+        .map(|reader| lacking_for_oldest(state, reader))
         .sum();
-    let operator = state.op(op);
-    let oldest_waits = operator.paused.keys().next().is_some_and(|oldest| *oldest < number)
-        && !operator.is_oldest(number);
-    let oldest = if oldest_waits { state.window_bytes(op) } else { Bytes::ZERO };
+    let is_oldest = oldest(state, op).is_none_or(|(oldest, _)| oldest >= number);
+    let oldest = if is_oldest { Bytes::ZERO } else { lacking_for_oldest(state, op) };
     below + oldest + kept_for_remakes(state, op, number, account)
 }
 
-/// One window for each operator, but for those below, that has lost rows to make again.
+/// One block for each operator, but for those below, that has lost rows to make again.
 fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
     let operator = state.op(op);
     let is_filling = |task: &Task| !task.gaps.is_empty();
@@ -112,13 +146,21 @@ fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> 
         .op_ids()
         .filter(|other| state.op(*other).awaits_remake() && !state.below(op).any(|b| b == *other))
         .filter(|other| account.total.fits(&state.spec(*other).resources))
-        .map(|other| state.window_bytes(other))
+        .map(|other| state.block_bytes(other))
         .sum()
 }
 
-fn needs_window(state: &State, op: OpId, account: &Account) -> bool {
+/// What the oldest work of `op`, without which the later ones are of no use, lacks for its next block.
+fn lacking_for_oldest(state: &State, op: OpId) -> Bytes {
+    let block = state.block_bytes(op);
+    oldest(state, op).map_or(block, |(_, task)| task.block_next(block).saturating_sub(task.credit))
+}
+
+fn oldest(state: &State, op: OpId) -> Option<(u64, &Task)> {
     let operator = state.op(op);
-    !operator.is_done && operator.moving() == 0 && account.total.fits(&state.spec(op).resources)
+    let live = operator.live.first().map(|(number, id)| (number, &state.tasks[id]));
+    let retry = operator.retries.first_key_value().map(|(number, task)| (*number, task));
+    [live, retry].into_iter().flatten().min_by_key(|(number, _)| *number)
 }
 
 /// The operator for which slots at `node` are kept from `op`, if it is so.
@@ -127,7 +169,6 @@ fn needs_window(state: &State, op: OpId, account: &Account) -> bool {
 /// below, which alone can make room, could not run. Nor do tasks take what a pool needs for its
 /// smallest size, piece by piece, for it would never find all of it free.
 pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpId> {
-    let operator = state.op(op);
     let request = &state.spec(op).resources;
     let is_starved = |pool: &OpId| {
         scaling::is_short(state, *pool) && state.spec(*pool).resources.overlaps(request)
@@ -135,7 +176,7 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
     if let Some(pool) = state.op_ids().find(is_starved) {
         return Some(pool);
     }
-    if state.is_bulk() || !operator.estimates.may_pause() || output_fits(state, op) {
+    if state.is_bulk() || output_fits(state, op) {
         return None;
     }
     state.below(op).find(|reader| {
@@ -158,6 +199,9 @@ fn output_fits(state: &State, op: OpId) -> bool {
     let Some(blocks) = operator.estimates.blocks_per_task.mean() else {
         return false;
     };
+    if !operator.paused.is_empty() {
+        return false;
+    }
     let tasks = (operator.live.len() + 1) as f64;
     let output = tasks * blocks * state.block_bytes(op).0 as f64;
     output <= state.ledger.open_room().0 as f64
@@ -226,5 +270,7 @@ const SPAN_AHEAD_US: f64 = 500_000.0;
 const BATCHES_AHEAD: f64 = 3.0;
 /// Rows that take no time at all would make the wanted number infinite.
 const MIN_SPAN_US: f64 = 0.01;
+/// Tasks that are compared before credit goes to the first for which there is room.
+const CANDIDATES_MAX: usize = 16;
 /// Tasks and blocks ahead of each slot of a reader that has not finished a task yet.
 const PROBES_PER_SLOT: u64 = 4;

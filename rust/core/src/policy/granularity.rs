@@ -16,7 +16,8 @@ pub(crate) enum Portion {
     Blocks(usize),
 }
 
-/// The next portion, or why there is none. `anything` takes an unfilled batch too.
+/// The next portion, or why there is none. `anything` takes an unfilled batch too, and
+/// no more than a batch.
 pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
     let operator = state.op(op);
     if operator.units_total > 0 {
@@ -35,7 +36,7 @@ pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion
     if rows < wanted && !operator.input_ended() && !anything {
         return Err(Reason::Bundling { rows, wanted });
     }
-    Ok(Portion::Blocks(blocks(state, op)))
+    Ok(Portion::Blocks(blocks(state, op, anything)))
 }
 
 /// Units until the task is long enough, its output a block's worth, or the slots have their share.
@@ -54,7 +55,7 @@ fn units(state: &State, op: OpId) -> u64 {
 }
 
 /// Blocks until a batch is full and the task is long enough, or the slots have their share.
-fn blocks(state: &State, op: OpId) -> usize {
+fn blocks(state: &State, op: OpId, anything: bool) -> usize {
     let operator = state.op(op);
     let rows_min = state.spec(op).bundle_rows_min;
     let rows_long = match operator.estimates.busy_per_item() {
@@ -62,6 +63,7 @@ fn blocks(state: &State, op: OpId) -> usize {
         None => 1,
     };
     let rows_share = operator.queue().ready_rows().0 / state.parallelism(op).max(1);
+    let rows_long = if anything { 1 } else { rows_long };
     let rows_wanted = Rows(rows_long.min(rows_share).max(rows_min.0));
     let (mut count, mut rows, mut bytes) = (0, Rows::ZERO, Bytes::ZERO);
     for queued in operator.queue().ready() {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use crate::ledger::{Account, Share};
-use crate::policy::admission;
+use crate::policy::{admission, lookahead};
 use crate::pool::Pool;
 use crate::protocol::{Reason, Work};
 use crate::state::State;
@@ -18,7 +18,9 @@ pub(crate) struct Need<'a> {
     /// The number of its work, for the order.
     pub(crate) number: u64,
     pub(crate) input: &'a [BlockId],
-    /// Room that it holds already, from an earlier attempt.
+    /// The size of its next block.
+    pub(crate) block: Bytes,
+    /// Credit that it holds already, from an earlier attempt.
     pub(crate) held: Option<(NodeId, Bytes)>,
     /// Whether it goes ahead though the room is missing.
     pub(crate) forced: bool,
@@ -29,11 +31,11 @@ pub(crate) struct Need<'a> {
 pub(crate) struct Site {
     pub(crate) node: NodeId,
     pub(crate) actor: Option<ActorId>,
-    /// The room to promise there, copies included.
-    pub(crate) reserve: Bytes,
+    /// Room for what it may put out.
+    pub(crate) credit: Bytes,
     /// Room for input that lies elsewhere.
     pub(crate) copies: Bytes,
-    /// Whether the room is missing.
+    /// Whether the room for what it needs at once is missing.
     pub(crate) overshoots: bool,
 }
 
@@ -161,16 +163,19 @@ fn room_at(
     input: &Input,
 ) -> Result<Site, Reason> {
     let copies = Bytes(input.total - input.bytes_at(node));
-    let reserve = state.window_bytes(need.op) + copies;
-    let held = need.held.filter(|(at, _)| *at == node).map_or(Bytes::ZERO, |(_, bytes)| bytes);
-    let lacking = reserve.saturating_sub(held);
     let kept = admission::kept_for_others(state, need.op, need.number, account);
     let free = account.room().saturating_sub(kept);
+    let held = need.held.filter(|(at, _)| *at == node).map_or(Bytes::ZERO, |(_, bytes)| bytes);
+    let wanted = need.block.saturating_sub(held);
+    // A task that was stopped to free its slot must not take it again only to wait.
+    let lacking = if need.held.is_some() { copies + wanted } else { copies };
     let overshoots = lacking > free && !state.is_bulk();
     if overshoots && !need.forced {
         return Err(admission::no_room(state, lacking, free));
     }
-    Ok(Site { node, actor: None, reserve, copies, overshoots })
+    let gets_credit = need.held.is_some() || lookahead::has_plenty(state, copies + wanted, free);
+    let credit = if gets_credit && !overshoots { held + wanted } else { held };
+    Ok(Site { node, actor: None, credit, copies, overshoots })
 }
 
 /// Keeps the refusal that came nearest to a launch: lack of room says more than lack of a slot.

@@ -8,7 +8,7 @@ use crate::lineage::Origin;
 use crate::operator::{Task, pop_blocks};
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
-use crate::policy::{placement, ranking, scaling};
+use crate::policy::{lookahead, placement, ranking, scaling};
 use crate::pool::Pool;
 use crate::protocol::{Action, Reason, Work};
 use crate::scheduler::Scheduler;
@@ -27,9 +27,8 @@ impl Scheduler {
         }
         self.end_operators();
         self.emit_output();
-        self.start_actors(scaling::is_short);
         loop {
-            while self.pass() || self.start_actors(scaling::wants_more) {}
+            while self.pass() {}
             if self.is_cut() || self.state.is_moving() || self.state.is_done() {
                 return;
             }
@@ -44,14 +43,18 @@ impl Scheduler {
         self.actions.len() >= self.actions_before_cut
     }
 
-    /// Asks each operator once. True if that made room somewhere, so that others must be asked again.
+    /// Asks each operator once. True if anything was ordered: what one got may let another go on, so
+    /// all are asked until none wants anything.
     fn pass(&mut self) -> bool {
-        let mut made_room = false;
+        let ordered = self.actions.len();
+        self.start_actors(scaling::is_short);
+        self.launch_urgent_tasks();
         for op in ranking::order(&self.state) {
             self.resume_tasks(op);
-            made_room |= self.launch_tasks(op);
+            self.launch_tasks(op);
         }
-        made_room
+        self.start_actors(scaling::wants_more);
+        !self.is_cut() && self.actions.len() > ordered
     }
 
     /// Marks operators that are through, from the source down, and stops their actors.
@@ -116,70 +119,63 @@ impl Scheduler {
         self.actions.push_back(Action::StopActor { actor: id });
     }
 
-    /// Lets paused tasks go on, oldest first, as long as there is room.
+    /// Gives credit, oldest first: to tasks that wait with a finished block as long as there is
+    /// room, then to those that work on their next one as long as there is plenty.
     fn resume_tasks(&mut self, op: OpId) {
-        let mut first = 0;
-        while let Some((&number, &task)) = self.state.op(op).paused.range(first..).next() {
-            first = number + 1;
-            if self.state.tasks[&task].is_cancelled {
-                continue;
-            }
-            let Some(lacking) = admission::resumption(&self.state, task) else {
-                return;
-            };
-            self.resume(task, lacking);
+        while let Some((task, credit)) = admission::resumption(&self.state, op) {
+            self.resume(task, credit);
         }
     }
 
-    pub(super) fn resume(&mut self, id: TaskId, lacking: Bytes) {
-        let task = self.state.tasks.get_mut(&id).expect("because paused tasks live");
-        task.reserved += lacking;
-        let (op, number, node, actor) = (task.op, task.number, task.node, task.actor);
-        self.state.ledger.reserve(node, op, lacking);
-        task.stretch.set_paused(self.now, false);
-        self.state.op_mut(op).set_paused(number, id, actor, self.now, false);
-        self.actions.push_back(Action::ResumeTask { task: id, credit: CREDIT });
+    pub(super) fn resume(&mut self, task: TaskId, credit: Bytes) {
+        self.state.grant(task, credit, self.now);
+        self.actions.push_back(Action::ResumeTask { task, credit });
     }
 
-    fn launch_tasks(&mut self, op: OpId) -> bool {
-        let mut made_room = false;
+    /// Feeds the scarcest resource before anything else.
+    fn launch_urgent_tasks(&mut self) {
+        for op in ranking::order(&self.state) {
+            while !self.is_cut() && lookahead::is_urgent(&self.state, op) {
+                let Ok(launch) = admission::launch(&self.state, op, false) else { break };
+                self.launch(op, launch);
+            }
+        }
+    }
+
+    fn launch_tasks(&mut self, op: OpId) {
         while !self.is_cut() {
             match admission::launch(&self.state, op, false) {
-                Ok(launch) => made_room |= self.launch(op, launch),
-                Err(reason) => {
-                    self.attribution.hold(op, self.now, &reason);
-                    return made_room;
-                }
+                Ok(launch) => self.launch(op, launch),
+                Err(reason) => return self.attribution.hold(op, self.now, &reason),
             }
         }
-        false
     }
 
-    /// Launches a task. True if that left room to others: its earlier attempt's at another node, or
-    /// what was kept for rows that it makes again.
-    pub(super) fn launch(&mut self, op: OpId, launch: Launch) -> bool {
+    pub(super) fn launch(&mut self, op: OpId, launch: Launch) {
         let mut task = match launch.candidate {
             Candidate::Retry(number) => self.take_retry(op, number),
             Candidate::New(portion) => self.new_work(op, portion),
         };
         let site = launch.site;
-        let made_room = task.node != site.node && task.reserved > Bytes::ZERO;
         self.state.overshoots += u64::from(site.overshoots);
-        self.state.ledger.release(task.node, op, task.reserved);
-        self.state.ledger.reserve(site.node, op, site.reserve);
+        self.state.ledger.release(task.node, op, task.credit);
+        self.state.ledger.reserve(site.node, op, site.credit + site.copies);
+        let given_back = core::mem::replace(&mut task.credit, site.credit);
         task.node = site.node;
         task.actor = site.actor;
-        task.reserved = site.reserve;
         task.copies = site.copies;
         task.stretch = Stretch::start(self.now);
         task.is_filling = !task.gaps.is_empty();
-        let made_room = made_room || task.is_filling;
+        task.growth = lookahead::growth(&self.state, &task);
         let (rows_skipped, rows_wanted) = task.portion();
         let id = TaskId(self.state.task_next);
         self.state.task_next += 1;
         let operator = self.state.op_mut(op);
         operator.live.insert(task.number, id);
         operator.rows_coming += task.rows_coming;
+        operator.growth += task.growth;
+        operator.credit += task.credit;
+        operator.credit -= given_back;
         match (site.actor, operator.pool.as_mut()) {
             (Some(actor), Some(pool)) => pool.assign(actor, id, self.now),
             _ => self.state.ledger.take_slots(site.node, op),
@@ -193,10 +189,10 @@ impl Scheduler {
             work: task.work.clone(),
             rows_skipped,
             rows_wanted,
-            credit: CREDIT,
+            credit: task.credit,
         });
         self.state.tasks.insert(id, task);
-        made_room
+        self.state.note_credit(id, self.now);
     }
 
     fn take_retry(&mut self, op: OpId, number: u64) -> Task {
@@ -258,9 +254,9 @@ impl Scheduler {
     }
 
     fn force(&mut self, op: OpId) -> bool {
-        if let Some(task) = self.oldest_paused(op) {
+        if let Some((task, credit)) = admission::forced_resumption(&self.state, op) {
             self.state.overshoots += 1;
-            self.resume(task, Bytes::ZERO);
+            self.resume(task, credit);
             return true;
         }
         match admission::launch(&self.state, op, true) {
@@ -279,14 +275,6 @@ impl Scheduler {
             }
             Err(_) => false,
         }
-    }
-
-    /// The first of the operator's work, if it is paused.
-    fn oldest_paused(&self, op: OpId) -> Option<TaskId> {
-        let operator = self.state.op(op);
-        let (number, task) = operator.paused.first_key_value()?;
-        let retry = operator.retries.first_key_value();
-        retry.is_none_or(|(retry, _)| number < retry).then_some(*task)
     }
 
     /// Stops an idle actor where actors alone leave `op` no slot: they grew before a node drained or
@@ -339,6 +327,3 @@ fn expected_rows(rows_per_item: Option<f64>, items: u64) -> u64 {
 /// Orders of one turn: more would keep the driver from its events. The rest follows in the next one,
 /// which is due at once.
 const ORDERS_MAX: usize = 512;
-/// Blocks that a task may hand over before it must wait for room. One: the window of two blocks
-/// then bounds what can be in the store whatever the timing.
-const CREDIT: u32 = 1;

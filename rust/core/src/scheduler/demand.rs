@@ -19,7 +19,7 @@ pub(super) fn take(state: &State) -> Demand {
         return demand;
     }
     for op in state.op_ids().filter(|op| !state.op(*op).is_done) {
-        demand.store_wanted = demand.store_wanted.max(state.window_bytes(op)).max(Bytes(1));
+        demand.store_wanted = demand.store_wanted.max(state.block_bytes(op)).max(Bytes(1));
         if wants_slots(state, op) {
             raise(&mut demand.slots_wanted, &state.spec(op).resources);
         }

@@ -37,17 +37,33 @@ impl Scheduler {
         }
         let task = self.state.tasks.get_mut(&id).expect("because it was found there just now");
         let (producer, is_again) = (task.op, task.is_filling);
-        match task.hand_over(rows) {
-            Some((at, goal)) => {
-                self.account_block(id, rows, bytes, node);
-                self.state.lineage.retain(producer, at.number);
-                let made = Block { producer, at, rows, bytes, node, place: Place::Queued };
-                self.deliver(goal, block, made);
-                self.state.op_mut(producer).counters.blocks_remade += u64::from(is_again);
-            }
-            None => self.actions.push_back(Action::DropBlock { block }),
+        task.handed_over += 1;
+        if let Some((at, goal)) = task.hand_over(rows) {
+            self.account_block(id, rows, bytes, node);
+            self.state.lineage.retain(producer, at.number);
+            let made = Block { producer, at, rows, bytes, node, place: Place::Queued };
+            self.deliver(goal, block, made);
+            self.state.op_mut(producer).counters.blocks_remade += u64::from(is_again);
+        } else {
+            self.account_block(id, Rows::ZERO, bytes, node);
+            self.state.ledger.discharge(node, producer, bytes);
+            self.actions.push_back(Action::DropBlock { block });
         }
-        self.pause(id);
+        self.state.note_credit(id, self.now);
+    }
+
+    /// A task waits with a finished block, unless the credit that it lacks is on its way.
+    pub(super) fn block_ready(&mut self, id: TaskId, ordinal: u32, bytes: Bytes) {
+        let task = self.state.tasks.get_mut(&id).filter(|task| task.handed_over == ordinal);
+        let Some(task) = task else {
+            self.state.stale_events += 1;
+            return;
+        };
+        if task.credit < bytes {
+            task.ready = Some(bytes);
+            task.block_known = bytes;
+            self.state.note_credit(id, self.now);
+        }
     }
 
     /// A block on a node that is gone is gone with it, and so is the attempt that made it.
@@ -62,10 +78,12 @@ impl Scheduler {
         let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
         let (op, at) = (task.op, task.node);
         let is_new = !task.is_filling;
-        let settled = bytes.min(task.reserved.saturating_sub(task.copies));
+        let settled = bytes.min(task.credit);
         let arrived = rows.0.min(task.rows_coming);
+        let grown = bytes.min(task.growth);
         task.bytes_out += bytes;
-        task.reserved -= settled;
+        task.credit -= settled;
+        task.growth -= grown;
         task.rows_coming -= arrived;
         if at == node {
             self.state.ledger.settle(node, op, settled, bytes);
@@ -74,6 +92,8 @@ impl Scheduler {
             self.state.ledger.charge(node, op, bytes);
         }
         let operator = self.state.op_mut(op);
+        operator.credit -= settled;
+        operator.growth -= grown;
         operator.rows_coming -= arrived;
         if is_new {
             operator.counters.blocks_out += 1;
@@ -81,14 +101,6 @@ impl Scheduler {
             operator.counters.bytes_out += bytes.0;
             operator.estimates.block_bytes.add(bytes.0);
         }
-    }
-
-    /// A task that used up its credit is paused until the turn finds room for its next block.
-    fn pause(&mut self, id: TaskId) {
-        let task = self.state.tasks.get_mut(&id).expect("because the caller checked that it lives");
-        let (op, number, actor) = (task.op, task.number, task.actor);
-        task.stretch.set_paused(self.now, true);
-        self.state.op_mut(op).set_paused(number, id, actor, self.now, true);
     }
 
     pub(super) fn task_finished(&mut self, id: TaskId, busy: Span, heap_peak: Bytes) {
@@ -150,7 +162,9 @@ impl Scheduler {
         let operator = self.state.op_mut(task.op);
         operator.live.remove(&task.number);
         operator.paused.remove(&task.number);
+        operator.hungry.remove(&task.number);
         operator.rows_coming -= task.rows_coming;
+        operator.growth -= task.growth;
         match (task.actor, operator.pool.as_mut()) {
             (Some(actor), Some(pool)) => {
                 task.stretch = pool.unassign(actor, id, self.now);
@@ -164,7 +178,8 @@ impl Scheduler {
     }
 
     pub(super) fn release_room(&mut self, task: &Task) {
-        self.state.ledger.release(task.node, task.op, task.reserved);
+        self.state.ledger.release(task.node, task.op, task.reserved());
+        self.state.op_mut(task.op).credit -= task.credit;
     }
 
     /// Decides what follows from an attempt that did not end well.
@@ -186,6 +201,11 @@ impl Scheduler {
         } else if count >= self.state.plan.config().deaths_max {
             self.fail(op, Some(id), FailCause::TaskDeaths { count });
         }
+        if task.is_cancelled {
+            // What it was stopped for comes first.
+            self.state.ledger.release(task.node, op, task.credit);
+            self.state.op_mut(op).credit -= core::mem::take(&mut task.credit);
+        }
         self.prepare_attempt(&mut task);
         self.wait_for_attempt(task);
     }
@@ -194,8 +214,10 @@ impl Scheduler {
     pub(super) fn prepare_attempt(&mut self, task: &mut Task) {
         // The copies of its input go with the attempt; the room for its output stays promised.
         self.state.ledger.release(task.node, task.op, task.copies);
-        task.reserved -= task.copies;
         task.copies = Bytes::ZERO;
+        task.ready = None;
+        task.handed_over = 0;
+        task.growth = Bytes::ZERO;
         task.attempt += 1;
         task.rows_coming = 0;
         task.is_cancelled = false;
@@ -311,14 +333,14 @@ impl Scheduler {
     /// Work that waits for its next attempt holds no room at a node that is gone.
     fn forget_room(&mut self, node: NodeId) {
         for op in self.state.op_ids() {
-            let held: Bytes = self
-                .state
-                .op_mut(op)
+            let operator = self.state.op_mut(op);
+            let held: Bytes = operator
                 .retries
                 .values_mut()
                 .filter(|task| task.node == node)
-                .map(|task| core::mem::take(&mut task.reserved))
+                .map(|task| core::mem::take(&mut task.credit))
                 .sum();
+            operator.credit -= held;
             self.state.ledger.release(node, op, held);
         }
     }

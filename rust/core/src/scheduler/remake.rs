@@ -180,7 +180,7 @@ impl Scheduler {
         let input = blocks.iter().copied().map(Part::Here).collect();
         // Room that is held by work that cannot run might be what its input needs.
         self.release_room(&task);
-        task.reserved = Bytes::ZERO;
+        (task.credit, task.copies) = (Bytes::ZERO, Bytes::ZERO);
         task.work = Work::Blocks(Vec::new());
         let number = task.number;
         self.state.op_mut(op).starved.insert(number, Starved { task, input });

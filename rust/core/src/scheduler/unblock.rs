@@ -7,20 +7,39 @@
 use crate::policy::{admission, scaling};
 use crate::protocol::{Action, Reason};
 use crate::scheduler::Scheduler;
-use crate::units::{Bytes, OpId, TaskId};
+use crate::units::{OpId, TaskId};
 
 impl Scheduler {
     /// Lets one piece of work of `op` that fills a gap go on. False if there is none that could.
     pub(super) fn force_remake(&mut self, op: OpId) -> bool {
-        self.resume_filling(op) || self.launch_filling(op) || self.clear_actor(op)
+        self.resume_filling(op)
+            || self.resume_before_losses(op)
+            || self.launch_filling(op)
+            || self.clear_actor(op)
+    }
+
+    /// Resumes a paused task whose work comes before all that is lost: it does not wait for it.
+    fn resume_before_losses(&mut self, op: OpId) -> bool {
+        let Some((id, credit)) = admission::forced_resumption(&self.state, op) else {
+            return false;
+        };
+        let number = self.state.tasks[&id].number;
+        let is_before =
+            self.state.op(op).starved.first_key_value().is_none_or(|(lost, _)| number < *lost);
+        if is_before {
+            self.state.overshoots += 1;
+            self.resume(id, credit);
+        }
+        is_before
     }
 
     fn resume_filling(&mut self, op: OpId) -> bool {
         let mut paused = self.state.op(op).paused.values();
         let filling = paused.find(|id| self.state.tasks[id].is_filling).copied();
         let Some(task) = filling else { return false };
+        let credit = admission::lacking_for_next(&self.state, task);
         self.state.overshoots += 1;
-        self.resume(task, Bytes::ZERO);
+        self.resume(task, credit);
         true
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use millstream_core::{
-    Action, ActorId, BlockId, FailCause, NodeId, OpId, OpKind, Rows, TaskId, Work,
+    Action, ActorId, BlockId, Bytes, FailCause, NodeId, OpId, OpKind, Rows, TaskId, Work,
 };
 
 use crate::checker::{ActorBook, Checker, Finding, Place, TaskBook, WorkBook, WorkKey};
@@ -33,7 +33,7 @@ impl Checker<'_> {
                 let Some(book) = book.filter(|book| !book.is_cancelled) else {
                     return Err(("protocol", "the task does not run".to_owned()));
                 };
-                book.credit += credit;
+                book.credit += *credit;
                 Ok(())
             }
             Action::CancelTask { task } => {
@@ -237,13 +237,13 @@ impl Checker<'_> {
         key: WorkKey,
         node: NodeId,
         actor: Option<ActorId>,
-        (credit, remakes): (u32, Option<(u64, u64)>),
+        (credit, remakes): (Bytes, Option<(u64, u64)>),
     ) {
         if let Some(actor) = actor.and_then(|actor| self.actors.get_mut(&actor)) {
             actor.tasks.insert(id);
         }
-        let (handed_over, is_cancelled) = (0, false);
-        let book = TaskBook { key, node, actor, credit, handed_over, is_cancelled, remakes };
+        let is_cancelled = false;
+        let book = TaskBook { key, node, actor, credit, is_cancelled, remakes };
         self.tasks.insert(id, book);
     }
 

@@ -41,7 +41,10 @@ impl Checker<'_> {
             Event::NodeLost { node } => self.note_node_lost(node),
             Event::StopRequested => self.is_stopped = true,
             Event::BlockLost { block } => self.note_block_lost(block),
-            Event::ShareChanged { .. } | Event::TurnDelayed { .. } | Event::TimePassed => {}
+            Event::BlockReady { .. }
+            | Event::ShareChanged { .. }
+            | Event::TurnDelayed { .. }
+            | Event::TimePassed => {}
         }
     }
 
@@ -62,7 +65,7 @@ impl Checker<'_> {
         };
         let live = self.tasks.get_mut(&id).filter(|_| !self.is_stopped);
         let key = live.map(|task| {
-            task.handed_over += 1;
+            task.credit = task.credit.saturating_sub(bytes);
             task.key
         });
         if let Some(key) = key.filter(|key| self.accept(id, *key, rows.0, &mut book)) {

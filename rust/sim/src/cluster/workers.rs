@@ -23,7 +23,8 @@ pub(super) struct Worker {
     /// How long it works after its last block.
     pub(super) tail: Span,
     pub(super) busy: Span,
-    pub(super) credit: u32,
+    /// Bytes that it may put into the store.
+    pub(super) credit: u64,
     pub(super) handed_over: u32,
     /// Rows of its output that it left out or has finished.
     pub(super) position: u64,
@@ -60,7 +61,7 @@ impl Cluster<'_> {
         actor: Option<ActorId>,
         work: &Work,
         rows: (Rows, Option<Rows>),
-        credit: u32,
+        credit: Bytes,
     ) -> Worker {
         let (seed, op_number) = (self.scenario.seed, u64::from(op.0));
         let position = op.0 as usize;
@@ -103,7 +104,7 @@ impl Cluster<'_> {
             pieces: pieces.into(),
             tail,
             busy,
-            credit,
+            credit: credit.0,
             handed_over: 0,
             position: skipped,
             held: None,
@@ -216,8 +217,11 @@ impl Cluster<'_> {
         match worker.pieces.pop_front() {
             Some(piece) => {
                 worker.held = Some(piece);
-                let node = worker.node;
-                self.put(node, piece.bytes);
+                self.block_max = self.block_max.max(piece.bytes);
+                if piece.bytes > worker.credit {
+                    let (ordinal, bytes) = (worker.handed_over, Bytes(piece.bytes));
+                    self.report(task, Event::BlockReady { task, ordinal, bytes });
+                }
                 self.hand_over(task);
             }
             None => self.finish(task),
@@ -227,16 +231,15 @@ impl Cluster<'_> {
     /// Hands over the finished block if there is credit, and goes on.
     pub(super) fn hand_over(&mut self, task: TaskId) {
         let worker = self.workers.get_mut(&task).expect("because the caller found it alive");
-        if worker.handed_over == worker.credit {
-            return;
-        }
-        let Some(piece) = worker.held.take() else { return };
+        let Some(piece) = worker.held.take_if(|piece| piece.bytes <= worker.credit) else { return };
         self.spans[worker.op.0 as usize].stalled += self.now.since(worker.since);
+        worker.credit -= piece.bytes;
         worker.handed_over += 1;
         let (node, block) = (worker.node, BlockId(self.block_next));
         let content = worker.output.part(worker.position, piece.rows);
         worker.position += piece.rows;
         self.block_next += 1;
+        self.put(node, piece.bytes);
         self.blocks.insert(block, Stored { node, bytes: piece.bytes, content });
         let (rows, bytes) = (Rows(piece.rows), Bytes(piece.bytes));
         self.report(task, Event::BlockProduced { task, block, rows, bytes, node });
@@ -276,8 +279,7 @@ impl Cluster<'_> {
     /// Frees a worker, which may take another task if it is alive, and lets its actor go on.
     pub(super) fn end(&mut self, task: TaskId, is_alive: bool) {
         let worker = self.workers.remove(&task).expect("because a task ends once");
-        let held = worker.held.map_or(0, |piece| piece.bytes);
-        self.remove(worker.node, held + worker.copies);
+        self.remove(worker.node, worker.copies);
         let Some(id) = worker.actor else {
             *self.idle_workers.entry(worker.node).or_default() += u64::from(is_alive);
             return;

@@ -61,7 +61,8 @@ struct Job {
     blocks_left: u64,
     span_each: Span,
     busy: Span,
-    credit: u32,
+    credit: Bytes,
+    handed_over: u32,
     /// Whether it holds a finished block until it gets credit.
     holds: bool,
 }
@@ -188,7 +189,7 @@ impl Farm {
         node: NodeId,
         actor: Option<ActorId>,
         work: &Work,
-        credit: u32,
+        credit: Bytes,
     ) {
         let blocks_left = match work {
             Work::Units { count, .. } => count * UNIT_BLOCKS,
@@ -197,7 +198,8 @@ impl Farm {
         let usual = SPANS[op.0 as usize];
         let span_each = Span(Random::of(&[u64::from(op.0), task.0]).around(usual.0, SPREAD));
         let busy = span_each.times(blocks_left);
-        let job = Job { node, actor, blocks_left, span_each, busy, credit, holds: false };
+        let (handed_over, holds) = (0, false);
+        let job = Job { node, actor, blocks_left, span_each, busy, credit, handed_over, holds };
         self.jobs.insert(task, job);
         match actor.and_then(|id| self.actors.get_mut(&id)) {
             Some(seat) => {
@@ -216,7 +218,7 @@ impl Farm {
         self.schedule(at, Due::Block(task));
     }
 
-    fn resume(&mut self, task: TaskId, credit: u32) {
+    fn resume(&mut self, task: TaskId, credit: Bytes) {
         // It may have ended meanwhile.
         let Some(job) = self.jobs.get_mut(&task) else { return };
         job.credit += credit;
@@ -251,15 +253,18 @@ impl Farm {
 
     fn hand_over(&mut self, task: TaskId, events: &mut Vec<Event>) {
         let Some(job) = self.jobs.get_mut(&task) else { return };
-        if job.credit == 0 {
+        let bytes = Bytes(BLOCK_BYTES);
+        if job.credit < bytes {
             job.holds = true;
+            events.push(Event::BlockReady { task, ordinal: job.handed_over, bytes });
             return;
         }
-        job.credit -= 1;
+        job.credit -= bytes;
+        job.handed_over += 1;
         job.blocks_left -= 1;
         let (block, node, busy) = (BlockId(self.block_next), job.node, job.busy);
         self.block_next += 1;
-        let (rows, bytes) = (Rows(BLOCK_ROWS), Bytes(BLOCK_BYTES));
+        let rows = Rows(BLOCK_ROWS);
         events.push(Event::BlockProduced { task, block, rows, bytes, node });
         if job.blocks_left > 0 {
             return self.begin(task);
