@@ -20,8 +20,6 @@ use millstream_sim::workload::Scenario;
 enum Withheld {
     /// Nothing.
     Nothing,
-    /// How large blocks are: it says that they are empty.
-    Bytes,
     /// Credits: workers hand over whatever they have.
     Credits,
     /// When the consumer is done: it says so at once.
@@ -40,7 +38,6 @@ fn main() -> Result<(), String> {
     let path = std::env::args().nth(1).ok_or("the path of the SVG is missing")?;
     let with = run(Withheld::Nothing)?;
     let rows = [
-        ("block sizes (BlockProduced.bytes)", Withheld::Bytes),
         ("credits (ResumeTask)", Withheld::Credits),
         ("the consumer's progress (OutputTaken)", Withheld::Taken),
     ];
@@ -123,14 +120,10 @@ struct Driver {
 impl Driver {
     /// What the scheduler hears of what happened.
     fn told(&self, events: Vec<Event>) -> Vec<Event> {
-        let told = events.into_iter().filter_map(|event| match (self.withheld, event) {
-            (Withheld::Bytes, Event::BlockProduced { task, block, rows, node, .. }) => {
-                Some(Event::BlockProduced { task, block, rows, bytes: Bytes::ZERO, node })
-            }
-            (Withheld::Taken, Event::OutputTaken { .. }) => None,
-            (_, event) => Some(event),
-        });
-        told.collect()
+        let is_told = |event: &Event| {
+            self.withheld != Withheld::Taken || !matches!(event, Event::OutputTaken { .. })
+        };
+        events.into_iter().filter(is_told).collect()
     }
 
     /// Says that the consumer is done with what it was just given.
