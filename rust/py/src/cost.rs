@@ -101,6 +101,9 @@ fn fact<'py>(py: Python<'py>, event: &Event) -> PyResult<Fact<'py>> {
         Event::BlockProduced { task, block, rows, bytes, node } => {
             ("BlockProduced", (task.0, block.0, rows.0, bytes.0, node.0).into_pyobject(py)?)
         }
+        Event::BlockReady { task, ordinal, bytes } => {
+            ("BlockReady", (task.0, *ordinal, bytes.0).into_pyobject(py)?)
+        }
         Event::TaskFinished { task, busy, heap_peak } => {
             ("TaskFinished", (task.0, busy.0, heap_peak.0).into_pyobject(py)?)
         }
