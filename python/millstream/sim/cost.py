@@ -105,6 +105,7 @@ def _read(action: _core.Action) -> object:
 
 _EVENTS = {
     "BlockProduced": _core.Event.BlockProduced,
+    "BlockReady": _core.Event.BlockReady,
     "TaskFinished": _core.Event.TaskFinished,
     "TaskFailed": _core.Event.TaskFailed,
     "ActorReady": _core.Event.ActorReady,
