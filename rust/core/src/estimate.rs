@@ -70,6 +70,20 @@ pub(crate) struct TaskRecord {
     pub(crate) bytes: Bytes,
 }
 
+/// An amount as estimates take it: they need no more than 52 bits.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) const fn quantity(amount: u64) -> f64 {
+    amount as f64
+}
+
+/// The whole part of an estimate, which is not negative; held at the largest number.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(crate) const fn whole(estimate: f64) -> u64 {
+    estimate as u64
+}
+
+/// Work that takes no time at all would make a rate infinite.
+pub(crate) const MIN_SPAN_US: f64 = 0.01;
 /// Per-item values are kept in thousandths, since a row may take less than a microsecond.
 const PER_ITEM_SCALE: f64 = 1_000.0;
 const PER_ITEM_STEPS: u64 = 1_000;

@@ -8,6 +8,7 @@
 //! expected, a store that is too small), the scheduler lets the most downstream work pass when
 //! nothing else moves, and counts an overshoot.
 
+use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::ledger::{Account, Share};
 use crate::operator::Task;
 use crate::policy::granularity::{self, Portion};
@@ -193,18 +194,13 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
 
 /// Whether all that the live tasks of `op` and one more will put out has room, so that none of
 /// them will have to be paused.
-#[allow(clippy::cast_precision_loss)] // an estimate
 fn output_fits(state: &State, op: OpId) -> bool {
     let operator = state.op(op);
-    let Some(blocks) = operator.estimates.blocks_per_task.mean() else {
-        return false;
-    };
-    if !operator.paused.is_empty() {
-        return false;
-    }
-    let tasks = (operator.live.len() + 1) as f64;
-    let output = tasks * blocks * state.block_bytes(op).0 as f64;
-    output <= state.ledger.open_room().0 as f64
+    let blocks = operator.estimates.blocks_per_task.mean().filter(|_| operator.paused.is_empty());
+    let tasks = quantity(operator.live.len() as u64 + 1);
+    blocks.is_some_and(|blocks| {
+        tasks * blocks * quantity(state.block_bytes(op).0) <= quantity(state.ledger.open_room().0)
+    })
 }
 
 fn check_concurrency(state: &State, op: OpId) -> Result<(), Reason> {
@@ -235,11 +231,6 @@ fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
     Err(Reason::DownstreamFed { rows, wanted })
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss // an estimate of a count
-)]
 fn rows_wanted(state: &State, op: OpId, reader: OpId) -> Rows {
     let below = &state.op(reader).estimates;
     let (Some(span_each), Some(latency)) =
@@ -247,11 +238,11 @@ fn rows_wanted(state: &State, op: OpId, reader: OpId) -> Rows {
     else {
         return Rows::ZERO;
     };
-    let slots = state.parallelism(reader) as f64;
+    let slots = quantity(state.parallelism(reader));
     let ahead = LATENCIES_AHEAD * latency + SPAN_AHEAD_US;
-    let flowing = slots * ahead / if span_each > MIN_SPAN_US { span_each } else { MIN_SPAN_US };
-    let batches = slots * BATCHES_AHEAD * state.spec(reader).bundle_rows_min.0 as f64;
-    Rows((flowing + batches) as u64 + 1)
+    let flowing = slots * ahead / span_each.max(MIN_SPAN_US);
+    let batches = slots * BATCHES_AHEAD * quantity(state.spec(reader).bundle_rows_min.0);
+    Rows(whole(flowing + batches) + 1)
 }
 
 /// What to call a lack of room.
@@ -268,8 +259,6 @@ const LATENCIES_AHEAD: f64 = 2.0;
 const SPAN_AHEAD_US: f64 = 500_000.0;
 /// The batch that an actor works on, the one queued behind it, and one more.
 const BATCHES_AHEAD: f64 = 3.0;
-/// Rows that take no time at all would make the wanted number infinite.
-const MIN_SPAN_US: f64 = 0.01;
 /// Tasks that are compared before credit goes to the first for which there is room.
 const CANDIDATES_MAX: usize = 16;
 /// Tasks and blocks ahead of each slot of a reader that has not finished a task yet.

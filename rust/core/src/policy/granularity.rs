@@ -3,6 +3,7 @@
 //! A task has a fixed cost, so small units and blocks are bundled until it is worth it; but a
 //! bundle must neither starve idle slots nor hold more input than a block's worth of memory.
 
+use crate::estimate::{quantity, whole};
 use crate::protocol::Reason;
 use crate::state::State;
 use crate::units::{Bytes, OpId, Rows};
@@ -79,13 +80,8 @@ fn blocks(state: &State, op: OpId, anything: bool) -> usize {
     count
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss // both are positive, and the cast saturates
-)]
 fn quotient(total: u64, each: f64) -> u64 {
-    if each <= 0.0 { u64::MAX } else { (total as f64 / each) as u64 }
+    if each <= 0.0 { u64::MAX } else { whole(quantity(total) / each) }
 }
 
 /// Portions that are left for each slot towards the end, so that all slots end together.

@@ -5,6 +5,7 @@
 //! they will have made room by then. What it puts out is held to the room that there is in any case
 //! ([`admission`](crate::policy::admission)): a forecast that is wrong costs time, never memory.
 
+use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::operator::Task;
 use crate::policy::granularity::Portion;
 use crate::policy::{admission, placement};
@@ -21,7 +22,7 @@ pub(crate) fn has_plenty(state: &State, bytes: Bytes, free: Bytes) -> bool {
 /// What a task is expected to put out beyond its input.
 pub(crate) fn growth(state: &State, task: &Task) -> Bytes {
     if task.is_filling {
-        return task.gaps.first().map_or(Bytes::ZERO, |_| state.block_bytes(task.op));
+        return state.block_bytes(task.op);
     }
     let input: Bytes =
         placement::input_of(&task.work).iter().map(|block| state.blocks[block].bytes).sum();
@@ -95,7 +96,7 @@ fn portion_growth(state: &State, op: OpId, portion: Portion) -> Bytes {
 /// What `items` of `op`, for a source those from `first` on, are expected to become.
 fn expected_bytes(state: &State, op: OpId, first: u64, items: u64) -> Bytes {
     match state.op(op).estimates.bytes_per_item() {
-        Some(each) => rounded(each * quantity(items)),
+        Some(each) => Bytes(whole(each * quantity(items))),
         None => state.block_bytes(op).max(state.unit_bytes(op, first, items)),
     }
 }
@@ -132,7 +133,7 @@ impl Flow {
         for at in core::iter::once(op).chain(state.below(op)) {
             let estimates = &state.op(at).estimates;
             let work = estimates.busy_per_item().map_or(known, |each| each * items);
-            span_each = longer(span_each, work / quantity(state.parallelism(at)));
+            span_each = span_each.max(work / quantity(state.parallelism(at)));
             if at != op && state.op(at).pool.is_none() {
                 cpu_below += work * slots_each(state, at);
             }
@@ -141,11 +142,11 @@ impl Flow {
         }
         let own = estimates.busy_per_item()?;
         let work = cpu_below + own * slots_each(state, op);
-        let span_shared = work / longer(cpus(state), MIN_SPAN_US);
-        let rate = 1.0 / longer(span_each, span_shared);
+        let span_shared = work / cpus(state).max(MIN_SPAN_US);
+        let rate = 1.0 / span_each.max(span_shared);
         Some(Self {
             has_spare_slots: span_shared < span_each,
-            drained: rounded(rate * span * bytes),
+            drained: Bytes(whole(rate * span * bytes)),
             tasks_wanted: rate * own,
             slots_below: rate * cpu_below,
         })
@@ -172,21 +173,5 @@ fn cpus(state: &State) -> f64 {
     quantity(state.ledger.task_cpus().0) / quantity(Slots::whole(1).0)
 }
 
-const fn longer(one: f64, other: f64) -> f64 {
-    if one > other { one } else { other }
-}
-
-#[allow(clippy::cast_precision_loss)] // an estimate needs no more than 52 bits
-const fn quantity(number: u64) -> f64 {
-    number as f64
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // not negative; it saturates
-const fn rounded(number: f64) -> Bytes {
-    Bytes(number as u64)
-}
-
 /// The part of a slot by which an estimate may be wrong.
 const SLOT_NOISE: f64 = 0.1;
-/// Work that takes no time at all would make a rate infinite.
-const MIN_SPAN_US: f64 = 0.01;

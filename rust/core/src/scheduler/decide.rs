@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
+use crate::estimate::{quantity, whole};
 use crate::ledger::Share;
 use crate::lineage::Origin;
 use crate::operator::{Task, pop_blocks};
@@ -217,7 +218,8 @@ impl Scheduler {
                 (Work::Blocks(blocks), rows.0)
             }
         };
-        let rows_coming = expected_rows(operator.estimates.rows_per_item(), items);
+        let rows_per_item = operator.estimates.rows_per_item().unwrap_or(0.0);
+        let rows_coming = whole(rows_per_item * quantity(items));
         for block in placement::input_of(&work) {
             let block = self.state.blocks.get_mut(block).expect("because queued blocks exist");
             block.place = Place::Input;
@@ -313,15 +315,6 @@ impl Scheduler {
         self.preempt(id);
         true
     }
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss // an estimate of a count
-)]
-fn expected_rows(rows_per_item: Option<f64>, items: u64) -> u64 {
-    rows_per_item.map_or(0, |rows| (rows * items as f64) as u64)
 }
 
 /// Orders of one turn: more would keep the driver from its events. The rest follows in the next one,
