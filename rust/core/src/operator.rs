@@ -282,6 +282,11 @@ impl Task {
         }
     }
 
+    /// Whether it waits with a finished block for which it has no credit.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.ready.is_some()
+    }
+
     /// All room that it holds on its node.
     pub(crate) fn reserved(&self) -> Bytes {
         self.credit + self.copies

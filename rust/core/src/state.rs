@@ -235,12 +235,11 @@ impl State {
     /// Books whether a task waits for credit, or will.
     pub(crate) fn note_credit(&mut self, id: TaskId, now: Time) {
         let task = self.tasks.get_mut(&id).expect("because only live tasks have credit");
-        task.stretch.set_paused(now, task.ready.is_some());
-        let task = &self.tasks[&id];
-        let (op, number, actor) = (task.op, task.number, task.actor);
-        let is_paused = task.ready.is_some();
-        let is_last = task.blocks_out > 0 && !self.op(op).estimates.may_pause();
-        let is_hungry = !is_paused && !is_last && task.credit < self.block_bytes(op);
+        let (op, number, actor, is_paused) = (task.op, task.number, task.actor, task.is_paused());
+        task.stretch.set_paused(now, is_paused);
+        let (credit, has_begun) = (task.credit, task.blocks_out > 0);
+        let is_last = has_begun && !self.op(op).estimates.may_pause();
+        let is_hungry = !is_paused && !is_last && credit < self.block_bytes(op);
         let operator = self.op_mut(op);
         operator.set_paused(number, id, actor, now, is_paused);
         if is_hungry {

@@ -1,35 +1,21 @@
 //! Where the time of workers goes, by hand: each test is a few events at chosen times.
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first surprise
 
+mod common;
+
 use millstream_core::{
-    Action, Activity, ActorId, BlockId, Bottleneck, Bytes, Config, Event, NodeId, OpId, OpKind,
-    OpSpec, Plan, PoolSpec, Resources, Rows, Scheduler, Slots, Snapshot, Span, TaskId, Time, Times,
-    Unit,
+    Action, Activity, ActorId, BlockId, Bottleneck, Bytes, Config, Event, NodeId, OpSpec, Plan,
+    PoolSpec, Resources, Rows, Scheduler, Slots, Snapshot, Span, TaskId, Time, Times,
 };
+
+use common::source;
 
 const NODE: NodeId = NodeId(0);
 const CPU: u128 = Slots::PER_UNIT as u128;
 
-fn source(units: usize) -> OpSpec {
-    OpSpec {
-        name: "Read".into(),
-        inputs: vec![],
-        kind: OpKind::Source { units: vec![Unit::default(); units] },
-        resources: Resources::cpu(Slots::whole(1)),
-        concurrency_max: 0,
-        bundle_rows_min: Rows::ZERO,
-    }
-}
-
 fn actors(in_flight: u32) -> OpSpec {
     let pool = PoolSpec { actors_min: 1, actors_max: 1, tasks_in_flight_max: in_flight };
-    OpSpec {
-        name: "Infer".into(),
-        inputs: vec![OpId(0)],
-        kind: OpKind::Actors(pool),
-        resources: Resources::gpu(Slots::whole(1)),
-        ..source(0)
-    }
+    common::actors(0, pool)
 }
 
 struct World {

@@ -1,43 +1,27 @@
 //! The scheduler's promises, each as a named test, driven by hand and by random worlds.
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first surprise
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpKind, OpSpec, Plan,
+    Action, ActorId, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpSpec, Plan,
     PoolSpec, Resources, Rows, Scheduler, Slots, Span, SubmitError, TaskFailure, TaskId, Time,
-    Unit, Work,
+    Work,
 };
 use proptest::prelude::*;
+
+use common::{source, tasks};
 
 const NODE: NodeId = NodeId(0);
 const MIB: u64 = 1 << 20;
 /// Rows of each block.
 const ROWS: u64 = 10;
 
-fn source(units: usize) -> OpSpec {
-    OpSpec {
-        name: "Read".into(),
-        inputs: vec![],
-        kind: OpKind::Source { units: vec![Unit::default(); units] },
-        resources: Resources::cpu(Slots::whole(1)),
-        concurrency_max: 0,
-        bundle_rows_min: Rows::ZERO,
-    }
-}
-
-fn tasks(input: u32) -> OpSpec {
-    OpSpec { name: "Map".into(), inputs: vec![OpId(input)], kind: OpKind::Tasks, ..source(0) }
-}
-
 fn actors(input: u32, min: u32, max: u32) -> OpSpec {
     let pool = PoolSpec { actors_min: min, actors_max: max, tasks_in_flight_max: 2 };
-    OpSpec {
-        name: "Infer".into(),
-        kind: OpKind::Actors(pool),
-        resources: Resources::gpu(Slots::whole(1)),
-        ..tasks(input)
-    }
+    common::actors(input, pool)
 }
 
 fn config() -> Config {
@@ -392,6 +376,29 @@ fn when_an_actor_dies_only_the_task_it_ran_is_charged() {
     let snapshot = world.scheduler.snapshot();
     assert_eq!((snapshot.ops[1].tasks_failed, snapshot.ops[1].actors_lost), (6, 3));
     world.run_to_the_end(&[0]);
+}
+
+#[test]
+fn work_behind_a_younger_task_that_has_no_room_goes_first() {
+    let config = Config { block_bytes_target: Bytes(MIB), ..config() };
+    let mut world = World::new(vec![source(2), actors(0, 2, 2)], config, 2, 2, 5 * MIB);
+    world.ready();
+    world.body = Body { blocks: 9, bytes: MIB };
+    world.read_all();
+    let [older, younger] = world.live_of(1)[..] else { panic!("one task for each actor") };
+    world.live.remove(&older);
+    world.made.remove(&older);
+    world.tell(Event::ActorLost { actor: ActorId(0), user_code: false });
+    let retry = *world.live_of(1).last().unwrap();
+    assert_eq!(world.live[&retry].1, Some(ActorId(1)), "it waits at the actor that is left");
+    while !world.waiting.contains(&younger) {
+        world.work_on(younger);
+    }
+    assert!(world.cancelled.is_empty(), "an actor starts, so something will happen");
+    world.ready();
+    assert!(world.cancelled.contains(&younger), "{:#?}", world.scheduler.snapshot());
+    world.run_to_the_end(&[0]);
+    assert_eq!(world.scheduler.snapshot().overshoots, 0);
 }
 
 #[test]

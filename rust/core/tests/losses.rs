@@ -1,28 +1,21 @@
 //! Lost blocks are made again: the same rows, once, in their place.
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first surprise
 
+mod common;
+
 use millstream_core::{
-    Action, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpKind, OpSpec, Plan,
-    Resources, Rows, Scheduler, Slots, Span, TaskFailure, TaskId, Time, Unit, Work,
+    Action, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpSpec, Plan, Resources, Rows,
+    Scheduler, Slots, Span, TaskFailure, TaskId, Time, Work,
 };
+
+use common::{source, tasks};
 
 const ROWS: Rows = Rows(10);
 
-fn op(name: &str, kind: OpKind, inputs: Vec<OpId>) -> OpSpec {
-    OpSpec {
-        name: name.into(),
-        inputs,
-        kind,
-        resources: Resources::cpu(Slots::whole(1)),
-        concurrency_max: 1,
-        bundle_rows_min: Rows::ZERO,
-    }
-}
-
 /// A source of `units` and a map, on two nodes of which each can run everything.
 fn scheduler(units: usize) -> Scheduler {
-    let source = OpKind::Source { units: vec![Unit::default(); units] };
-    let ops = vec![op("Read", source, vec![]), op("Map", OpKind::Tasks, vec![OpId(0)])];
+    let one_at_a_time = |op: OpSpec| OpSpec { concurrency_max: 1, ..op };
+    let ops = vec![one_at_a_time(source(units)), one_at_a_time(tasks(0))];
     let node = |node| (NodeId(node), Resources::cpu(Slots::whole(4)), Bytes(1 << 30));
     Scheduler::submit(Plan::new(ops, Config::default()).unwrap(), vec![node(0), node(1)]).unwrap()
 }

@@ -1,12 +1,12 @@
 //! Whether an operator may launch its next task, and whether a paused one may go on.
 //!
-//! The argument for progress: every operator below a launch keeps the window of one task in
-//! reserve, and so does the oldest task of its own operator. So whatever is in the pipeline, the
-//! operator nearest to the output that has work can run one task, whose output the operator after
-//! it can take in turn, until the consumer has it and memory is free again. Slots are kept likewise
-//! while tasks may have to be paused. Where the windows do not fit at all (rows larger than
-//! expected, a store that is too small), the scheduler lets the most downstream work pass when
-//! nothing else moves, and counts an overshoot.
+//! The argument for progress: credit leaves room for one block of the oldest work of every operator
+//! below, and of the oldest work of its own operator. So whatever is in the pipeline, the operator
+//! nearest to the output that has work can put out one block, which the operator after it can take
+//! in turn, until the consumer has it and memory is free again. Slots are kept likewise while tasks
+//! may have to be paused. Where those blocks do not fit at all (rows larger than expected, a store
+//! that is too small), the scheduler lets the most downstream work pass when nothing else moves,
+//! and counts an overshoot.
 
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::ledger::{Account, Share};
@@ -127,11 +127,13 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
         .below(op)
         .filter(|reader| !state.op(*reader).is_done)
         .filter(|reader| account.total.fits(&state.spec(*reader).resources))
-        .map(|reader| lacking_for_oldest(state, reader))
+        .map(|reader| {
+            oldest(state, reader).map_or(state.block_bytes(reader), |(_, task)| lacks(state, task))
+        })
         .sum();
-    let is_oldest = oldest(state, op).is_none_or(|(oldest, _)| oldest >= number);
-    let oldest = if is_oldest { Bytes::ZERO } else { lacking_for_oldest(state, op) };
-    below + oldest + kept_for_remakes(state, op, number, account)
+    let older = oldest(state, op).filter(|(oldest, _)| *oldest < number);
+    let older = older.map_or(Bytes::ZERO, |(_, task)| lacks(state, task));
+    below + older + kept_for_remakes(state, op, number, account)
 }
 
 /// One block for each operator, but for those below, that has lost rows to make again.
@@ -151,12 +153,12 @@ fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> 
         .sum()
 }
 
-/// What the oldest work of `op`, without which the later ones are of no use, lacks for its next block.
-fn lacking_for_oldest(state: &State, op: OpId) -> Bytes {
-    let block = state.block_bytes(op);
-    oldest(state, op).map_or(block, |(_, task)| task.block_next(block).saturating_sub(task.credit))
+/// What a task lacks for its next block.
+fn lacks(state: &State, task: &Task) -> Bytes {
+    task.block_next(state.block_bytes(task.op)).saturating_sub(task.credit)
 }
 
+/// The oldest work of `op`, without which the later ones are of no use.
 fn oldest(state: &State, op: OpId) -> Option<(u64, &Task)> {
     let operator = state.op(op);
     let live = operator.live.first().map(|(number, id)| (number, &state.tasks[id]));

@@ -256,6 +256,9 @@ impl Scheduler {
     }
 
     fn force(&mut self, op: OpId) -> bool {
+        if self.clear_actor(op) {
+            return true;
+        }
         if let Some((task, credit)) = admission::forced_resumption(&self.state, op) {
             self.state.overshoots += 1;
             self.resume(task, credit);
@@ -290,16 +293,11 @@ impl Scheduler {
 
     /// Stops an actor beyond its pool's smallest size that has no work and holds what `op` needs.
     pub(super) fn stop_surplus_actor(&mut self, op: OpId) -> bool {
-        let wanted = &self.state.spec(op).resources;
-        let is_surplus = |pool: &&Pool| pool.size() > pool.spec.actors_min;
-        let idle = self.state.op_ids().find_map(|other| {
-            let pool = self.state.op(other).pool.as_ref().filter(is_surplus)?;
-            let (actor, _) = pool.actors().find(|(_, actor)| actor.is_ready && !actor.is_busy())?;
-            self.state.spec(other).resources.overlaps(wanted).then_some((other, actor))
-        });
-        let Some((other, actor)) = idle else { return false };
-        self.stop_actor(other, actor);
-        true
+        let is_surplus = |pool: &Pool| pool.size() > pool.spec.actors_min;
+        let has_surplus = |id: &OpId| self.state.op(*id).pool.as_ref().is_some_and(is_surplus);
+        let mut rivals = self.state.op_ids().filter(has_surplus);
+        let idle = rivals.find_map(|other| Some((other, self.idle_rival(other, op)?)));
+        idle.map(|(other, actor)| self.stop_actor(other, actor)).is_some()
     }
 
     fn preempt_above(&mut self, op: OpId) -> bool {

@@ -108,7 +108,7 @@ impl Scheduler {
             return;
         };
         if self.state.is_stopping {
-            return self.release_room(&task);
+            return self.release_room(&mut task);
         }
         self.attribution.settle(task.op, self.now, &task, busy);
         let counters = &mut self.state.op_mut(task.op).counters;
@@ -177,17 +177,18 @@ impl Scheduler {
         Some(task)
     }
 
-    pub(super) fn release_room(&mut self, task: &Task) {
+    /// Takes all the room that a task holds.
+    pub(super) fn release_room(&mut self, task: &mut Task) {
         self.state.ledger.release(task.node, task.op, task.reserved());
         self.state.op_mut(task.op).credit -= task.credit;
+        (task.credit, task.copies) = (Bytes::ZERO, Bytes::ZERO);
     }
 
     /// Decides what follows from an attempt that did not end well.
     fn end_attempt(&mut self, id: TaskId, mut task: Task, failure: TaskFailure) {
         let op = task.op;
         if self.state.is_stopping {
-            self.release_room(&task);
-            return;
+            return self.release_room(&mut task);
         }
         if failure != TaskFailure::Cancelled {
             self.state.op_mut(op).counters.tasks_failed += 1;
@@ -203,8 +204,7 @@ impl Scheduler {
         }
         if task.is_cancelled {
             // What it was stopped for comes first.
-            self.state.ledger.release(task.node, op, task.credit);
-            self.state.op_mut(op).credit -= core::mem::take(&mut task.credit);
+            self.release_room(&mut task);
         }
         self.prepare_attempt(&mut task);
         self.wait_for_attempt(task);
@@ -392,8 +392,8 @@ impl Scheduler {
         }
         for op in self.state.op_ids() {
             self.stop_actors(op);
-            for (_, task) in core::mem::take(&mut self.state.op_mut(op).retries) {
-                self.release_room(&task);
+            for (_, mut task) in core::mem::take(&mut self.state.op_mut(op).retries) {
+                self.release_room(&mut task);
             }
             self.state.op_mut(op).starved.clear();
             for queue in &mut self.state.op_mut(op).queues {

@@ -16,7 +16,7 @@ use crate::protocol::{Action, FailCause, Work};
 use crate::scheduler::Scheduler;
 use crate::state::{Block, Place, State};
 use crate::table::Table;
-use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
+use crate::units::{BlockId, NodeId, OpId, Rows, TaskId};
 
 impl Scheduler {
     /// A consumer that finds a block gone says so here, and waits for what takes its place.
@@ -179,8 +179,7 @@ impl Scheduler {
         }
         let input = blocks.iter().copied().map(Part::Here).collect();
         // Room that is held by work that cannot run might be what its input needs.
-        self.release_room(&task);
-        (task.credit, task.copies) = (Bytes::ZERO, Bytes::ZERO);
+        self.release_room(&mut task);
         task.work = Work::Blocks(Vec::new());
         let number = task.number;
         self.state.op_mut(op).starved.insert(number, Starved { task, input });
@@ -234,7 +233,7 @@ impl Scheduler {
         if !core::mem::replace(&mut task.is_complete, true) {
             self.state.queue_after_mut(task.op).end_work(task.number, task.rows_out);
         }
-        self.end_work(&task);
+        self.end_work(task);
     }
 
     /// Brings a new block to where it is waited for.
@@ -293,14 +292,14 @@ impl Scheduler {
     /// Ends a piece of work, or has it wait for its next attempt while something of it is missing.
     pub(super) fn go_on(&mut self, mut task: Task) {
         if task.is_complete && task.gaps.is_empty() {
-            return self.end_work(&task);
+            return self.end_work(task);
         }
         self.prepare_attempt(&mut task);
         self.wait_for_attempt(task);
     }
 
-    fn end_work(&mut self, task: &Task) {
-        self.release_room(task);
+    fn end_work(&mut self, mut task: Task) {
+        self.release_room(&mut task);
         for block in placement::input_of(&task.work) {
             self.drop_block(*block);
         }

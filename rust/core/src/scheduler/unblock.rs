@@ -7,7 +7,7 @@
 use crate::policy::{admission, scaling};
 use crate::protocol::{Action, Reason};
 use crate::scheduler::Scheduler;
-use crate::units::{OpId, TaskId};
+use crate::units::{ActorId, OpId, TaskId};
 
 impl Scheduler {
     /// Lets one piece of work of `op` that fills a gap go on. False if there is none that could.
@@ -67,15 +67,17 @@ impl Scheduler {
     /// Stops an idle actor of an operator below, which has nothing to do until `op` has run. It took
     /// what the pool of `op` gave up when that was through.
     fn stop_actor_below(&mut self, op: OpId) -> bool {
-        let wanted = &self.state.spec(op).resources;
-        let idle = self.state.below(op).find_map(|other| {
-            let pool = self.state.op(other).pool.as_ref()?;
-            let (actor, _) = pool.actors().find(|(_, actor)| actor.is_ready && !actor.is_busy())?;
-            self.state.spec(other).resources.overlaps(wanted).then_some((other, actor))
-        });
-        let Some((other, actor)) = idle else { return false };
-        self.stop_actor(other, actor);
-        true
+        let idle =
+            self.state.below(op).find_map(|other| Some((other, self.idle_rival(other, op)?)));
+        idle.map(|(other, actor)| self.stop_actor(other, actor)).is_some()
+    }
+
+    /// An actor of `other` that has no work and holds what `op` needs.
+    pub(super) fn idle_rival(&self, other: OpId, op: OpId) -> Option<ActorId> {
+        let rival = self.state.op(other).pool.as_ref()?;
+        let overlaps = self.state.spec(other).resources.overlaps(&self.state.spec(op).resources);
+        let mut idle = rival.actors().filter(|(_, actor)| actor.is_ready && !actor.is_busy());
+        idle.next().filter(|_| overlaps).map(|(actor, _)| actor)
     }
 
     /// Cancels the youngest paused task of an operator that holds slots which `op` needs.
@@ -103,19 +105,23 @@ impl Scheduler {
         paused.find(|id| !self.state.tasks[id].is_filling).copied()
     }
 
-    /// Cancels a paused task at whose actor one that fills a gap is queued.
-    fn clear_actor(&mut self, op: OpId) -> bool {
-        let Some(task) = self.first_before_filling(op) else { return false };
+    /// Cancels a paused task at whose actor one is queued that what follows waits for: one that fills
+    /// a gap, or the attempt after a death, which may be of older work.
+    pub(super) fn clear_actor(&mut self, op: OpId) -> bool {
+        let Some(task) = self.first_before_needed(op) else { return false };
         self.preempt(task);
         true
     }
 
-    fn first_before_filling(&self, op: OpId) -> Option<TaskId> {
+    fn first_before_needed(&self, op: OpId) -> Option<TaskId> {
         let pool = self.state.op(op).pool.as_ref()?;
-        let is_filling = |id: &TaskId| self.state.tasks[id].is_filling;
+        let rank = |id: &TaskId| {
+            let task = &self.state.tasks[id];
+            (!task.is_filling, task.number)
+        };
         pool.actors().map(|(_, actor)| &actor.tasks).find_map(|tasks| {
-            let first = tasks.first().filter(|first| !is_filling(first))?;
-            tasks.iter().any(is_filling).then_some(*first)
+            let first = tasks.first().filter(|id| self.state.tasks[id].is_paused())?;
+            tasks.iter().any(|id| rank(id) < rank(first)).then_some(*first)
         })
     }
 

@@ -1,6 +1,6 @@
 //! What must hold after every turn, and at the end.
 
-use millstream_core::{FailCause, OpSnapshot, Snapshot, Time};
+use millstream_core::{Bytes, FailCause, OpSnapshot, Snapshot, Time};
 
 use crate::checker::actions::ensure;
 use crate::checker::{Checker, Finding, Place, Violation};
@@ -71,6 +71,14 @@ impl Checker<'_> {
                 seen.node == *id && used == claimed,
                 "I1",
                 "{id} uses {used:?} (CPU, GPU, bytes), the scheduler's books say {claimed:?}"
+            );
+            let there = self.tasks.values().filter(|task| task.node == *id);
+            let credit: Bytes = there.map(|task| task.credit).sum();
+            ensure!(
+                credit <= seen.store_reserved,
+                "I1",
+                "tasks on {id} may put {credit} into its store, of which only {} are reserved",
+                seen.store_reserved
             );
         }
         Ok(())
