@@ -112,6 +112,19 @@ fn a_running_task_may_have_read_what_is_lost_so_only_its_failure_has_it_made_aga
 }
 
 #[test]
+fn an_attempt_that_dies_when_it_has_made_all_lost_rows_again_is_not_repeated() {
+    let mut scheduler = emitted();
+    let read = launched(&tell(&mut scheduler, Event::BlockLost { block: BlockId(1) }));
+    let map = launched(&produce(&mut scheduler, read, 2, 0));
+    let died = Event::TaskFailed { task: read, failure: TaskFailure::WorkerDied };
+    assert_eq!(remakes(&tell(&mut scheduler, died)), []);
+    produce(&mut scheduler, map, 3, 0);
+    finish(&mut scheduler, map);
+    tell(&mut scheduler, Event::OutputTaken { block: BlockId(3) });
+    assert!(scheduler.is_done());
+}
+
+#[test]
 fn rows_that_do_not_come_out_the_second_time_fail_the_run() {
     let mut scheduler = emitted();
     let read = launched(&tell(&mut scheduler, Event::BlockLost { block: BlockId(1) }));

@@ -206,6 +206,9 @@ impl Scheduler {
             // What it was stopped for comes first.
             self.release_room(&mut task);
         }
+        if task.is_filling && task.gaps.first().is_some_and(|gap| gap.rows == Rows::ZERO) {
+            return self.gap_filled(task);
+        }
         self.prepare_attempt(&mut task);
         self.wait_for_attempt(task);
     }
