@@ -181,14 +181,24 @@ def test_overwriting_can_read_what_it_replaces(tmp_path):
 
 
 def readings(folder: Path, stop: threading.Event) -> set[tuple[int, ...]]:
-    """What a reader sees again and again; a file that is gone when opened is no mix."""
+    """What a reader sees again and again.
+
+    A file that is gone when opened is no mix, nor is a folder that was replaced and emptied while
+    it was listed.
+    """
     seen = set()
     while not stop.is_set():
+        before = os.open(folder, os.O_RDONLY)
         try:
             rows = [
                 pq.read_table(path).column("x").to_pylist() for path in folder.glob("*.parquet")
             ]
+            is_replaced = not os.path.samestat(os.fstat(before), folder.stat())
         except FileNotFoundError:
+            continue
+        finally:
+            os.close(before)
+        if is_replaced and not rows:
             continue
         seen.add(tuple(sorted(x for part in rows for x in part)))
     return seen
