@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use crate::attribution::{Attribution, Times};
 use crate::constraint::Constraint;
-use crate::operator::InputQueue;
 use crate::policy::admission;
 use crate::protocol::Verdict;
+use crate::queue::InputQueue;
 use crate::state::State;
 use crate::units::{Bytes, NodeId, OpId, Slots, Span};
 

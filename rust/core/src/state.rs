@@ -10,9 +10,10 @@ use thiserror::Error;
 
 use crate::ledger::Ledger;
 use crate::lineage::{Lineage, RowRange};
-use crate::operator::{InputQueue, Operator, Position, Task};
+use crate::operator::{Operator, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
+use crate::queue::{InputQueue, Position};
 use crate::resources::Resources;
 use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Slots, TaskId, Time};

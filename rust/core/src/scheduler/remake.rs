@@ -10,9 +10,10 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::lineage::{Origin, RowRange};
-use crate::operator::{Gap, Goal, Part, Position, Queued, Starved, Task};
+use crate::operator::{Gap, Goal, Part, Starved, Task};
 use crate::policy::placement;
 use crate::protocol::{Action, FailCause, Work};
+use crate::queue::{Position, Queued};
 use crate::scheduler::Scheduler;
 use crate::state::{Block, Place, State};
 use crate::table::Table;
