@@ -104,6 +104,13 @@ impl Checker<'_> {
         if !remakes {
             work.is_done = work.accepted == work.output.rows();
         }
+        self.end_attempt(key);
+    }
+
+    /// Work with nothing left to make has no more use for its input; else what it lost of that is
+    /// needed again.
+    fn end_attempt(&mut self, key: super::WorkKey) {
+        let work = self.works.get_mut(&key).expect("because every task has its work");
         if work.is_done && !self.missing[key.0].has_any(&work.output) {
             work.is_over = true;
             self.lost_input.remove(&key);
@@ -132,7 +139,7 @@ impl Checker<'_> {
             }
             TaskFailure::NotRun | TaskFailure::Cancelled => {}
         }
-        self.note_lost_input(key);
+        self.end_attempt(key);
     }
 
     /// Ends the attempts of a lost actor: the oldest one ran, the others waited behind it.
