@@ -123,8 +123,9 @@ impl Scheduler {
         demand::take(&self.state)
     }
 
-    /// Asserts the invariants that need no history (I1, that each lane is backed by blocks and tasks,
-    /// and that what is kept to be found quickly is what a recount gives). Costs a look at everything that exists; for simulations and tests.
+    /// Asserts the invariants that need no history: I1, that each lane is backed by blocks and tasks,
+    /// and that what is kept to be found quickly is what a recount gives. Costs a look at everything
+    /// that exists; for simulations and tests.
     ///
     /// # Panics
     /// If an invariant does not hold.
