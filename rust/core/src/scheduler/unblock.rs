@@ -13,9 +13,9 @@ impl Scheduler {
     /// Lets one piece of work of `op` that fills a gap go on. False if there is none that could.
     pub(super) fn force_remake(&mut self, op: OpId) -> bool {
         self.resume_filling(op)
+            || self.clear_actor(op)
             || self.resume_before_losses(op)
             || self.launch_filling(op)
-            || self.clear_actor(op)
     }
 
     /// Resumes a paused task whose work comes before all that is lost: it does not wait for it.
