@@ -68,6 +68,8 @@ pub struct Checker<'a> {
     lost_input: BTreeMap<WorkKey, Vec<Content>>,
     /// What the consumer waits for in the place of blocks that it found gone.
     replacements: BTreeMap<BlockId, Content>,
+    /// Blocks that were lost in the turn in which they are given to the consumer, and in whose place.
+    lost_in_hand: BTreeMap<BlockId, BlockId>,
     failure: Option<FailCause>,
     /// Failures that the events of the run justify.
     justified: Vec<FailCause>,
@@ -173,6 +175,7 @@ impl<'a> Checker<'a> {
             missing: vec![Coverage::default(); scenario.plan.ops().len()],
             lost_input: BTreeMap::new(),
             replacements: BTreeMap::new(),
+            lost_in_hand: BTreeMap::new(),
             failure: None,
             justified: Vec::new(),
             is_stopped: false,

@@ -169,8 +169,9 @@ impl Checker<'_> {
             return;
         }
         let there = self.blocks.iter().filter(|(_, block)| {
-            // Of what it was given only the consumer can tell that it is gone.
-            block.node == id && !matches!(block.place, Place::Useless | Place::Emitted)
+            // Of what it is given only the consumer can tell that it is gone.
+            let is_given = matches!(block.place, Place::Emitted | Place::Replacing);
+            block.node == id && !is_given && block.place != Place::Useless
         });
         for block in there.map(|(block, _)| *block).collect::<Vec<BlockId>>() {
             self.note_block_lost(block);

@@ -34,6 +34,13 @@ impl Checker<'_> {
             (Place::Emitted, _) if content.rows() > 0 => {
                 self.replacements.insert(id, content.clone());
             }
+            (Place::Replacing, _) => {
+                let lost = self.replacements.iter().find(|(_, waited)| waited.overlaps(&content));
+                let lost = *lost.expect("because the consumer waits for what is replaced").0;
+                self.take_replacement(lost, content.rows());
+                self.lost_in_hand.insert(id, lost);
+                self.replacements.insert(id, content.clone());
+            }
             _ => {}
         }
         self.note_missing(producer, &content);
@@ -116,6 +123,9 @@ impl Checker<'_> {
 
     /// Whether a block has the next rows of the lost one in whose place it is emitted.
     pub(super) fn check_replacement(&mut self, id: BlockId, lost: BlockId) -> Result<(), Finding> {
+        if self.lost_in_hand.remove(&id) == Some(lost) {
+            return Ok(());
+        }
         let Some(waited) = self.replacements.get_mut(&lost) else {
             return Err(("I9", format!("the consumer does not wait for {lost}")));
         };
@@ -126,17 +136,24 @@ impl Checker<'_> {
         let rows = block.content.rows();
         ensure!(waited.part(0, rows) == block.content, "I9", "{:?} come next", waited.stretches());
         block.place = Place::Emitted;
+        self.take_replacement(lost, rows);
+        Ok(())
+    }
+
+    /// The consumer gets the next rows of what it waits for in the place of a lost block.
+    fn take_replacement(&mut self, lost: BlockId, rows: u64) {
+        let waited = self.replacements.get_mut(&lost).expect("because the caller found it there");
         *waited = waited.part(rows, u64::MAX);
         if waited.rows() == 0 {
             self.replacements.remove(&lost);
         }
-        Ok(())
     }
 
     /// What was made in the place of a lost block is emitted at once.
     pub(super) fn check_replaced(&self) -> Result<(), Finding> {
         let kept = self.blocks.iter().find(|(_, block)| block.place == Place::Replacing);
-        let Some((id, _)) = kept.filter(|_| !self.is_stopped) else { return Ok(()) };
+        let kept = kept.map(|(id, _)| id).or_else(|| self.lost_in_hand.keys().next());
+        let Some(id) = kept.filter(|_| !self.is_stopped) else { return Ok(()) };
         Err(("I2", format!("{id} was made for the consumer, who did not get it")))
     }
 
