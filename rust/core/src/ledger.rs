@@ -81,8 +81,8 @@ pub(crate) struct Ledger {
     /// The shape of each operator's request.
     shapes: Vec<usize>,
     index: Index,
-    /// The smallest store.
-    store_min: Bytes,
+    /// The smallest store, and the largest.
+    stores: (Bytes, Bytes),
 }
 
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl Ledger {
             requests.map(|(request, for_actors)| index.add_shape(request, for_actors)).collect();
         let lanes = alloc::vec![Lane::default(); shapes.len()];
         let capacity = Resources::default();
-        Self { nodes: BTreeMap::new(), capacity, lanes, shapes, index, store_min: Bytes::ZERO }
+        Self { nodes: BTreeMap::new(), capacity, lanes, shapes, index, stores: Default::default() }
     }
 
     pub(crate) fn join(&mut self, node: NodeId, resources: Resources, store: Bytes) {
@@ -118,7 +118,7 @@ impl Ledger {
         };
         let entries = self.index.add(node, &account);
         self.nodes.insert(node, Record { account, entries });
-        self.find_store_min();
+        self.stores = self.find_stores();
     }
 
     pub(crate) fn drain(&mut self, node: NodeId) {
@@ -135,7 +135,7 @@ impl Ledger {
             account.share = Some(resources);
             account.withhold();
             self.index.update(node, account, entries);
-            self.find_store_min();
+            self.stores = self.find_stores();
         }
     }
 
@@ -144,7 +144,7 @@ impl Ledger {
         if let Some(Record { account, entries }) = self.nodes.remove(&node) {
             self.capacity.debit(&account.total);
             self.index.remove(&account, entries);
-            self.find_store_min();
+            self.stores = self.find_stores();
         }
     }
 
@@ -153,9 +153,9 @@ impl Ledger {
         &self.capacity
     }
 
-    fn find_store_min(&mut self) {
-        let stores = self.nodes.values().map(|record| record.account.store);
-        self.store_min = stores.min().unwrap_or_default();
+    fn find_stores(&self) -> (Bytes, Bytes) {
+        let stores = || self.nodes.values().map(|record| record.account.store);
+        (stores().min().unwrap_or_default(), stores().max().unwrap_or_default())
     }
 
     pub(crate) fn knows(&self, node: NodeId) -> bool {
@@ -181,7 +181,12 @@ impl Ledger {
 
     /// The smallest store of a node.
     pub(crate) fn store_min(&self) -> Bytes {
-        self.store_min
+        self.stores.0
+    }
+
+    /// The largest store of a node.
+    pub(crate) fn store_max(&self) -> Bytes {
+        self.stores.1
     }
 
     /// Bytes of blocks on all nodes.
@@ -348,6 +353,7 @@ impl Ledger {
         for (node, account) in self.nodes() {
             assert!(account.total.fits(&account.free), "I1: {node} has more free than it has");
         }
+        assert_eq!(self.stores, self.find_stores(), "the smallest and the largest store");
         self.index.assert_recounted(self.nodes());
     }
 }

@@ -87,12 +87,29 @@ pub(crate) fn resumption(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
         let room = room_for(state, *id)?;
         (state.is_bulk() || credit <= room).then_some((*id, credit))
     });
-    paused.or_else(|| {
-        operator.hungry.values().take(CANDIDATES_MAX).find_map(|id| {
-            let credit = lacking(state, *id, state.block_bytes(op));
-            let has_plenty = lookahead::has_plenty(state, credit, room_for(state, *id)?);
-            (credit > Bytes::ZERO && has_plenty).then_some((*id, credit))
-        })
+    paused.or_else(|| credit_ahead(state, op))
+}
+
+/// The task of `op` that gets credit before it waits for it, and how much. What is kept for others is
+/// asked last, and nothing where no store could hold what is coming.
+fn credit_ahead(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
+    let coming = lookahead::coming_beyond_credit(state);
+    let has_plenty = |credit, room| state.is_bulk() || credit + coming <= room;
+    let hungry = &state.op(op).hungry;
+    if hungry.is_empty() || !has_plenty(Bytes::ZERO, state.ledger.store_max()) {
+        return None;
+    }
+    let block = state.block_bytes(op);
+    hungry.values().take(CANDIDATES_MAX).find_map(|id| {
+        let task = &state.tasks[id];
+        let credit = block.saturating_sub(task.credit);
+        let account = state.ledger.account(task.node)?;
+        let room = account.room();
+        if credit == Bytes::ZERO || task.is_cancelled || !has_plenty(credit, room) {
+            return None;
+        }
+        let kept = kept_for_others(state, op, task.number, account);
+        has_plenty(credit, room.saturating_sub(kept)).then_some((*id, credit))
     })
 }
 

@@ -106,7 +106,8 @@ fn coming(state: &State) -> Bytes {
     state.ops.iter().map(|operator| operator.growth.max(operator.credit)).sum()
 }
 
-fn coming_beyond_credit(state: &State) -> Bytes {
+/// What all operators will put out beyond their input and beyond what they may put out now.
+pub(crate) fn coming_beyond_credit(state: &State) -> Bytes {
     state.ops.iter().map(|operator| operator.growth.saturating_sub(operator.credit)).sum()
 }
 
