@@ -26,7 +26,6 @@ pub struct Scheduler {
     state: State,
     attribution: Attribution,
     actions: VecDeque<Action>,
-    now: Time,
     /// Whether something changed since the last turn.
     is_due: bool,
     /// How many actions may wait before the turn is cut.
@@ -46,7 +45,6 @@ impl Scheduler {
             state,
             attribution,
             actions: VecDeque::new(),
-            now: Time::default(),
             is_due: true,
             actions_before_cut: 0,
             wakeup: None,
@@ -56,8 +54,8 @@ impl Scheduler {
     /// Takes note of a fact. Facts about dead attempts and unknown things are counted, and change
     /// nothing else.
     pub fn handle(&mut self, now: Time, event: Event) {
-        self.now = self.now.max(now);
-        self.attribution.advance(&self.state, self.now);
+        self.state.now = self.state.now.max(now);
+        self.attribution.advance(&self.state, self.state.now);
         self.is_due = true;
         match event {
             Event::BlockProduced { task, block, rows, bytes, node } => {
@@ -91,7 +89,7 @@ impl Scheduler {
         if self.actions.is_empty() && self.is_due {
             self.is_due = false;
             self.turn();
-            self.wakeup = self.is_cut().then_some(self.now);
+            self.wakeup = self.is_cut().then_some(self.state.now);
         }
         self.actions.pop_front()
     }

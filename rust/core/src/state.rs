@@ -108,6 +108,8 @@ pub enum SubmitError {
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) plan: Plan,
+    /// When the last event came.
+    pub(crate) now: Time,
     pub(crate) ledger: Ledger,
     pub(crate) ops: Vec<Operator>,
     pub(crate) output: InputQueue,
@@ -145,6 +147,7 @@ impl State {
         let ops = plan.ops().iter().map(|spec| new_operator(spec, in_order)).collect();
         Ok(Self {
             plan,
+            now: Time::default(),
             ledger,
             ops,
             output: InputQueue::new(in_order),
@@ -221,7 +224,7 @@ impl State {
     }
 
     /// Lets a live task put `bytes` more into the store of its node.
-    pub(crate) fn grant(&mut self, id: TaskId, bytes: Bytes, now: Time) {
+    pub(crate) fn grant(&mut self, id: TaskId, bytes: Bytes) {
         let task = self.tasks.get_mut(&id).expect("because only live tasks get credit");
         task.credit += bytes;
         if task.ready.is_some_and(|ready| ready <= task.credit) {
@@ -230,11 +233,12 @@ impl State {
         let (op, node) = (task.op, task.node);
         self.ledger.reserve(node, op, bytes);
         self.op_mut(op).credit += bytes;
-        self.note_credit(id, now);
+        self.note_credit(id);
     }
 
     /// Books whether a task waits for credit, or will.
-    pub(crate) fn note_credit(&mut self, id: TaskId, now: Time) {
+    pub(crate) fn note_credit(&mut self, id: TaskId) {
+        let now = self.now;
         let task = self.tasks.get_mut(&id).expect("because only live tasks have credit");
         let (op, number, actor, is_paused) = (task.op, task.number, task.actor, task.is_paused());
         task.stretch.set_paused(now, is_paused);

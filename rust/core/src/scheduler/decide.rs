@@ -23,7 +23,7 @@ impl Scheduler {
         self.actions_before_cut = self.actions.len() + ORDERS_MAX;
         if self.state.is_stopping || self.state.has_failed {
             for op in self.state.op_ids() {
-                self.attribution.hold(op, self.now, &Reason::Stopping);
+                self.attribution.hold(op, self.state.now, &Reason::Stopping);
             }
             return;
         }
@@ -130,7 +130,7 @@ impl Scheduler {
     }
 
     pub(super) fn resume(&mut self, task: TaskId, credit: Bytes) {
-        self.state.grant(task, credit, self.now);
+        self.state.grant(task, credit);
         self.actions.push_back(Action::ResumeTask { task, credit });
     }
 
@@ -148,7 +148,7 @@ impl Scheduler {
         while !self.is_cut() {
             match admission::launch(&self.state, op, false) {
                 Ok(launch) => self.launch(op, launch),
-                Err(reason) => return self.attribution.hold(op, self.now, &reason),
+                Err(reason) => return self.attribution.hold(op, self.state.now, &reason),
             }
         }
     }
@@ -166,12 +166,13 @@ impl Scheduler {
         task.node = site.node;
         task.actor = site.actor;
         task.copies = site.copies;
-        task.stretch = Stretch::start(self.now);
+        task.stretch = Stretch::start(self.state.now);
         task.is_filling = !task.gaps.is_empty();
         task.growth = lookahead::growth(&self.state, &task);
         let (rows_skipped, rows_wanted) = task.portion();
         let id = TaskId(self.state.task_next);
         self.state.task_next += 1;
+        let now = self.state.now;
         let operator = self.state.op_mut(op);
         operator.live.insert(task.number, id);
         operator.rows_coming += task.rows_coming;
@@ -179,7 +180,7 @@ impl Scheduler {
         operator.credit += task.credit;
         operator.credit -= given_back;
         match (site.actor, operator.pool.as_mut()) {
-            (Some(actor), Some(pool)) => pool.assign(actor, id, self.now),
+            (Some(actor), Some(pool)) => pool.assign(actor, id, now),
             _ => self.state.ledger.take_slots(site.node, op),
         }
         self.actions.push_back(Action::LaunchTask {
@@ -194,7 +195,7 @@ impl Scheduler {
             credit: task.credit,
         });
         self.state.tasks.insert(id, task);
-        self.state.note_credit(id, self.now);
+        self.state.note_credit(id);
     }
 
     fn take_retry(&mut self, op: OpId, number: u64) -> Task {

@@ -49,7 +49,7 @@ impl Scheduler {
             self.state.ledger.discharge(node, producer, bytes);
             self.actions.push_back(Action::DropBlock { block });
         }
-        self.state.note_credit(id, self.now);
+        self.state.note_credit(id);
     }
 
     /// A task waits with a finished block, unless the credit that it lacks is on its way.
@@ -62,7 +62,7 @@ impl Scheduler {
         if task.credit < bytes {
             task.ready = Some(bytes);
             task.block_known = bytes;
-            self.state.note_credit(id, self.now);
+            self.state.note_credit(id);
         }
     }
 
@@ -110,7 +110,7 @@ impl Scheduler {
         if self.state.is_stopping {
             return self.release_room(&mut task);
         }
-        self.attribution.settle(task.op, self.now, &task, busy);
+        self.attribution.settle(task.op, self.state.now, &task, busy);
         let counters = &mut self.state.op_mut(task.op).counters;
         counters.busy += busy;
         counters.heap_peak = counters.heap_peak.max(heap_peak);
@@ -159,6 +159,7 @@ impl Scheduler {
             // It was quicker than the order, which may not have left yet.
             self.actions.retain(|action| *action != Action::CancelTask { task: id });
         }
+        let now = self.state.now;
         let operator = self.state.op_mut(task.op);
         operator.live.remove(&task.number);
         operator.paused.remove(&task.number);
@@ -167,7 +168,7 @@ impl Scheduler {
         operator.growth -= task.growth;
         match (task.actor, operator.pool.as_mut()) {
             (Some(actor), Some(pool)) => {
-                task.stretch = pool.unassign(actor, id, self.now);
+                task.stretch = pool.unassign(actor, id, now);
                 if pool.actor(actor).is_some_and(|a| a.is_retiring && !a.is_busy()) {
                     self.stop_actor(task.op, actor);
                 }
@@ -287,6 +288,7 @@ impl Scheduler {
     /// No new work goes to a draining node. Actors there end when they have done what they have.
     pub(super) fn node_draining(&mut self, node: NodeId) {
         self.state.ledger.drain(node);
+        let now = self.state.now;
         for op in self.state.op_ids() {
             let Some(pool) = self.state.op_mut(op).pool.as_mut() else { continue };
             let there: Vec<ActorId> = pool
@@ -297,7 +299,7 @@ impl Scheduler {
             let (busy, idle): (Vec<_>, Vec<_>) =
                 there.into_iter().partition(|id| pool.actor(*id).is_some_and(Actor::is_busy));
             for actor in busy {
-                pool.retire(actor, self.now);
+                pool.retire(actor, now);
             }
             for actor in idle {
                 self.stop_actor(op, actor);
