@@ -7,27 +7,24 @@ fetch a block.
 from __future__ import annotations
 
 import itertools
-import time
+import queue
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
 import ray
-from ray.core.generated.gcs_pb2 import ActorTableData
-from ray.exceptions import RayError
 
 from millstream import _core
-from millstream.blocks import block
 from millstream.errors import MillstreamError
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import BlockGoneError, BlockHandle, OpBody
+from millstream.run.protocol import BlockHandle, OpBody
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
-from millstream.run.ray.failures import read_failure
-from millstream.run.ray.operators import STREAMING, Operator, unsendable
-from millstream.run.ray.remote import Block, Call, Item, Loaded, table_of
-from millstream.run.ray.stream import Stream, open_stream
+from millstream.run.ray.failures import Failure, read_failure
+from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch, is_dead
+from millstream.run.ray.operators import Operator, unsendable
+from millstream.run.ray.remote import Block, Call, Item, Loaded
+from millstream.run.ray.stream import open_stream
 from millstream.run.worker import BlockMeta, TaskEnd, TaskError
 
 Report = Callable[[], None]
@@ -41,15 +38,17 @@ class RayBackend:
         self._connection = Connection()
         self._cluster = Cluster()
         self._operators: list[Operator] = []
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, HeldBlock] = {}
         self._numbers = itertools.count()
-        self._tasks: dict[int, _Task] = {}
-        self._actors: dict[int, _Actor] = {}
+        self._tasks: dict[int, Task] = {}
+        self._actors: dict[int, Actor] = {}
         # Cancelled tasks whose workers may not have noticed yet.
         self._ending: list[ray.ObjectRef[Any]] = []
         self._errors: OrderedDict[tuple[int | None, int], MillstreamError] = OrderedDict()
         self._reports: Inbox[Report] = Inbox()
         self._events: list[_core.Event] = []
+        # What died, on which node, and what is to be done about it.
+        self._suspects: queue.SimpleQueue[tuple[int, Report]] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
         self._closed = False
 
@@ -148,7 +147,7 @@ class RayBackend:
             actor.tasks.append(action.task)
             call = Call(action.rows_skipped, context, action.rows_wanted)
             generator = actor.run.remote(call, *blocks)
-        task = _Task(action, open_stream(generator))
+        task = Task(action, open_stream(generator))
         self._tasks[action.task] = task
         self._watch(task)
 
@@ -165,7 +164,7 @@ class RayBackend:
             # Its worker may be deep in user code: nobody waits for that.
             self._end(task, _core.Event.TaskFailed(number, "cancelled"))
 
-    def _interrupt(self, task: _Task) -> None:
+    def _interrupt(self, task: Task) -> None:
         ray.cancel(task.stream.completed)
         if task.actor is None:
             self._ending.append(task.stream.completed)
@@ -173,7 +172,7 @@ class RayBackend:
 
     def _start_actor(self, number: int, op: int, node: int) -> None:
         operator = self._operators[op]
-        actor = _Actor(op, operator.actor(self._affinity(node)).remote(operator.name))
+        actor = Actor(op, node, operator.actor(self._affinity(node)).remote(operator.name))
         self._actors[number] = actor
         loaded = actor.handle.load.remote(operator.payload).future()
         loaded.add_done_callback(
@@ -201,7 +200,7 @@ class RayBackend:
         for report in self._reports.take(timeout_s):
             report()
 
-    def _watch(self, task: _Task) -> None:
+    def _watch(self, task: Task) -> None:
         number = task.number
         task.stream.watch_value(lambda value: self._report(partial(self._item_came, number, value)))
 
@@ -217,14 +216,14 @@ class RayBackend:
         else:
             self._take(task, item)
 
-    def _hand_over(self, task: _Task) -> None:
+    def _hand_over(self, task: Task) -> None:
         """Takes the item with which a task waits, if it has the credit."""
         item = task.parked
         if item is not None and item.meta is not None and item.meta.nbytes <= task.credit:
             task.parked = None
             self._take(task, item)
 
-    def _take(self, task: _Task, item: Item) -> None:
+    def _take(self, task: Task, item: Item) -> None:
         """Takes an item off its stream: a block if it has one, and the end if it has that."""
         reference = task.stream.take()
         if reference is None:
@@ -250,7 +249,7 @@ class RayBackend:
         self._produce(task, item, meta, reference)
         self._go_on(task, item)
 
-    def _go_on(self, task: _Task, item: Item) -> None:
+    def _go_on(self, task: Task, item: Item) -> None:
         """Waits for the item after this one, unless this is the last."""
         if item.end is not None:
             self._finish(task, item.end)
@@ -258,13 +257,13 @@ class RayBackend:
             self._watch(task)
 
     def _produce(
-        self, task: _Task, item: Item, meta: BlockMeta, reference: ray.ObjectRef[Block]
+        self, task: Task, item: Item, meta: BlockMeta, reference: ray.ObjectRef[Block]
     ) -> None:
         if item.data is None:
             task.schema = meta.schema or task.schema
             meta = BlockMeta(meta.rows, meta.nbytes, task.schema)
         number = next(self._numbers)
-        self._blocks[number] = _Block(reference, meta)
+        self._blocks[number] = HeldBlock(reference, meta, is_stored=item.data is None)
         task.handed_over += 1
         task.credit -= meta.nbytes
         node = self._cluster.number(item.node)
@@ -272,7 +271,7 @@ class RayBackend:
             _core.Event.BlockProduced(task.number, number, meta.rows, meta.nbytes, node)
         )
 
-    def _finish(self, task: _Task, end: TaskEnd | TaskError) -> None:
+    def _finish(self, task: Task, end: TaskEnd | TaskError) -> None:
         if isinstance(end, TaskError):
             self._keep_error(task.number, task.op, end.error)
             self._end(task, _core.Event.TaskFailed(task.number, "user_code"))
@@ -280,21 +279,28 @@ class RayBackend:
             event = _core.Event.TaskFinished(task.number, end.busy_us, end.heap_peak_bytes)
             self._end(task, event)
 
-    def _fail(self, task: _Task, told: object = None) -> None:
+    def _fail(self, task: Task, told: object = None) -> None:
         """Ends a task that Ray says has failed."""
         raised = task.stream.failure() or told
         failure = read_failure(raised, self._operators[task.op].name)
         self._keep_error(task.number, task.op, failure.error)
-        if failure.node_lost and self._watcher is not None:
-            self._watcher.look_now()
         if failure.object_lost is not None:
             self._lose_block(failure.object_lost)
+        if failure.may_be_its_node:
+            self._suspect(task.node, partial(self._end_failed, task.number, failure))
+        else:
+            self._end_failed(task.number, failure)
+
+    def _end_failed(self, number: int, failure: Failure) -> None:
+        task = self._tasks.get(number)
+        if task is None:
+            return
         if failure.actor_lost and task.actor is not None:
             self._lose_actor(task.actor)
         kind = "not_run" if failure.is_death and task.is_excused else failure.kind
-        self._end(task, _core.Event.TaskFailed(task.number, kind))
+        self._end(task, _core.Event.TaskFailed(number, kind))
 
-    def _end(self, task: _Task, event: _core.Event) -> None:
+    def _end(self, task: Task, event: _core.Event) -> None:
         del self._tasks[task.number]
         actor = self._actors.get(task.actor) if task.actor is not None else None
         if actor is not None:
@@ -307,16 +313,16 @@ class RayBackend:
             return
         match told:
             case Loaded(node):
-                load_us = (time.monotonic_ns() - actor.started_ns) // 1000
-                event = _core.Event.ActorReady(number, self._cluster.number(node), load_us)
-                self._events.append(event)
+                at = self._cluster.number(node)
+                self._events.append(_core.Event.ActorReady(number, at, actor.age_us()))
             case TaskError(error):
                 self._keep_error(None, actor.op, error)
                 self._lose_actor(number, user_code=True)
             case _:
                 failure = read_failure(told, self._operators[actor.op].name)
                 self._keep_error(None, actor.op, failure.error)
-                self._lose_actor(number, user_code=failure.kind == "user_code")
+                lose = partial(self._lose_actor, number, user_code=failure.kind == "user_code")
+                self._suspect(actor.node, lose)
 
     def _lose_actor(self, number: int, *, user_code: bool = False) -> None:
         """Reports that an actor is gone, once; its tasks report themselves afterwards."""
@@ -341,19 +347,57 @@ class RayBackend:
         while len(self._errors) > _ERRORS_MAX:
             self._errors.popitem(last=False)
 
-    # The watcher's thread -------------------------------------------------------------------
+    # Nodes that come and go -------------------------------------------------------------------
+
+    def _suspect(self, node: int, report: Report) -> None:
+        """Reports a death after a look whether its node died, which would be nobody's fault."""
+        self._suspects.put((node, report))
+        if self._watcher is not None:
+            self._watcher.look_now()
 
     def _look(self) -> None:
-        """Looks for nodes that came or went, and for actors that died while they had no task."""
+        """Looks for nodes that come and go, and for actors that died while they had no task.
+
+        On the watcher's thread.
+        """
         if not ray.is_initialized():
             self.wake()
             return
-        changes = self._cluster.changes()
-        if changes:
-            self._report(partial(self._events.extend, changes))
+        suspects = [self._suspects.get() for _ in range(self._suspects.qsize())]
+        try:
+            changes = self._cluster.changes({node for node, _ in suspects})
+            if changes:
+                self._report(partial(self._note_changes, changes))
+        finally:
+            for _, report in suspects:
+                self._report(report)
         for number, actor in list(self._actors.items()):
             if is_dead(actor.handle):
                 self._report(partial(self._lose_actor, number))
+
+    def _note_changes(self, changes: Sequence[_core.Event]) -> None:
+        self._events.extend(changes)
+        lost = [event.node for event in changes if isinstance(event, _core.Event.NodeLost)]
+        for node in lost:
+            self._leave(node)
+        if lost:
+            self._end_without_input()
+
+    def _leave(self, node: int) -> None:
+        """Ends what was sent to a node that is lost: Ray might yet run it elsewhere."""
+        for task in [task for task in self._tasks.values() if task.node == node]:
+            self._interrupt(task)
+            del self._tasks[task.number]
+        for number in [number for number, actor in self._actors.items() if actor.node == node]:
+            self._stop_actor(number)
+
+    def _end_without_input(self) -> None:
+        """Ends the tasks whose input was lost before they had it. Ray tells it a minute later."""
+        lost = self._cluster.lost_ids()
+        for task in list(self._tasks.values()):
+            if not are_left([self._blocks[number] for number in task.blocks], lost):
+                self._interrupt(task)
+                self._end(task, _core.Event.TaskFailed(task.number, "not_run"))
 
     # The end --------------------------------------------------------------------------------
 
@@ -367,72 +411,6 @@ class RayBackend:
         for task_ended in left:
             ray.cancel(task_ended, force=True)
         _still_there(left, _FORCE_GRACE_S)
-
-
-def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
-    """The table of a block, in memory of this process.
-
-    It is a copy: a consumer may keep it for as long as it likes, and Ray cannot take back the room
-    of an object as long as a view of it is left.
-
-    Raises:
-        BlockGoneError: The block is lost.
-    """
-    try:
-        found = ray.get(reference)
-    except RayError as error:
-        require_connection()
-        raise BlockGoneError(
-            f"a block of the output is lost: {error}; its node went away: run again"
-        ) from error
-    return table_of(found) if isinstance(found, Item) else block.copy(found)
-
-
-def is_dead(actor: ray.actor.ActorHandle[Any]) -> bool:
-    """Whether Ray has told this process that an actor is dead. Asks nobody."""
-    state = getattr(actor, "_get_local_state", None)
-    return state is not None and state() == ActorTableData.ActorState.DEAD
-
-
-class _Task:
-    """One task that runs, and how far its stream has been read."""
-
-    def __init__(self, action: _core.Action.LaunchTask, stream: Stream) -> None:
-        self.number = action.task
-        self.op = action.op
-        self.actor = action.actor
-        self.credit = action.credit
-        self.stream = stream
-        self.parked: Item | None = None
-        self.schema: pa.Schema | None = None
-        self.handed_over = 0
-        self.is_excused = False
-
-
-class _Actor:
-    """One actor and its tasks, in the order in which it runs them."""
-
-    def __init__(self, op: int, handle: ray.actor.ActorHandle[Any]) -> None:
-        self.op = op
-        self.handle = handle
-        self.run = handle.run.options(**STREAMING)
-        self.started_ns = time.monotonic_ns()
-        self.tasks: list[int] = []
-
-
-class _Block:
-    """One block."""
-
-    def __init__(self, reference: ray.ObjectRef[Block], meta: BlockMeta) -> None:
-        self.reference = reference
-        self._meta = meta
-
-    def meta(self) -> BlockMeta:
-        """What is known of it; the schema of a small one is in its data only."""
-        if self._meta.schema is not None:
-            return self._meta
-        schema = table_of(ray.get(self.reference)).schema
-        return BlockMeta(self._meta.rows, self._meta.nbytes, schema)
 
 
 def _still_there(tasks: list[ray.ObjectRef[Any]], grace_s: float) -> list[ray.ObjectRef[Any]]:

@@ -6,8 +6,9 @@ Owns the connection to Ray and the numbers of nodes. Must not know tasks or bloc
 from __future__ import annotations
 
 import logging
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import ray
@@ -76,11 +77,19 @@ class Cluster:
         self._lock = threading.Lock()
         self._ids: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._alive: set[str] = set()
+        self._first: list[_core.Node] | None = None
+        # Ray's ids: nodes that the run knows and are there; a lost one never comes back.
+        self._used: set[str] = set()
+        self._draining: set[str] = set()
+        self._lost: set[str] = set()
 
     def nodes(self) -> list[_core.Node]:
-        """The nodes that are there now."""
-        return [self._join(node) for node in _alive_nodes()]
+        """The nodes that were there at the first call; `changes` tells what came of them."""
+        if self._first is None:
+            draining = _draining_ids()
+            found = [node for node in _alive_nodes() if node["NodeID"] not in draining]
+            self._first = [self._join(node) for node in found]
+        return self._first
 
     def number(self, node_id: str) -> int:
         """A node's number; one that is not known yet gets the next."""
@@ -99,18 +108,37 @@ class Cluster:
         """Whether placement needs no words."""
         return len(self._ids) == 1
 
-    def changes(self) -> list[_core.Event]:
-        """Which nodes came and went since the last call."""
+    def lost_ids(self) -> set[str]:
+        """The Ray ids of the nodes that were lost."""
+        return set(self._lost)
+
+    def changes(self, suspects: Collection[int] = ()) -> list[_core.Event]:
+        """What happened to nodes since the last call.
+
+        Args:
+            suspects: Nodes where something died. Ray takes many seconds to find a node dead; a
+                raylet that refuses connections is.
+        """
         found = {node["NodeID"]: node for node in _alive_nodes()}
-        events: list[_core.Event] = []
-        for gone in sorted(self._alive - found.keys()):
-            self._alive.discard(gone)
-            events.append(_core.Event.NodeLost(self.number(gone)))
-        joined = sorted(found.keys() - self._alive)
-        return events + [_core.Event.NodeJoined(self._join(found[new])) for new in joined]
+        draining = _draining_ids()
+        for suspect in suspects:
+            node_id = self.id_of(suspect)
+            if node_id in found and _refuses(found[node_id]):
+                del found[node_id]
+        gone = sorted(self._used - found.keys())
+        leaving = sorted((self._used & draining) - self._draining - set(gone))
+        joined = sorted(found.keys() - self._used - draining - self._lost)
+        self._draining.update(leaving)
+        self._lost.update(gone)
+        self._used.difference_update(gone)
+        return [
+            *(_core.Event.NodeLost(self.number(node_id)) for node_id in gone),
+            *(_core.Event.NodeDraining(self.number(node_id)) for node_id in leaving),
+            *(_core.Event.NodeJoined(self._join(found[node_id])) for node_id in joined),
+        ]
 
     def _join(self, node: dict[str, Any]) -> _core.Node:
-        self._alive.add(node["NodeID"])
+        self._used.add(node["NodeID"])
         resources = dict(node["Resources"])
         cpu = resources.pop("CPU", 0.0)
         gpu = resources.pop("GPU", 0.0)
@@ -168,6 +196,24 @@ def _alive_nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
+def _draining_ids() -> set[str]:
+    """The nodes that take no new work and will go; where this Ray cannot tell, they go at once."""
+    draining = getattr(ray._private.state.state, "get_draining_nodes", None)
+    return set() if draining is None else set(draining())
+
+
+def _refuses(node: dict[str, Any]) -> bool:
+    """Whether nobody listens where a raylet did. One that cannot be reached does not refuse."""
+    try:
+        address = (node["NodeManagerAddress"], node["NodeManagerPort"])
+        socket.create_connection(address, timeout=_REACH_S).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _free_store_bytes(node_id: str, store: float) -> float:
     """What of a node's object store is not taken by objects that are still needed."""
     per_node = getattr(ray._private.state, "available_resources_per_node", None)
@@ -184,3 +230,5 @@ _logger = logging.getLogger(__name__)
 STORE_SHARE = 0.7
 #: How soon nodes that come and go, and actors that die while idle, are noticed.
 LOOK_EVERY_S = 1.0
+#: How long a node may take to answer that asks whether it lives.
+_REACH_S = 1.0

@@ -23,7 +23,7 @@ class Failure:
         kind: In the core's words.
         error: For people.
         actor_lost: Whether its actor is gone.
-        node_lost: Whether its node is gone.
+        node_lost: Whether Ray says that its node is gone.
         object_lost: The hexadecimal id of the input that is gone, if that is why.
     """
 
@@ -37,6 +37,11 @@ class Failure:
     def is_death(self) -> bool:
         """Whether a process died."""
         return self.kind in ("worker_died", "out_of_memory")
+
+    @property
+    def may_be_its_node(self) -> bool:
+        """Whether its node may have died, and it with it."""
+        return self.kind == "worker_died" or self.node_lost
 
 
 def read_failure(raised: object, operator: str) -> Failure:

@@ -1,0 +1,127 @@
+"""What the backend holds: the handles of tasks and actors, and the references to blocks.
+
+Owns what one handle knows. Must not know the cluster, nor what is done with a handle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.core.generated.gcs_pb2 import ActorTableData
+from ray.exceptions import RayError
+
+try:
+    from ray.experimental import get_local_object_locations
+except ImportError:
+    get_local_object_locations = None
+
+from millstream import _core
+from millstream.blocks import block
+from millstream.run.protocol import BlockGoneError
+from millstream.run.ray.cluster import require_connection
+from millstream.run.ray.operators import STREAMING
+from millstream.run.ray.remote import Block, Item, table_of
+from millstream.run.ray.stream import Stream
+from millstream.run.worker import BlockMeta
+
+
+def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
+    """The table of a block, in memory of this process.
+
+    It is a copy: a consumer may keep it for as long as it likes, and Ray cannot take back the room
+    of an object as long as a view of it is left.
+
+    Raises:
+        BlockGoneError: The block is lost.
+    """
+    try:
+        found = ray.get(reference)
+    except RayError as error:
+        require_connection()
+        raise BlockGoneError(
+            f"a block of the output is lost: {error}; its node went away: run again"
+        ) from error
+    return table_of(found) if isinstance(found, Item) else block.copy(found)
+
+
+def is_dead(actor: ray.actor.ActorHandle[Any]) -> bool:
+    """Whether Ray has told this process that an actor is dead. Asks nobody."""
+    state = getattr(actor, "_get_local_state", None)
+    return state is not None and state() == ActorTableData.ActorState.DEAD
+
+
+def are_left(blocks: Sequence[HeldBlock], lost: Collection[str]) -> bool:
+    """Whether of each block there is a copy elsewhere than on the lost nodes. Asks nobody.
+
+    Where this Ray cannot tell, they count as left: what reads one then fails some time.
+
+    Args:
+        blocks: The blocks.
+        lost: The Ray ids of the nodes.
+    """
+    references = [held.reference for held in blocks if held.is_stored]
+    if not references or get_local_object_locations is None:
+        return True
+    found = get_local_object_locations(references).values()
+    return all(set(place["node_ids"]).difference(lost) or place["did_spill"] for place in found)
+
+
+class Task:
+    """One task that runs, and how far its stream has been read."""
+
+    def __init__(self, action: _core.Action.LaunchTask, stream: Stream) -> None:
+        self.number = action.task
+        self.op = action.op
+        self.node = action.node
+        self.actor = action.actor
+        self.blocks = action.blocks
+        self.credit = action.credit
+        self.stream = stream
+        self.parked: Item | None = None
+        self.schema: pa.Schema | None = None
+        self.handed_over = 0
+        self.is_excused = False
+
+
+class Actor:
+    """One actor and its tasks, in the order in which it runs them."""
+
+    def __init__(self, op: int, node: int, handle: ray.actor.ActorHandle[Any]) -> None:
+        self.op = op
+        self.node = node
+        self.handle = handle
+        self.run = handle.run.options(**STREAMING)
+        self.tasks: list[int] = []
+        self._started_ns = time.monotonic_ns()
+
+    def age_us(self) -> int:
+        """How long ago it was ordered."""
+        return (time.monotonic_ns() - self._started_ns) // 1000
+
+
+class HeldBlock:
+    """One block.
+
+    Args:
+        reference: To its data.
+        meta: What is known of it.
+        is_stored: Whether it lies in an object store; else it is in this process.
+    """
+
+    def __init__(
+        self, reference: ray.ObjectRef[Block], meta: BlockMeta, *, is_stored: bool
+    ) -> None:
+        self.reference = reference
+        self.is_stored = is_stored
+        self._meta = meta
+
+    def meta(self) -> BlockMeta:
+        """What is known of it; the schema of a small one is in its data only."""
+        if self._meta.schema is not None:
+            return self._meta
+        schema = table_of(ray.get(self.reference)).schema
+        return BlockMeta(self._meta.rows, self._meta.nbytes, schema)
