@@ -98,6 +98,11 @@ impl Stretch {
         self.paused_since = is_paused.then_some(now);
     }
 
+    /// When the task was launched.
+    pub(crate) fn since(&self) -> Time {
+        self.since
+    }
+
     pub(crate) fn age(&self, now: Time) -> Span {
         now.since(self.since)
     }

@@ -13,6 +13,7 @@ pub(crate) struct Estimate {
     mean: f64,
     deviation: f64,
     largest: f64,
+    last: f64,
 }
 
 impl Estimate {
@@ -30,11 +31,17 @@ impl Estimate {
             self.deviation += 0.25 * (distance - self.deviation);
         }
         self.samples += 1;
+        self.last = sample;
         self.largest = if sample > self.largest { sample } else { self.largest };
     }
 
     pub(crate) fn is_known(&self) -> bool {
         self.samples > 0
+    }
+
+    /// The newest sample.
+    pub(crate) fn last(&self) -> Option<f64> {
+        self.is_known().then_some(self.last)
     }
 
     pub(crate) fn mean(&self) -> Option<f64> {
@@ -58,6 +65,8 @@ pub(crate) struct TaskEstimates {
     rows_per_item: Estimate,
     bytes_per_item: Estimate,
     pub(crate) busy: Estimate,
+    /// From a task's launch until its first block is finished, pauses left out.
+    pub(crate) lead: Estimate,
     pub(crate) load: Estimate,
 }
 

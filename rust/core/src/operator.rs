@@ -30,6 +30,8 @@ pub(crate) struct Task {
     pub(crate) handed_over: u32,
     pub(crate) rows_out: Rows,
     pub(crate) bytes_out: Bytes,
+    /// How long it took for its first block, pauses left out; none as long as it makes that.
+    pub(crate) lead: Option<Span>,
     /// Rows that it is still expected to put out.
     pub(crate) rows_coming: u64,
     /// Bytes that it is still expected to put out beyond those of its input.
@@ -66,6 +68,7 @@ impl Task {
             work,
             items,
             blocks_out: 0,
+            lead: None,
             rows_out: Rows::ZERO,
             bytes_out: Bytes::ZERO,
             rows_coming: 0,

@@ -88,8 +88,11 @@ impl Scheduler {
     pub fn poll_action(&mut self) -> Option<Action> {
         if self.actions.is_empty() && self.is_due {
             self.is_due = false;
+            self.wakeup = None;
             self.turn();
-            self.wakeup = self.is_cut().then_some(self.state.now);
+            if self.is_cut() {
+                self.wakeup = Some(self.state.now);
+            }
         }
         self.actions.pop_front()
     }

@@ -236,6 +236,19 @@ impl State {
         self.note_credit(id);
     }
 
+    /// Notes how long a task took for its first block.
+    pub(crate) fn note_lead(&mut self, id: TaskId) {
+        let task = self.tasks.get_mut(&id).expect("because only live tasks finish blocks");
+        if task.lead.is_some() {
+            return;
+        }
+        let (op, lead) = (task.op, task.stretch.moving(self.now));
+        task.lead = Some(lead);
+        if task.attempt == 0 {
+            self.op_mut(op).estimates.lead.add(lead.0);
+        }
+    }
+
     /// Books whether a task waits for credit, or will.
     pub(crate) fn note_credit(&mut self, id: TaskId) {
         let now = self.now;

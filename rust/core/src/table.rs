@@ -97,8 +97,12 @@ impl<K: Number, T> Table<K, T> {
         self.iter().next()
     }
 
+    pub(crate) fn last(&self) -> Option<(K, &T)> {
+        self.iter().next_back()
+    }
+
     /// The entries in the order of their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &T)> {
         let entries = self.pages.iter().flat_map(|(page, Page { entries, .. })| {
             entries.iter().enumerate().map(|(slot, entry)| (join(*page, slot), entry))
         });

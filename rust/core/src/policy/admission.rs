@@ -149,7 +149,10 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
         })
         .sum();
     let older = oldest(state, op).filter(|(oldest, _)| *oldest < number);
-    let older = older.map_or(Bytes::ZERO, |(_, task)| lacks(state, task));
+    let older = older.map_or(Bytes::ZERO, |(_, task)| {
+        let rest = lookahead::burst(state, task, account.room()).saturating_sub(task.credit);
+        lacks(state, task).max(rest)
+    });
     below + older + kept_for_remakes(state, op, number, account)
 }
 
@@ -196,7 +199,8 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
     if let Some(pool) = state.op_ids().find(is_starved) {
         return Some(pool);
     }
-    if state.is_bulk() || output_fits(state, op) {
+    let may_pause = state.op(op).estimates.may_pause();
+    if state.is_bulk() || !may_pause || output_fits(state, op) {
         return None;
     }
     state.below(op).find(|reader| {

@@ -5,13 +5,16 @@
 //! they will have made room by then. What it puts out is held to the room that there is in any case
 //! ([`admission`](crate::policy::admission)): a forecast that is wrong costs time, never memory.
 
-use crate::estimate::{MIN_SPAN_US, quantity, whole};
+use alloc::vec::Vec;
+
+use crate::estimate::{quantity, whole};
 use crate::operator::Task;
+use crate::policy::flow::Flow;
 use crate::policy::granularity::Portion;
 use crate::policy::{admission, placement};
 use crate::protocol::{Reason, Work};
 use crate::state::State;
-use crate::units::{Bytes, OpId, Slots};
+use crate::units::{Bytes, OpId, Span, TaskId, Time};
 
 /// Whether `bytes` may be promised before they are needed: there is room for them even if all that
 /// runs puts out what is expected of it.
@@ -26,12 +29,33 @@ pub(crate) fn growth(state: &State, task: &Task) -> Bytes {
     }
     let input: Bytes =
         placement::input_of(&task.work).iter().map(|block| state.blocks[block].bytes).sum();
+    beyond(output_left(state, task), input)
+}
+
+/// What a task is expected to put out yet.
+fn output_left(state: &State, task: &Task) -> Bytes {
     let first = match task.work {
         Work::Units { first, .. } => first,
         Work::Blocks(_) => 0,
     };
-    let output = expected_bytes(state, task.op, first, task.items);
-    beyond(output.saturating_sub(task.bytes_out), input)
+    expected_bytes(state, task.op, first, task.items).saturating_sub(task.bytes_out)
+}
+
+/// What a task that has just begun to put out blocks is expected to put out at once, at most all the
+/// `room` that there is.
+///
+/// Tasks that end together would share the room, and all of them keep their slots for longer. So the
+/// oldest one hands over all its blocks first, as long as they follow each other closely.
+pub(crate) fn burst(state: &State, task: &Task, room: Bytes) -> Bytes {
+    let Some(lead) = task.lead.filter(|_| !task.is_filling) else { return Bytes::ZERO };
+    let since = task.stretch.moving(state.now).saturating_sub(lead);
+    if since.times(LEADS_OF_BURST) > lead {
+        return Bytes::ZERO;
+    }
+    match state.op(task.op).estimates.bytes_per_item() {
+        Some(_) => output_left(state, task),
+        None => room,
+    }
 }
 
 /// What `output` adds to the `input` that goes when it has come. A little more than the input is as
@@ -52,14 +76,11 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
     let flow = Flow::through(state, op);
     if let Some(flow) = &flow {
         flow.check_slots(state, op, live)?;
-    } else if 2 * live < state.parallelism(op) {
-        // Nothing is known: half of the slots are for the operators below.
+    } else if 2 * live < state.parallelism(op) || next_probe(state, op) == Some(state.now) {
         return Ok(());
     }
-    let kept: Bytes = state.below(op).map(|below| state.block_bytes(below)).sum();
-    let drained = flow.map_or(Bytes::ZERO, |flow| flow.drained);
-    let free = state.ledger.open_room() + state.ledger.reserved() + drained;
-    let room = free.saturating_sub(coming(state) + kept);
+    let limit = state.ledger.open_room() + state.ledger.reserved() + state.ledger.used();
+    let room = limit.saturating_sub(lying_ahead(state, op, flow.as_ref()) + kept(state, op));
     if growth <= room {
         return Ok(());
     }
@@ -69,14 +90,101 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
     }
 }
 
+/// A block for each operator below, and what those hold beside it that finish their blocks together
+/// instead of one after the other.
+fn kept(state: &State, op: OpId) -> Bytes {
+    let blocks = |below: OpId| state.op(below).moving() as u64 + 1;
+    state.below(op).map(|below| state.block_bytes(below).times(blocks(below))).sum()
+}
+
+/// When to ask again about a launch that was held for a `reason` that passes with time alone.
+pub(crate) fn review_at(state: &State, op: OpId, reason: &Reason) -> Option<Time> {
+    let Reason::MemoryAhead { needs, room } = reason else { return None };
+    let Some(flow) = Flow::through(state, op) else { return next_probe(state, op) };
+    let wait = whole(quantity(needs.saturating_sub(*room).0) / flow.drain);
+    Some(state.now.after(Span(wait).max(REVIEW_SPAN_MIN)))
+}
+
+/// When the next task of `op` may start while nothing is known of its tasks: half of the slots are
+/// used at once, and each one more when what runs has lasted as long again, so that long tasks do not
+/// leave the slots idle, and do not end together either. The operators below keep a slot each.
+fn next_probe(state: &State, op: OpId) -> Option<Time> {
+    let operator = state.op(op);
+    let tasks_below = state.below(op).filter(|below| state.op(*below).pool.is_none()).count();
+    let slots = state.parallelism(op).saturating_sub(tasks_below as u64);
+    if operator.estimates.lead.is_known() || operator.live.len() as u64 >= slots {
+        return None;
+    }
+    let since = |(_, id): (u64, &TaskId)| state.tasks[id].stretch.since();
+    let (first, last) = (since(operator.live.first()?), since(operator.live.last()?));
+    let due = last.after(last.since(first).max(PROBE_SPAN_MIN));
+    Some(due.max(state.now))
+}
+
+/// The most that will lie in the stores from when on a task of `op` that is launched now puts out its
+/// blocks, but for those.
+fn lying_ahead(state: &State, op: OpId, flow: Option<&Flow>) -> Bytes {
+    let coming = |other: OpId| state.op(other).growth.max(state.op(other).credit);
+    let others: Bytes = state.op_ids().filter(|other| *other != op).map(coming).sum();
+    let lying = state.ledger.used() + others;
+    let Some(flow) = flow else { return lying + coming(op) };
+    if state.op(op).live.len() > PHASES_MAX {
+        // So many tasks end at any time.
+        return (lying + coming(op)).saturating_sub(Bytes(whole(flow.drain * flow.span)));
+    }
+    let mut arrivals = arrivals(state, op, flow);
+    arrivals.push((flow.span, 0.0));
+    arrivals.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (mut lying, mut most, mut now) = (quantity(lying.0), 0.0_f64, 0.0);
+    for (at, bytes) in arrivals {
+        lying = (lying - flow.drain * (at - now)).max(0.0) + bytes;
+        now = at;
+        if at >= flow.span {
+            most = most.max(lying);
+        }
+    }
+    Bytes(whole(most))
+}
+
+/// In how many microseconds each live task of `op` puts out how many bytes. One that lasts longer
+/// than usual is taken to last as long again.
+fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
+    let live = state.op(op).live.iter().map(|(_, id)| &state.tasks[id]);
+    let wait = |task: &Task| {
+        let age = quantity(task.stretch.moving(state.now).0);
+        let is_out = task.is_paused() || flow.is_burst && task.lead.is_some();
+        match flow.span - age {
+            _ if is_out => 0.0,
+            left if left < 0.0 => age,
+            left => left,
+        }
+    };
+    live.map(|task| (wait(task), quantity(task.growth.max(task.credit).0))).collect()
+}
+
 /// Whether the next task of `op` goes before those of the operators below: it is a source, and fewer
 /// of its tasks run than it takes to keep the scarcest resource fed.
 pub(crate) fn is_urgent(state: &State, op: OpId) -> bool {
-    let live = state.op(op).live.len() as u64;
-    !state.is_bulk()
-        && state.op(op).units_total > 0
-        && state.op(op).retries.is_empty()
-        && Flow::through(state, op).is_some_and(|flow| quantity(live) + 0.5 < flow.tasks_wanted)
+    let is_source = state.op(op).units_total > 0 && state.op(op).retries.is_empty();
+    if state.is_bulk() || !is_source {
+        return false;
+    }
+    Flow::through(state, op).is_some_and(|flow| {
+        quantity(tasks_on_time(state, op, &flow) as u64) + TASKS_ROUNDED < flow.tasks_wanted
+    })
+}
+
+/// Live tasks of `op`, but for those that last far longer than usual: of those nothing can be
+/// expected soon.
+fn tasks_on_time(state: &State, op: OpId, flow: &Flow) -> usize {
+    let live = &state.op(op).live;
+    if live.len() > PHASES_MAX {
+        return live.len();
+    }
+    let is_on_time = |task: &Task| {
+        task.lead.is_some() || quantity(task.stretch.age(state.now).0) <= SPANS_LATE * flow.span
+    };
+    live.iter().filter(|(_, id)| is_on_time(&state.tasks[id])).count()
 }
 
 fn portion_growth(state: &State, op: OpId, portion: Portion) -> Bytes {
@@ -101,78 +209,21 @@ fn expected_bytes(state: &State, op: OpId, first: u64, items: u64) -> Bytes {
     }
 }
 
-/// What all operators will put out beyond their input, or may put out now.
-fn coming(state: &State) -> Bytes {
-    state.ops.iter().map(|operator| operator.growth.max(operator.credit)).sum()
-}
-
 /// What all operators will put out beyond their input and beyond what they may put out now.
 pub(crate) fn coming_beyond_credit(state: &State) -> Bytes {
     state.ops.iter().map(|operator| operator.growth.saturating_sub(operator.credit)).sum()
 }
 
-/// The pace of the pipeline from one operator on, at which the scarcest resource is just busy.
-struct Flow {
-    /// What the operators below free while a task of the operator runs.
-    drained: Bytes,
-    /// Tasks of the operator that run at a time.
-    tasks_wanted: f64,
-    /// Whether something scarcer than CPU slots sets the pace.
-    has_spare_slots: bool,
-    /// CPU slots that tasks of the operators below take.
-    slots_below: f64,
-}
-
-impl Flow {
-    /// None before a task of `op` has ended. An operator below of which nothing is known is taken to
-    /// work as long as all before it.
-    fn through(state: &State, op: OpId) -> Option<Self> {
-        let estimates = &state.op(op).estimates;
-        let (span, bytes) = (estimates.busy.mean()?, estimates.bytes_per_item()?);
-        let (mut items, mut known, mut cpu_below) = (1.0, 0.0, 0.0);
-        let mut span_each = MIN_SPAN_US;
-        for at in core::iter::once(op).chain(state.below(op)) {
-            let estimates = &state.op(at).estimates;
-            let work = estimates.busy_per_item().map_or(known, |each| each * items);
-            span_each = span_each.max(work / quantity(state.parallelism(at)));
-            if at != op && state.op(at).pool.is_none() {
-                cpu_below += work * slots_each(state, at);
-            }
-            known += work;
-            items *= estimates.rows_per_item().unwrap_or(1.0);
-        }
-        let own = estimates.busy_per_item()?;
-        let work = cpu_below + own * slots_each(state, op);
-        let span_shared = work / cpus(state).max(MIN_SPAN_US);
-        let rate = 1.0 / span_each.max(span_shared);
-        Some(Self {
-            has_spare_slots: span_shared < span_each,
-            drained: Bytes(whole(rate * span * bytes)),
-            tasks_wanted: rate * own,
-            slots_below: rate * cpu_below,
-        })
-    }
-
-    fn check_slots(&self, state: &State, op: OpId, live: u64) -> Result<(), Reason> {
-        let left = cpus(state) - self.slots_below;
-        let held = (quantity(live) + SLOT_NOISE) * slots_each(state, op);
-        if !self.has_spare_slots || self.slots_below <= 0.0 || held < left {
-            return Ok(());
-        }
-        let by = state.below(op).find(|at| state.op(*at).pool.is_none()).unwrap_or(op);
-        Err(Reason::SlotReserved { by })
-    }
-}
-
-/// CPU slots that a task takes.
-fn slots_each(state: &State, op: OpId) -> f64 {
-    quantity(state.spec(op).resources.cpu.0) / quantity(Slots::whole(1).0)
-}
-
-/// CPU slots that no actor holds.
-fn cpus(state: &State) -> f64 {
-    quantity(state.ledger.task_cpus().0) / quantity(Slots::whole(1).0)
-}
-
-/// The part of a slot by which an estimate may be wrong.
-const SLOT_NOISE: f64 = 0.1;
+/// Tasks of an operator whose ends are looked at one by one.
+const PHASES_MAX: usize = 64;
+/// A task puts out its blocks in one burst while this many times as long as that goes on has not
+/// passed since its launch.
+const LEADS_OF_BURST: u64 = 10;
+/// Unknown tasks are taken to run for at least this long.
+const PROBE_SPAN_MIN: Span = Span(1_000_000);
+/// A held launch is not looked at again sooner than this, unless something happens.
+const REVIEW_SPAN_MIN: Span = Span(1_000);
+/// What makes a wanted number of tasks a whole one.
+const TASKS_ROUNDED: f64 = 0.5;
+/// From which multiple of the usual span on a task is late.
+const SPANS_LATE: f64 = 2.0;

@@ -148,7 +148,11 @@ impl Scheduler {
         while !self.is_cut() {
             match admission::launch(&self.state, op, false) {
                 Ok(launch) => self.launch(op, launch),
-                Err(reason) => return self.attribution.hold(op, self.state.now, &reason),
+                Err(reason) => {
+                    let review = lookahead::review_at(&self.state, op, &reason);
+                    self.wakeup = [self.wakeup, review].into_iter().flatten().min();
+                    return self.attribution.hold(op, self.state.now, &reason);
+                }
             }
         }
     }

@@ -35,6 +35,7 @@ impl Scheduler {
             self.give_up_attempt(id, block);
             return;
         }
+        self.state.note_lead(id);
         let task = self.state.tasks.get_mut(&id).expect("because it was found there just now");
         let (producer, is_again) = (task.op, task.is_filling);
         task.handed_over += 1;
@@ -60,6 +61,8 @@ impl Scheduler {
             return;
         };
         if task.credit < bytes {
+            self.state.note_lead(id);
+            let task = self.state.tasks.get_mut(&id).expect("because it was found there just now");
             task.ready = Some(bytes);
             task.block_known = bytes;
             self.state.note_credit(id);
@@ -221,6 +224,7 @@ impl Scheduler {
         task.copies = Bytes::ZERO;
         task.ready = None;
         task.handed_over = 0;
+        task.lead = None;
         task.growth = Bytes::ZERO;
         task.attempt += 1;
         task.rows_coming = 0;
