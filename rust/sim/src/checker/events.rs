@@ -31,6 +31,7 @@ impl Checker<'_> {
                 if let Some(book) = self.nodes.get_mut(&node) {
                     book.is_draining = true;
                 }
+                self.note_homeless();
             }
             Event::OutputTaken { block } => {
                 let book = self.blocks.get_mut(&block);
@@ -181,13 +182,14 @@ impl Checker<'_> {
         for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
             self.note_failed(task, TaskFailure::NotRun);
         }
-        let homeless = self
-            .scenario
-            .plan
-            .ops()
-            .iter()
-            .any(|op| !self.nodes.values().any(|node| node.total.fits(&op.resources)));
-        if homeless {
+        self.note_homeless();
+    }
+
+    /// Justifies the end of a run that no node which takes new work could go on with.
+    fn note_homeless(&mut self) {
+        let mut ops = self.scenario.plan.ops().iter();
+        let open = || self.nodes.values().filter(|node| !node.is_draining);
+        if ops.any(|op| !open().any(|node| node.total.fits(&op.resources))) {
             self.justified.push(FailCause::NodesGone);
         }
     }
