@@ -6,9 +6,9 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpSpec, Plan,
+    Action, ActorId, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpKind, OpSpec, Plan,
     PoolSpec, Resources, Rows, Scheduler, Slots, Span, SubmitError, TaskFailure, TaskId, Time,
-    Work,
+    Unit, Work,
 };
 use proptest::prelude::*;
 
@@ -84,7 +84,11 @@ impl World {
 
     /// Reports an event, obeys the orders that follow, and returns them.
     fn tell(&mut self, event: Event) -> Vec<Action> {
-        self.scheduler.handle(Time(0), event);
+        self.at(Time(0), event)
+    }
+
+    fn at(&mut self, now: Time, event: Event) -> Vec<Action> {
+        self.scheduler.handle(now, event);
         let actions: Vec<Action> = std::iter::from_fn(|| self.scheduler.poll_action()).collect();
         self.scheduler.assert_invariants();
         for action in &actions {
@@ -267,6 +271,45 @@ fn a_source_is_held_while_there_would_be_no_room_for_its_output() {
     let verdict = world.scheduler.snapshot().ops[0].verdict.to_string();
     let expected = "will need 1.0 MiB of object store when its next task ends, 0 B will be free";
     assert_eq!(verdict, expected);
+}
+
+/// A source on 8 CPUs of which a unit is as large as half of the store, and a map.
+fn large_units() -> World {
+    let units = vec![Unit { bytes: Bytes(5 * MIB) }; 20];
+    let read = OpSpec { kind: OpKind::Source { units }, ..source(0) };
+    let config = Config { block_bytes_target: Bytes(MIB), ..config() };
+    World::new(vec![read, tasks(0)], config, 8, 0, 10 * MIB)
+}
+
+#[test]
+fn unknown_tasks_that_last_are_joined_by_others_at_growing_distances() {
+    let mut world = large_units();
+    assert_eq!(world.live_of(0).len(), 4, "half of the slots");
+    let mut launches = vec![];
+    while let Some(due) = world.scheduler.next_wakeup() {
+        let before = world.live_of(0).len();
+        world.at(due, Event::TimePassed);
+        assert_eq!(world.live_of(0).len(), before + 1);
+        launches.push(due);
+    }
+    let seconds = |s: u64| Time(s * 1_000_000);
+    assert_eq!(launches, [1, 2, 4].map(seconds), "a slot is left for the map");
+}
+
+#[test]
+fn of_tasks_that_end_together_the_oldest_hands_over_all_its_blocks_first() {
+    let mut world = large_units();
+    world.body = Body { blocks: 9, bytes: MIB };
+    world.scheduler.handle(Time(1_000_000), Event::TimePassed);
+    for _ in 0..9 {
+        for task in world.live_of(0) {
+            if world.can_step(task) && world.made[&task] < 9 {
+                world.work_on(task);
+            }
+        }
+    }
+    let made: Vec<u32> = world.live_of(0).iter().map(|task| world.made[task]).collect();
+    assert!(made[0] > 3 * made[1].max(1), "{made:?}");
 }
 
 #[test]
