@@ -60,6 +60,22 @@ def start(backend, *ops, **config):
     return run
 
 
+def endless(weight=1):
+    """Starts a run on Ray that always has another task, of one CPU and 50 ms."""
+    from millstream.run.ray.backend import RayBackend
+
+    def nap(batch):
+        time.sleep(0.05)
+        return batch
+
+    return start(RayBackend(weight), read(10**5, 10**5, *batches(nap).stage.transforms))
+
+
+def cpus(run):
+    """How many CPUs a run's tasks hold."""
+    return sum(node.cpu_used for node in run.scheduler.snapshot().nodes)
+
+
 def values(run, column="id"):
     """The values of a column of the whole output."""
     return [value for handle in run for value in handle.fetch()[column].to_pylist()]

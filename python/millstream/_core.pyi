@@ -30,7 +30,9 @@ from typing_extensions import disjoint_base
 
 __all__ = [
     "Action",
+    "Arbiter",
     "Config",
+    "Demand",
     "Event",
     "FarmTurns",
     "Finding",
@@ -399,6 +401,21 @@ class Event:
         def node(self) -> Node: ...
 
     @final
+    class ShareChanged(Event):
+        """The run may use no more than this of a node, which it shares with other runs.
+
+        What it holds beyond that it keeps until it is done with it.
+
+        Args:
+            share: The node, with what the run may use of it.
+        """
+
+        __match_args__ = ("share",)
+        def __new__(cls, share: Node) -> Event.ShareChanged: ...
+        @property
+        def share(self) -> Node: ...
+
+    @final
     class NodeDraining(Event):
         """A node will go; it gets no new work.
 
@@ -681,6 +698,12 @@ class Scheduler:
         """The time at which to step even if nothing happens, if any."""
     def is_done(self) -> bool:
         """Whether nothing is left to run, to deliver or to cancel."""
+    def run_demand(self) -> Demand:
+        """What the run holds, goes by and wants, for an `Arbiter` of several runs.
+
+        Costs time in proportion to operators and nodes, not to blocks.
+        """
+
     def snapshot(self) -> Snapshot:
         """The state of the run. Costs time in proportion to operators and nodes, not to blocks."""
 
@@ -780,6 +803,57 @@ class Finding:
     def op(self) -> int | None: ...
     @property
     def share(self) -> float: ...
+
+@final
+class Demand:
+    """What a run holds, goes by and wants.
+
+    Args:
+        held: What its tasks, actors and blocks hold, by node.
+        shares: What it goes by: its share of each node; all of it as long as it was told none.
+        wanted: What one more task would ask for, of each resource the most; nothing if it wants
+            none. The number of this node means nothing.
+    """
+
+    def __new__(cls, *, held: Sequence[Node], shares: Sequence[Node], wanted: Node) -> Demand: ...
+    @property
+    def held(self) -> list[Node]: ...
+    @property
+    def shares(self) -> list[Node]: ...
+    @property
+    def wanted(self) -> Node: ...
+
+@final
+class Arbiter:
+    """Divides the nodes of a cluster between runs, by weight and without idle slots.
+
+    What all runs together may hold on a node is never more than it has, even while they have not
+    yet heard of their shares. Threads may share it.
+    """
+
+    def __new__(cls) -> Arbiter: ...
+    def join(self, node: Node) -> None:
+        """A node can be used, or has more than was known."""
+
+    def lose(self, node: int) -> None:
+        """A node is gone."""
+
+    def begin(self, run: int, weight: int) -> None:
+        """A run begins. Unless it is the only one, it must go by a share of nothing until told.
+
+        Args:
+            run: Its number, chosen by the caller.
+            weight: Of what several runs want, each gets in proportion to its weight.
+        """
+
+    def end(self, run: int) -> None:
+        """A run has ended; what it held is free."""
+
+    def report(self, run: int, demand: Demand) -> None:
+        """Notes what a run holds, goes by and wants now."""
+
+    def divide(self) -> list[tuple[int, Node]]:
+        """Divides anew: the runs to be told, each with its new share of a node."""
 
 @final
 class OpSnapshot:

@@ -72,6 +72,8 @@ class DataContext:
             32nd of the smallest node's object store, between 1 MiB and 128 MiB.
         execution_options: What a run may use, and whether it keeps the order.
         max_task_deaths: A task whose worker died this many times fails the run.
+        weight: Of what several runs on one Ray cluster want, in one process or in several, each
+            gets in proportion to its weight; what one does not want, the others get.
         enable_progress_bars: Whether runs show their progress.
         trace: A file to which the scheduler's events and actions are written, as JSON lines.
 
@@ -90,6 +92,7 @@ class DataContext:
     target_max_block_size: int | None = None
     execution_options: ExecutionOptions = field(default_factory=ExecutionOptions)
     max_task_deaths: int = 4
+    weight: int = 1
     enable_progress_bars: bool = True
     trace: str | None = None
 

@@ -19,6 +19,8 @@ from millstream.context import DataContext
         ("target_max_block_size", 0),
         ("target_max_block_size", 1.5),
         ("max_task_deaths", 0),
+        ("weight", 0),
+        ("weight", 0.5),
         ("enable_progress_bars", "no"),
         ("trace", 3),
         ("execution_options", {}),

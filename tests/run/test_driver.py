@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from millstream._core import Action, Event
+from millstream._core import Action, Event, Node
 from millstream.errors import UserCodeError, WorkerError
 from millstream.run import driver
 from millstream.run.driver import Run
@@ -33,6 +33,7 @@ class Script:
         self.done_after = done_after
         self.wakeup = wakeup
         self.errors = errors or {}
+        self.shares = []
         self.events = []
         self.times = []
         self.performed = []
@@ -51,6 +52,12 @@ class Script:
 
     def next_wakeup(self):
         return self.wakeup
+
+    def run_demand(self):
+        raise AssertionError("nobody shares with this run")
+
+    def share(self, demand):
+        return [Event.ShareChanged(share) for share in self.shares]
 
     def perform(self, actions):
         self.fail("perform")
@@ -110,6 +117,13 @@ def test_a_block_is_taken_when_the_next_is_asked_for():
     assert list(blocks) == []
     assert taken(script.events) == [0, 1]
     assert script.closed == 1
+
+
+def test_shares_are_heard_before_the_first_turn():
+    script = Script()
+    script.shares = [Node(node=0, cpu=0, store_bytes=0)]
+    assert list(run(script)) == []
+    assert [event.share for event in script.events[1:2]] == script.shares
 
 
 def test_a_released_block_is_taken_once():

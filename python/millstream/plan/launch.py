@@ -120,7 +120,7 @@ def open_backend(context: DataContext) -> Backend:
         )
     from millstream.run.ray.backend import RayBackend
 
-    return RayBackend()
+    return RayBackend(context.weight)
 
 
 def plan_run(

@@ -159,7 +159,8 @@ class _Loop:
         _running.discard(self)
 
     def _turns(self) -> None:
-        events: list[_core.Event] = [_core.Event.TimePassed()]
+        shares = self._backend.share(self._scheduler.run_demand)
+        events = [_core.Event.TimePassed(), *shares]
         while True:
             actions = self._scheduler.step(self._now_us(), events)
             failed = self._carry_out(actions)

@@ -80,6 +80,10 @@ class LocalBackend:
         self._stages = [_Stages(op.stage) for op in ops]
         return self.nodes()
 
+    def share(self, demand: Callable[[], _core.Demand]) -> list[_core.Event]:
+        """Nothing is shared: the node of each run is its own."""
+        return []
+
     def perform(self, actions: Sequence[_core.Action]) -> None:
         """Carries out actions."""
         for action in actions:

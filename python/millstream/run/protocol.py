@@ -59,6 +59,16 @@ class Backend(Protocol):
             SerializationError: An operator's functions or arguments cannot be sent to workers.
         """
 
+    def share(self, demand: Callable[[], _core.Demand]) -> list[_core.Event]:
+        """Has the run share its nodes with other runs, where there are any; before all actions.
+
+        Args:
+            demand: What the run holds, goes by and wants; may be called on any thread.
+
+        Returns:
+            What the scheduler must hear before its first turn.
+        """
+
     def perform(self, actions: Sequence[_core.Action]) -> None:
         """Carries out actions, in order, without waiting for their outcome."""
 

@@ -3,8 +3,12 @@
 //! Owns the shares. What is there is divided by weight between the runs that want more than they
 //! have; what a run does not want, the others get (nothing lies idle while one of them wants it).
 //! A share that is needed back is not taken by force: the borrower starts nothing there until
-//! enough of its tasks have ended, and only then does the owner's share grow. So at each moment what
-//! all runs together may hold on a node is at most what it has. Knows nothing of plans.
+//! enough of its tasks have ended, and only then does the owner's share grow. What nobody wants at
+//! the moment is divided too, so that a run that wants more need not ask for it first.
+//!
+//! News may be late: until a run says that it goes by its new share, it may hold as much as the old
+//! one or the new one allows. So at each moment what all runs together may hold on a node is at most
+//! what it has. Knows nothing of plans.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -22,6 +26,8 @@ pub struct RunId(pub u32);
 pub struct Demand {
     /// What its tasks, actors and blocks hold, by node.
     pub held: BTreeMap<NodeId, (Resources, Bytes)>,
+    /// What it goes by: its share of each node; all of it as long as it was told none.
+    pub shares: BTreeMap<NodeId, (Resources, Bytes)>,
     /// What one more task would ask for, of each resource the most; zero where it wants none.
     pub slots_wanted: Resources,
     /// Bytes that one more task would ask for; zero where it wants none.
@@ -32,7 +38,29 @@ pub struct Demand {
 struct Run {
     weight: u32,
     demand: Demand,
+    /// What it was told.
     shares: BTreeMap<NodeId, (Resources, Bytes)>,
+}
+
+impl Run {
+    /// Whether it goes by what it was told of a node. Until then it is told nothing new.
+    fn is_settled(&self, node: NodeId) -> bool {
+        let told = self.shares.get(&node);
+        told.is_none() || told == self.demand.shares.get(&node)
+    }
+
+    /// Its claim to one resource of a node.
+    fn claim(
+        &self,
+        node: NodeId,
+        grain: u64,
+        amount: impl Fn(&(Resources, Bytes)) -> u64,
+    ) -> Claim {
+        let of = |books: &BTreeMap<NodeId, (Resources, Bytes)>| books.get(&node).map_or(0, &amount);
+        let held = of(&self.demand.held);
+        let most = held.max(of(&self.demand.shares)).max(of(&self.shares));
+        Claim { weight: self.weight, held, most, grain }
+    }
 }
 
 /// Divides the nodes of a cluster between runs.
@@ -50,8 +78,22 @@ impl Arbiter {
         Self { nodes, runs: BTreeMap::new() }
     }
 
+    /// A node can be used, or has more than was known.
+    pub fn join(&mut self, node: NodeId, resources: Resources, store: Bytes) {
+        self.nodes.insert(node, (resources, store));
+    }
+
+    /// A node is gone.
+    pub fn lose(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        for run in self.runs.values_mut() {
+            run.shares.remove(&node);
+        }
+    }
+
     /// A run begins. Of what several runs want, each gets in proportion to its weight; a weight of
-    /// zero counts as one.
+    /// zero counts as one. Unless it is the only one, it must go by a share of nothing until it is
+    /// told more.
     pub fn begin(&mut self, run: RunId, weight: u32) {
         let shares = BTreeMap::new();
         self.runs.insert(run, Run { weight: weight.max(1), demand: Demand::default(), shares });
@@ -77,7 +119,7 @@ impl Arbiter {
             let shares = divide_node(&self.runs, *node, has, *store);
             for ((id, run), (resources, store)) in self.runs.iter_mut().zip(shares) {
                 let share = (resources.clone(), store);
-                if run.shares.get(node) != Some(&share) {
+                if run.is_settled(*node) && run.shares.get(node) != Some(&share) {
                     run.shares.insert(*node, share);
                     let event = Event::ShareChanged { node: *node, resources, store };
                     changes.push((*id, event));
@@ -95,11 +137,9 @@ fn divide_node(
     has: &Resources,
     store: Bytes,
 ) -> Vec<(Resources, Bytes)> {
-    let claims = |held: &dyn Fn(&Resources) -> u64, total: u64| -> Vec<u64> {
-        let claim = |run: &Run| Claim {
-            weight: run.weight,
-            held: run.demand.held.get(&node).map_or(0, |(resources, _)| held(resources)),
-            grain: held(&run.demand.slots_wanted),
+    let claims = |amount: &dyn Fn(&Resources) -> u64, total: u64| -> Vec<u64> {
+        let claim = |run: &Run| {
+            run.claim(node, amount(&run.demand.slots_wanted), |(resources, _)| amount(resources))
         };
         divide(total, &runs.values().map(claim).collect::<Vec<Claim>>())
     };
@@ -120,11 +160,7 @@ fn divide_node(
             resources.custom.insert(name.clone(), Slots(share));
         }
     }
-    let claim = |run: &Run| Claim {
-        weight: run.weight,
-        held: run.demand.held.get(&node).map_or(0, |(_, bytes)| bytes.0),
-        grain: run.demand.store_wanted.0,
-    };
+    let claim = |run: &Run| run.claim(node, run.demand.store_wanted.0, |(_, bytes)| bytes.0);
     let stores = divide(store.0, &runs.values().map(claim).collect::<Vec<Claim>>());
     for (share, bytes) in shares.iter_mut().zip(stores) {
         share.1 = Bytes(bytes);
@@ -137,22 +173,39 @@ fn divide_node(
 struct Claim {
     weight: u32,
     held: u64,
+    /// The most that it may come to hold before it hears of its next share.
+    most: u64,
     /// The least that more would help it; zero: it wants no more.
     grain: u64,
 }
 
-/// Each run's share of `total`: what is due to it, as far as the others do not hold it.
+/// Each run's share of `total`: what is due to it, as far as the others cannot hold it.
 fn divide(total: u64, claims: &[Claim]) -> Vec<u64> {
-    let due = due(total, claims);
-    let mut bound: Vec<u64> = claims.iter().map(|claim| claim.held).collect();
+    let due = spread(total, due(total, claims), claims);
+    let mut most: Vec<u64> = claims.iter().map(|claim| claim.most).collect();
     let mut shares = alloc::vec![0; claims.len()];
     for (position, due) in due.into_iter().enumerate() {
-        let all: u64 = bound.iter().sum();
-        let free = total.saturating_sub(all - bound[position]);
-        shares[position] = due.min(free);
-        bound[position] = bound[position].max(shares[position]);
+        let all: u64 = most.iter().sum();
+        let free = total.saturating_sub(all - most[position]);
+        // A run may always be told less than what it goes by.
+        shares[position] = due.min(free.max(most[position]));
+        most[position] = most[position].max(shares[position]);
     }
     shares
+}
+
+/// Adds what nobody wants, by weight.
+fn spread(total: u64, mut due: Vec<u64>, claims: &[Claim]) -> Vec<u64> {
+    let mut left = total.saturating_sub(due.iter().sum());
+    let mut weights: u64 = claims.iter().map(|claim| u64::from(claim.weight)).sum();
+    for (due, claim) in due.iter_mut().zip(claims) {
+        let part = u128::from(left) * u128::from(claim.weight) / u128::from(weights);
+        let part = u64::try_from(part).unwrap_or(left);
+        *due += part;
+        left -= part;
+        weights -= u64::from(claim.weight);
+    }
+    due
 }
 
 /// What is due to each run: in proportion to its weight, but no more than it holds where it wants no
@@ -216,7 +269,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn claim(weight: u32, held: u64, grain: u64) -> Claim {
-        Claim { weight, held, grain }
+        Claim { weight, held, most: held, grain }
     }
 
     #[test]
@@ -241,6 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_wants_is_divided_too() {
+        assert_eq!(divide(80, &[claim(1, 10, 0)]), [80]);
+        assert_eq!(divide(80, &[claim(1, 10, 0), claim(1, 20, 0)]), [35, 45]);
+        assert_eq!(divide(85, &[claim(1, 0, 10), claim(1, 0, 10)]).iter().sum::<u64>(), 85);
+    }
+
+    #[test]
+    fn a_share_that_others_may_still_use_is_not_given_to_two() {
+        let busy = Claim { most: 80, ..claim(1, 20, 10) };
+        assert_eq!(divide(80, &[busy, claim(1, 0, 10)]), [40, 0], "it may not have heard yet");
+        assert_eq!(divide(80, &[claim(1, 20, 10), claim(1, 0, 10)]), [40, 40]);
+    }
+
+    #[test]
     fn only_changes_are_told() {
         let has = Resources::cpu(Slots::whole(8));
         let mut arbiter = Arbiter::new([(NodeId(0), has, Bytes(100))]);
@@ -261,6 +328,10 @@ mod tests {
         assert_eq!(arbiter.divide(), [(RunId(1), share.clone()), (RunId(2), share)]);
         assert_eq!(arbiter.divide(), []);
         arbiter.end(RunId(1));
+        assert_eq!(arbiter.divide(), [], "it has not said that it heard of its share");
+        let half = (Resources::cpu(Slots::whole(4)), Bytes(50));
+        let shares = BTreeMap::from([(NodeId(0), half)]);
+        arbiter.report(RunId(2), Demand { shares, ..wanting });
         let all = Event::ShareChanged {
             node: NodeId(0),
             resources: Resources::cpu(Slots::whole(8)),

@@ -42,6 +42,11 @@ impl Account {
         self.total.beyond(&self.free).beyond(&self.withheld)
     }
 
+    /// What the run may use of it.
+    pub(crate) fn share(&self) -> (Resources, Bytes) {
+        (self.share.as_ref().unwrap_or(&self.total).clone(), self.store)
+    }
+
     /// Moves between what is free and what is withheld, so that no more is left than the share.
     fn withhold(&mut self) {
         let Some(share) = &self.share else { return };

@@ -3,6 +3,7 @@
 //! Owns the conversion between Python's objects and the types of the core and the simulator. It
 //! decides nothing, and everything that it exports is documented in `_core.pyi`.
 
+mod arbiter;
 mod cost;
 mod numbers;
 mod plan;
@@ -29,6 +30,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<protocol::Event>()?;
     module.add_class::<protocol::Action>()?;
     module.add_class::<scheduler::Scheduler>()?;
+    module.add_class::<arbiter::Demand>()?;
+    module.add_class::<arbiter::Arbiter>()?;
     module.add_class::<snapshot::OpSnapshot>()?;
     module.add_class::<snapshot::NodeSnapshot>()?;
     module.add_class::<snapshot::Snapshot>()?;

@@ -32,6 +32,8 @@ pub(crate) enum Event {
     ActorLost { actor: u64, user_code: bool },
     /// A node can be used.
     NodeJoined { node: Node },
+    /// The run may use no more than this of a node, which it shares with other runs.
+    ShareChanged { share: Node },
     /// A node will go; it gets no new work.
     NodeDraining { node: u32 },
     /// A node is gone with all that was on it.
@@ -88,6 +90,11 @@ impl Event {
                 node: node.id,
                 resources: node.resources.clone(),
                 store: node.store,
+            },
+            Self::ShareChanged { share } => core::Event::ShareChanged {
+                node: share.id,
+                resources: share.resources.clone(),
+                store: share.store,
             },
             &Self::NodeDraining { node } => core::Event::NodeDraining { node: NodeId(node) },
             &Self::NodeLost { node } => core::Event::NodeLost { node: NodeId(node) },

@@ -13,6 +13,7 @@ use millstream_sim::trace::{self, NodeSpec, Recorder};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::arbiter::Demand;
 use crate::plan::{Node, Plan};
 use crate::protocol::{Action, Event};
 use crate::snapshot::Snapshot;
@@ -75,6 +76,11 @@ impl Scheduler {
     /// Whether nothing is left to run, to deliver or to cancel.
     fn is_done(&self, py: Python<'_>) -> PyResult<bool> {
         py.detach(|| Ok(self.turns()?.scheduler.is_done()))
+    }
+
+    /// What the run holds, goes by and wants, for an arbiter.
+    fn run_demand(&self, py: Python<'_>) -> PyResult<Demand> {
+        py.detach(|| Ok(Demand(self.turns()?.scheduler.run_demand())))
     }
 
     /// The state of the run. Costs time in proportion to operators and nodes, not to blocks.

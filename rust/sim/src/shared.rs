@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use millstream_core::{Arbiter, Event, NodeId, Resources, RunId, Scheduler, Time};
+use millstream_core::{Arbiter, Bytes, Event, NodeId, Resources, RunId, Scheduler, Time};
 
 use crate::checker::{Checker, Violation};
 use crate::cluster::Cluster;
-use crate::trace::step;
+use crate::trace::{NodeSpec, step};
 use crate::workload::Scenario;
 
 /// One of the runs.
@@ -169,7 +169,7 @@ impl Shared<'_> {
                 continue;
             }
             if !self.runs[position].has_begun {
-                self.begin(position);
+                self.begin(position)?;
                 continue;
             }
             self.runs[position].turn(now, Vec::new())?;
@@ -180,11 +180,16 @@ impl Shared<'_> {
         Ok(true)
     }
 
-    /// A run begins with a share, so that it launches nothing before it has one.
-    fn begin(&mut self, position: usize) {
+    /// A run begins with a share of nothing, so that it launches nothing before it has one.
+    fn begin(&mut self, position: usize) -> Result<(), Violation> {
         let run = &mut self.runs[position];
         run.has_begun = true;
         self.arbiter.begin(id(position), run.tenant.weight);
+        let nothing = |node: &NodeSpec| {
+            let (node, resources, store) = (node.node, Resources::default(), Bytes::ZERO);
+            Event::ShareChanged { node, resources, store }
+        };
+        run.turn(self.now, run.tenant.scenario.nodes.iter().map(nothing).collect())
     }
 
     fn end_if_done(&mut self, position: usize) -> Result<(), Violation> {

@@ -24,6 +24,8 @@ from millstream.run.ray.failures import Failure, read_failure
 from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch, is_dead
 from millstream.run.ray.operators import Operator, unsendable
 from millstream.run.ray.remote import Block, Call, Item, Loaded
+from millstream.run.ray.seat import Seat, no_share
+from millstream.run.ray.sharing import sharing
 from millstream.run.ray.stream import open_stream
 from millstream.run.worker import BlockMeta, TaskEnd, TaskError
 
@@ -32,9 +34,13 @@ Report = Callable[[], None]
 
 
 class RayBackend:
-    """Runs operators on the Ray cluster that is initialised, or a new one on this machine."""
+    """Runs operators on the Ray cluster that is initialised, or a new one on this machine.
 
-    def __init__(self) -> None:
+    Args:
+        weight: Of what several runs want, each gets in proportion to its weight.
+    """
+
+    def __init__(self, weight: int = 1) -> None:
         self._connection = Connection()
         self._cluster = Cluster()
         self._operators: list[Operator] = []
@@ -50,6 +56,8 @@ class RayBackend:
         # What died, on which node, and what is to be done about it.
         self._suspects: queue.SimpleQueue[tuple[int, Report]] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
+        self._weight = weight
+        self._seat: Seat | None = None
         self._closed = False
 
     def nodes(self) -> list[_core.Node]:
@@ -62,6 +70,11 @@ class RayBackend:
         nodes = self.nodes()
         self._watcher = Watcher(self._look)
         return nodes
+
+    def share(self, demand: Callable[[], _core.Demand]) -> list[_core.Event]:
+        """Has the run share the nodes with all other runs in the cluster."""
+        self._seat = Seat(self._cluster, demand, self._weight, self._hear_shares)
+        return [no_share(node) for node in self.nodes()] if sharing.begin(self._seat) else []
 
     def perform(self, actions: Sequence[_core.Action]) -> None:
         """Carries out actions.
@@ -117,6 +130,8 @@ class RayBackend:
             if ray.is_initialized():
                 self._end_all()
         finally:
+            if self._seat is not None:
+                sharing.end(self._seat)
             self._connection.release()
         self._tasks.clear()
         self._actors.clear()
@@ -375,8 +390,14 @@ class RayBackend:
             if is_dead(actor.handle):
                 self._report(partial(self._lose_actor, number))
 
+    def _hear_shares(self, shares: Sequence[_core.Node]) -> None:
+        self._report(partial(self._events.extend, map(_core.Event.ShareChanged, shares)))
+
     def _note_changes(self, changes: Sequence[_core.Event]) -> None:
         self._events.extend(changes)
+        joined = [event.node for event in changes if isinstance(event, _core.Event.NodeJoined)]
+        if self._seat is not None and sharing.is_dividing:
+            self._events.extend(map(no_share, joined))
         lost = [event.node for event in changes if isinstance(event, _core.Event.NodeLost)]
         for node in lost:
             self._leave(node)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import ray
@@ -17,6 +17,7 @@ from ray._private import auto_init_hook
 from millstream import _core
 from millstream.errors import PlanError, WorkerError
 from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
+from millstream.run.ray.sharing import sharing
 
 
 class Connection:
@@ -78,8 +79,8 @@ class Cluster:
         self._ids: list[str] = []
         self._numbers: dict[str, int] = {}
         self._first: list[_core.Node] | None = None
-        # Ray's ids: nodes that the run knows and are there; a lost one never comes back.
-        self._used: set[str] = set()
+        # By Ray's ids. Nodes that the run knows and are there; a lost one never comes back.
+        self._present: dict[str, _core.Node] = {}
         self._draining: set[str] = set()
         self._lost: set[str] = set()
 
@@ -88,7 +89,7 @@ class Cluster:
         if self._first is None:
             draining = _draining_ids()
             found = [node for node in _alive_nodes() if node["NodeID"] not in draining]
-            self._first = [self._join(node) for node in found]
+            self._first = self._join(found)
         return self._first
 
     def number(self, node_id: str) -> int:
@@ -108,6 +109,11 @@ class Cluster:
         """Whether placement needs no words."""
         return len(self._ids) == 1
 
+    def present(self) -> dict[str, _core.Node]:
+        """The nodes that are there, by Ray id; called on any thread."""
+        with self._lock:
+            return dict(self._present)
+
     def lost_ids(self) -> set[str]:
         """The Ray ids of the nodes that were lost."""
         return set(self._lost)
@@ -125,20 +131,31 @@ class Cluster:
             node_id = self.id_of(suspect)
             if node_id in found and _refuses(found[node_id]):
                 del found[node_id]
-        gone = sorted(self._used - found.keys())
-        leaving = sorted((self._used & draining) - self._draining - set(gone))
-        joined = sorted(found.keys() - self._used - draining - self._lost)
+        gone = sorted(self._present.keys() - found.keys())
+        leaving = sorted((self._present.keys() & draining) - self._draining - set(gone))
+        joined = sorted(found.keys() - self._present.keys() - draining - self._lost)
         self._draining.update(leaving)
         self._lost.update(gone)
-        self._used.difference_update(gone)
+        with self._lock:
+            for node_id in gone:
+                del self._present[node_id]
         return [
             *(_core.Event.NodeLost(self.number(node_id)) for node_id in gone),
             *(_core.Event.NodeDraining(self.number(node_id)) for node_id in leaving),
-            *(_core.Event.NodeJoined(self._join(found[node_id])) for node_id in joined),
+            *map(_core.Event.NodeJoined, self._join([found[node_id] for node_id in joined])),
         ]
 
-    def _join(self, node: dict[str, Any]) -> _core.Node:
-        self._used.add(node["NodeID"])
+    def _join(self, found: Sequence[dict[str, Any]]) -> list[_core.Node]:
+        if not found:
+            return []
+        # What other runs hold in a store is divided, not taken away.
+        free = {} if sharing.has_runs() else _free_store_bytes()
+        joined = {node["NodeID"]: self._node(node, free.get(node["NodeID"])) for node in found}
+        with self._lock:
+            self._present.update(joined)
+        return list(joined.values())
+
+    def _node(self, node: dict[str, Any], free: float | None) -> _core.Node:
         resources = dict(node["Resources"])
         cpu = resources.pop("CPU", 0.0)
         gpu = resources.pop("GPU", 0.0)
@@ -146,13 +163,13 @@ class Cluster:
         memory = resources.pop("memory", 0.0)
         custom = {name: amount for name, amount in resources.items() if name[:5] != "node:"}
         custom[MEMORY] = float(memory // MEMORY_UNIT_BYTES)
-        free = _free_store_bytes(node["NodeID"], store)
+        taken = 0.0 if free is None else store - free
         return _core.Node(
             node=self.number(node["NodeID"]),
             cpu=cpu,
             gpu=gpu,
             custom=custom,
-            store_bytes=max(0, int(store * STORE_SHARE - (store - free))),
+            store_bytes=max(0, int(store * STORE_SHARE - taken)),
         )
 
 
@@ -214,15 +231,17 @@ def _refuses(node: dict[str, Any]) -> bool:
     return False
 
 
-def _free_store_bytes(node_id: str, store: float) -> float:
-    """What of a node's object store is not taken by objects that are still needed."""
+def _free_store_bytes() -> dict[str, float]:
+    """What of each node's object store is not taken by objects that are still needed."""
     per_node = getattr(ray._private.state, "available_resources_per_node", None)
     if per_node is not None:
-        resources = per_node().get(node_id, {})
+        found = per_node()
     else:
         # Public, but known for the cluster as a whole only.
-        resources = ray.available_resources() if len(_alive_nodes()) == 1 else {}
-    return float(resources.get("object_store_memory", store))
+        alive = _alive_nodes()
+        found = {alive[0]["NodeID"]: ray.available_resources()} if len(alive) == 1 else {}
+    name = "object_store_memory"
+    return {node: resources[name] for node, resources in found.items() if name in resources}
 
 
 _logger = logging.getLogger(__name__)

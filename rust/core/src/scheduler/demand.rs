@@ -14,7 +14,9 @@ pub(super) fn take(state: &State) -> Demand {
         .ledger
         .nodes()
         .map(|(node, account)| (node, (account.held(), account.used + account.reserved)));
-    let mut demand = Demand { held: held.collect(), ..Demand::default() };
+    let shares = state.ledger.nodes().map(|(node, account)| (node, account.share()));
+    let (held, shares) = (held.collect(), shares.collect());
+    let mut demand = Demand { held, shares, ..Demand::default() };
     if state.is_stopping || state.has_failed {
         return demand;
     }
