@@ -47,7 +47,7 @@ impl Demand {
     }
 }
 
-/// Divides the nodes of a cluster between runs.
+/// Divides the nodes of a cluster between runs, by weight and without idle slots.
 #[pyclass(frozen, module = "millstream._core")]
 pub(crate) struct Arbiter(Mutex<core::Arbiter>);
 
@@ -70,7 +70,7 @@ impl Arbiter {
         Ok(())
     }
 
-    /// A run begins.
+    /// A run begins. Unless it is the only one, it must go by a share of nothing until told.
     fn begin(&self, run: u32, weight: u32) -> PyResult<()> {
         self.inner()?.begin(RunId(run), weight);
         Ok(())

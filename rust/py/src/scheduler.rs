@@ -78,7 +78,7 @@ impl Scheduler {
         py.detach(|| Ok(self.turns()?.scheduler.is_done()))
     }
 
-    /// What the run holds, goes by and wants, for an arbiter.
+    /// What the run holds, goes by and wants, for an `Arbiter` of several runs.
     fn run_demand(&self, py: Python<'_>) -> PyResult<Demand> {
         py.detach(|| Ok(Demand(self.turns()?.scheduler.run_demand())))
     }
