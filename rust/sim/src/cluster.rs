@@ -61,6 +61,19 @@ struct Stored {
     node: NodeId,
     bytes: u64,
     content: Content,
+    /// Who made it.
+    actor: Option<ActorId>,
+    news: News,
+}
+
+/// What the driver knows of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// Word of it is on its way.
+    Sent,
+    /// The death of who made it was quicker.
+    Overtaken,
+    Arrived,
 }
 
 /// Something that is due.
@@ -227,7 +240,10 @@ impl<'a> Cluster<'a> {
 
     fn happen(&mut self, happening: Happening) -> Option<Event> {
         match happening {
-            Happening::Arrived(event) => return Some(event),
+            Happening::Arrived(event) => {
+                self.note_news(&event);
+                return Some(event);
+            }
             Happening::Befell(event) => {
                 self.foreign -= 1;
                 match &event {
@@ -282,10 +298,44 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Keeps apart what the driver cannot know to be there.
+    fn note_news(&mut self, event: &Event) {
+        match event {
+            Event::BlockProduced { block, .. } => {
+                if let Some(stored) = self.blocks.get_mut(block)
+                    && stored.news == News::Sent
+                {
+                    stored.news = News::Arrived;
+                }
+            }
+            Event::ActorLost { actor, .. } => {
+                let made = |stored: &&mut Stored| stored.actor == Some(*actor);
+                for stored in self.blocks.values_mut().filter(made) {
+                    if stored.news == News::Sent {
+                        stored.news = News::Overtaken;
+                        if let Some(store) = self.stores.get_mut(&stored.node) {
+                            store.bytes_unknown += stored.bytes;
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a block out of its store.
+    fn take_out(&mut self, block: &Stored) {
+        self.remove(block.node, block.bytes);
+        let overtaken = if block.news == News::Overtaken { block.bytes } else { 0 };
+        if let Some(store) = self.stores.get_mut(&block.node) {
+            store.bytes_unknown -= overtaken;
+        }
+    }
+
     /// A block is gone, and that becomes known. Of one that it was given the consumer finds it out.
     fn lose_block(&mut self, id: BlockId) {
         let Some(block) = self.blocks.remove(&id) else { return };
-        self.remove(block.node, block.bytes);
+        self.take_out(&block);
         self.mark_lost(id, block.content);
         if !self.consumer.given.contains(&id) {
             self.announce(Event::BlockLost { block: id });
@@ -307,7 +357,7 @@ impl<'a> Cluster<'a> {
     fn drop_block(&mut self, id: BlockId) {
         self.consumer.given.remove(&id);
         if let Some(block) = self.blocks.remove(&id) {
-            self.remove(block.node, block.bytes);
+            self.take_out(&block);
         }
     }
 

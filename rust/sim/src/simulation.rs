@@ -255,10 +255,10 @@ impl Simulation<'_> {
             if self.has_room { snapshot.overshoots.min(chain) } else { snapshot.overshoots };
         let declared = passed.saturating_mul(times);
         for (node, store) in self.cluster.stores() {
-            if store.bytes_peak > store.bytes_max + declared {
+            if store.bytes_known_peak > store.bytes_max + declared {
                 let what = format!(
                     "{} B lay on {node}, which has {} B and {declared} B of declared overshoot\n{}",
-                    store.bytes_peak,
+                    store.bytes_known_peak,
                     store.bytes_max,
                     pending(snapshot)
                 );

@@ -6,7 +6,7 @@ use millstream_core::{
     ActorId, BlockId, Bytes, Event, NodeId, OpId, Rows, Span, TaskFailure, TaskId, Time, Work,
 };
 
-use crate::cluster::{Cluster, Happening, Stored};
+use crate::cluster::{Cluster, Happening, News, Stored};
 use crate::faults::{Attempt, Blow, BlowKind};
 use crate::random::scaled;
 use crate::rows::Content;
@@ -235,12 +235,14 @@ impl Cluster<'_> {
         self.spans[worker.op.0 as usize].stalled += self.now.since(worker.since);
         worker.credit -= piece.bytes;
         worker.handed_over += 1;
-        let (node, block) = (worker.node, BlockId(self.block_next));
+        let (node, actor, block) = (worker.node, worker.actor, BlockId(self.block_next));
         let content = worker.output.part(worker.position, piece.rows);
         worker.position += piece.rows;
         self.block_next += 1;
         self.put(node, piece.bytes);
-        self.blocks.insert(block, Stored { node, bytes: piece.bytes, content });
+        let bytes = piece.bytes;
+        let stored = Stored { node, bytes, content, actor, news: News::Sent };
+        self.blocks.insert(block, stored);
         let (rows, bytes) = (Rows(piece.rows), Bytes(piece.bytes));
         self.report(task, Event::BlockProduced { task, block, rows, bytes, node });
         if let Some(after) = self.scenario.faults.block_loss(&mut self.random) {
