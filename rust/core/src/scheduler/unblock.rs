@@ -33,10 +33,18 @@ impl Scheduler {
         is_before
     }
 
+    /// Resumes a paused task that fills a gap, unless older rows wait for their attempt: what it puts
+    /// out would only lie behind them.
     fn resume_filling(&mut self, op: OpId) -> bool {
-        let mut paused = self.state.op(op).paused.values();
-        let filling = paused.find(|id| self.state.tasks[id].is_filling).copied();
-        let Some(task) = filling else { return false };
+        let operator = self.state.op(op);
+        let mut paused = operator.paused.iter();
+        let filling = paused.find(|(_, id)| self.state.tasks[*id].is_filling);
+        let Some((number, task)) = filling.map(|(number, id)| (*number, *id)) else { return false };
+        let mut waiting = operator.retries.iter();
+        let older = waiting.find(|(_, task)| !task.gaps.is_empty()).filter(|(at, _)| **at < number);
+        if older.is_some() && self.launch_filling(op) {
+            return true;
+        }
         let credit = admission::lacking_for_next(&self.state, task);
         self.state.overshoots += 1;
         self.resume(task, credit);
