@@ -1,11 +1,12 @@
 //! A map from numbers that were given out in order.
 //!
 //! Owns the storage of tasks, blocks and work. Most numbers near each other are there or gone together,
-//! so their entries share a page, and a page goes when its last entry does: what is gone costs
-//! nothing, however old the oldest entry is. Iteration is in the order of the numbers.
+//! so their entries share a page, and neighbouring pages a chapter; a page goes with its last entry,
+//! and a chapter with its last page: what is gone costs nothing, however old the oldest entry is.
+//! Iteration is in the order of the numbers.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::VecDeque;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Index;
@@ -29,23 +30,33 @@ impl Number for u64 {
 /// A map from `K` to `T`.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, T> {
-    pages: BTreeMap<u64, Page<T>>,
+    /// In the order of their numbers.
+    chapters: VecDeque<Chapter<T>>,
     /// The page that became empty last, for the next one.
     spare: Option<Page<T>>,
     len: usize,
     keys: PhantomData<K>,
 }
 
-/// The entries of consecutive numbers; a bit tells which are there.
+/// Consecutive pages, each where it belongs.
+#[derive(Clone, Debug)]
+struct Chapter<T> {
+    number: u64,
+    /// How many pages there are.
+    len: usize,
+    pages: Box<[Option<Page<T>>; CHAPTER]>,
+}
+
+/// The entries of consecutive numbers.
 #[derive(Clone, Debug)]
 struct Page<T> {
-    present: u32,
+    len: usize,
     entries: Box<[Option<T>; PAGE]>,
 }
 
 impl<K: Number, T> Table<K, T> {
     pub(crate) const fn new() -> Self {
-        Self { pages: BTreeMap::new(), spare: None, len: 0, keys: PhantomData }
+        Self { chapters: VecDeque::new(), spare: None, len: 0, keys: PhantomData }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -57,13 +68,15 @@ impl<K: Number, T> Table<K, T> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&T> {
-        let (page, slot) = split(key.number());
-        self.pages.get(&page)?.entries[slot].as_ref()
+        let (chapter, page, slot) = split(key.number());
+        let chapter = &self.chapters[self.position(chapter).ok()?];
+        chapter.pages[page].as_ref()?.entries[slot].as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut T> {
-        let (page, slot) = split(key.number());
-        self.pages.get_mut(&page)?.entries[slot].as_mut()
+        let (chapter, page, slot) = split(key.number());
+        let position = self.position(chapter).ok()?;
+        self.chapters[position].pages[page].as_mut()?.entries[slot].as_mut()
     }
 
     pub(crate) fn contains_key(&self, key: &K) -> bool {
@@ -71,25 +84,51 @@ impl<K: Number, T> Table<K, T> {
     }
 
     pub(crate) fn insert(&mut self, key: K, value: T) -> Option<T> {
-        let (number, slot) = split(key.number());
-        let page =
-            self.pages.entry(number).or_insert_with(|| self.spare.take().unwrap_or_else(Page::new));
-        page.present |= 1 << slot;
+        let (number, page, slot) = split(key.number());
+        let position = self.position(number).unwrap_or_else(|position| {
+            self.chapters.insert(position, Chapter::new(number));
+            position
+        });
+        let Chapter { len, pages, .. } = &mut self.chapters[position];
+        let page = pages[page].get_or_insert_with(|| {
+            *len += 1;
+            self.spare.take().unwrap_or_else(Page::new)
+        });
         let old = page.entries[slot].replace(value);
-        self.len += usize::from(old.is_none());
+        let added = usize::from(old.is_none());
+        page.len += added;
+        self.len += added;
         old
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<T> {
-        let (number, slot) = split(key.number());
-        let page = self.pages.get_mut(&number)?;
-        let value = page.entries[slot].take()?;
-        page.present &= !(1 << slot);
-        if page.present == 0 {
-            self.spare = self.pages.remove(&number);
-        }
+        let (number, page, slot) = split(key.number());
+        let position = self.position(number).ok()?;
+        let chapter = &mut self.chapters[position];
+        let found = chapter.pages[page].as_mut()?;
+        let value = found.entries[slot].take()?;
         self.len -= 1;
+        found.len -= 1;
+        if found.len == 0 {
+            self.spare = chapter.pages[page].take();
+            chapter.len -= 1;
+            if chapter.len == 0 {
+                self.chapters.remove(position);
+            }
+        }
         Some(value)
+    }
+
+    /// Where the chapter of a number is, or would be. Mostly none is missing after the first.
+    fn position(&self, number: u64) -> Result<usize, usize> {
+        let is_it = |position: &usize| {
+            self.chapters.get(*position).is_some_and(|chapter| chapter.number == number)
+        };
+        let first = self.chapters.front().map_or(number, |chapter| chapter.number);
+        let guess = number.checked_sub(first).and_then(|guess| usize::try_from(guess).ok());
+        guess
+            .filter(is_it)
+            .map_or_else(|| self.chapters.binary_search_by_key(&number, |c| c.number), Ok)
     }
 
     /// The entry with the lowest number.
@@ -103,21 +142,33 @@ impl<K: Number, T> Table<K, T> {
 
     /// The entries in the order of their numbers.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &T)> {
-        let entries = self.pages.iter().flat_map(|(page, Page { entries, .. })| {
-            entries.iter().enumerate().map(|(slot, entry)| (join(*page, slot), entry))
+        let pages = self.chapters.iter().flat_map(|chapter| {
+            let pages = chapter.pages.iter().enumerate();
+            pages.filter_map(|(page, there)| Some((chapter.number, page, there.as_ref()?)))
         });
-        entries.filter_map(|(number, entry)| Some((K::of(number), entry.as_ref()?)))
+        pages.flat_map(|(chapter, page, Page { entries, .. })| {
+            let entries = entries.iter().enumerate();
+            entries.filter_map(move |(slot, entry)| {
+                Some((K::of(join(chapter, page, slot)), entry.as_ref()?))
+            })
+        })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
-        let entries = self.pages.iter_mut().flat_map(|(page, Page { entries, .. })| {
-            entries.iter_mut().enumerate().map(|(slot, entry)| (join(*page, slot), entry))
+        let pages = self.chapters.iter_mut().flat_map(|chapter| {
+            let (number, pages) = (chapter.number, chapter.pages.iter_mut().enumerate());
+            pages.filter_map(move |(page, there)| Some((number, page, there.as_mut()?)))
         });
-        entries.filter_map(|(number, entry)| Some((K::of(number), entry.as_mut()?)))
+        pages.flat_map(|(chapter, page, Page { entries, .. })| {
+            let entries = entries.iter_mut().enumerate();
+            entries.filter_map(move |(slot, entry)| {
+                Some((K::of(join(chapter, page, slot)), entry.as_mut()?))
+            })
+        })
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.pages.values().flat_map(|page| page.entries.iter()).flatten()
+        self.iter().map(|(_, entry)| entry)
     }
 }
 
@@ -129,29 +180,39 @@ impl<K: Number, T> Index<&K> for Table<K, T> {
     }
 }
 
-impl<T> Page<T> {
-    fn new() -> Self {
-        Self { present: 0, entries: Box::new(core::array::from_fn(|_| None)) }
+impl<T> Chapter<T> {
+    fn new(number: u64) -> Self {
+        Self { number, len: 0, pages: Box::new(core::array::from_fn(|_| None)) }
     }
 }
 
-/// The page of a number, and its place there.
-#[expect(clippy::cast_possible_truncation, reason = "it is below the entries of a page")]
-const fn split(number: u64) -> (u64, usize) {
-    (number / PAGE as u64, (number % PAGE as u64) as usize)
+impl<T> Page<T> {
+    fn new() -> Self {
+        Self { len: 0, entries: Box::new(core::array::from_fn(|_| None)) }
+    }
 }
 
-const fn join(page: u64, slot: usize) -> u64 {
-    page * PAGE as u64 + slot as u64
+/// The chapter of a number, its page there, and its place on the page.
+#[expect(clippy::cast_possible_truncation, reason = "they are below the lengths of the two")]
+const fn split(number: u64) -> (u64, usize, usize) {
+    let (page, slot) = (number / PAGE as u64, number % PAGE as u64);
+    (page / CHAPTER as u64, (page % CHAPTER as u64) as usize, slot as usize)
+}
+
+const fn join(chapter: u64, page: usize, slot: usize) -> u64 {
+    (chapter * CHAPTER as u64 + page as u64) * PAGE as u64 + slot as u64
 }
 
 /// Entries of a page. More would be faster while all are there, and cost more when most are gone.
 const PAGE: usize = 16;
+/// Pages of a chapter.
+const CHAPTER: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::units::BlockId;
+    use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
@@ -187,6 +248,6 @@ mod tests {
                 table.remove(&BlockId(number));
             }
         }
-        assert_eq!((table.len(), table.pages.len()), (1, 1));
+        assert_eq!((table.len(), table.chapters.len(), table.chapters[0].len), (1, 1, 1));
     }
 }
