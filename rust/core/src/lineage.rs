@@ -5,9 +5,9 @@
 //! exist and not with the work that was done. Knows nothing of tasks, nodes or bytes.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::table::Table;
 use crate::units::{OpId, Rows};
 
 /// Consecutive rows of what one piece of work puts out.
@@ -62,12 +62,12 @@ struct Record {
 /// All records, by operator and the number of the work.
 #[derive(Clone, Debug)]
 pub(crate) struct Lineage {
-    records: Vec<BTreeMap<u64, Record>>,
+    records: Vec<Table<u64, Record>>,
 }
 
 impl Lineage {
     pub(crate) fn new(operators: usize) -> Self {
-        Self { records: alloc::vec![BTreeMap::new(); operators] }
+        Self { records: (0..operators).map(|_| Table::new()).collect() }
     }
 
     /// Notes a piece of work that begins. It counts as a use of itself until it is released.
@@ -109,12 +109,12 @@ impl Lineage {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.iter().all(BTreeMap::is_empty)
+        self.records.iter().all(Table::is_empty)
     }
 
     /// Forgets everything at the end of a run.
     pub(crate) fn clear(&mut self) {
-        self.records.iter_mut().for_each(BTreeMap::clear);
+        self.records.iter_mut().for_each(|records| *records = Table::new());
     }
 }
 
