@@ -32,21 +32,39 @@ impl RowRange {
 pub(crate) enum Origin {
     /// Consecutive units of a source, which can always be read again.
     Units { first: u64, count: u64 },
-    /// Rows, in this order.
-    Rows(Box<[RowRange]>),
+    /// Consecutive rows of one piece of work.
+    Stretch(RowRange),
+    /// Rows from several places, in this order.
+    Stretches(Box<[RowRange]>),
 }
 
 impl Origin {
     /// The rows of some blocks. Those without rows, which only tell of a schema, are left out.
     pub(crate) fn of_blocks(blocks: impl Iterator<Item = RowRange>) -> Self {
+        let mut blocks = blocks.filter(|stretch| stretch.rows > Rows::ZERO);
+        let Some(mut last) = blocks.next() else { return Self::Stretches(Box::default()) };
         let mut stretches: Vec<RowRange> = Vec::new();
-        for next in blocks.filter(|stretch| stretch.rows > Rows::ZERO) {
-            match stretches.last_mut() {
-                Some(last) if last.is_continued_by(&next) => last.rows += next.rows,
-                _ => stretches.push(next),
+        for next in blocks {
+            if last.is_continued_by(&next) {
+                last.rows += next.rows;
+            } else {
+                stretches.push(core::mem::replace(&mut last, next));
             }
         }
-        Self::Rows(stretches.into())
+        if stretches.is_empty() {
+            return Self::Stretch(last);
+        }
+        stretches.push(last);
+        Self::Stretches(stretches.into())
+    }
+
+    /// The rows that it is, where it is not units.
+    pub(crate) fn stretches(&self) -> &[RowRange] {
+        match self {
+            Self::Units { .. } => &[],
+            Self::Stretch(stretch) => core::slice::from_ref(stretch),
+            Self::Stretches(stretches) => stretches,
+        }
     }
 }
 
@@ -72,10 +90,8 @@ impl Lineage {
 
     /// Notes a piece of work that begins. It counts as a use of itself until it is released.
     pub(crate) fn begin(&mut self, op: OpId, number: u64, origin: Origin, items: u64) {
-        if let Origin::Rows(stretches) = &origin {
-            for stretch in stretches {
-                self.retain(stretch.op, stretch.number);
-            }
+        for stretch in origin.stretches() {
+            self.retain(stretch.op, stretch.number);
         }
         self.records[op.0 as usize].insert(number, Record { origin, items, uses: 1 });
     }
@@ -94,16 +110,18 @@ impl Lineage {
 
     /// Takes a use away, and the record with its last one.
     pub(crate) fn release(&mut self, op: OpId, number: u64) {
-        let mut released = alloc::vec![(op, number)];
-        while let Some((op, number)) = released.pop() {
+        let (mut next, mut released) = (Some((op, number)), Vec::new());
+        while let Some((op, number)) = next.take().or_else(|| released.pop()) {
             let records = &mut self.records[op.0 as usize];
             let record = records.get_mut(&number).expect("because what is of use has a record");
             record.uses -= 1;
             if record.uses > 0 {
                 continue;
             }
-            if let Some(Record { origin: Origin::Rows(stretches), .. }) = records.remove(&number) {
-                released.extend(stretches.iter().map(|stretch| (stretch.op, stretch.number)));
+            let Some(Record { origin, .. }) = records.remove(&number) else { continue };
+            if let Some((first, others)) = origin.stretches().split_first() {
+                next = Some((first.op, first.number));
+                released.extend(others.iter().map(|stretch| (stretch.op, stretch.number)));
             }
         }
     }
@@ -139,7 +157,7 @@ mod tests {
     fn neighbours_are_kept_as_one_and_empty_blocks_not_at_all() {
         let blocks = [rows(0, 0, 3), rows(0, 3, 2), rows(1, 0, 0), rows(2, 4, 1)];
         let expected = [rows(0, 0, 5), rows(2, 4, 1)];
-        assert_eq!(Origin::of_blocks(blocks.into_iter()), Origin::Rows(expected.into()));
+        assert_eq!(Origin::of_blocks(blocks.into_iter()).stretches(), expected);
     }
 
     #[test]

@@ -124,19 +124,16 @@ impl Scheduler {
         let (origin, items) = self.state.lineage.origin(op, number);
         let (origin, items) = (origin.clone(), items);
         self.state.lineage.retain(op, number);
-        let stretches = match origin {
-            Origin::Units { first, count } => {
-                let task = again(op, number, Work::Units { first, count }, items);
-                self.state.op_mut(op).retries.insert(number, task);
-                return;
-            }
-            Origin::Rows(stretches) => stretches,
-        };
+        if let Origin::Units { first, count } = origin {
+            let task = again(op, number, Work::Units { first, count }, items);
+            self.state.op_mut(op).retries.insert(number, task);
+            return;
+        }
         let task = again(op, number, Work::Blocks(Vec::new()), items);
-        let input = stretches.iter().copied().map(Part::Coming).collect();
+        let input = origin.stretches().iter().copied().map(Part::Coming).collect();
         self.state.op_mut(op).starved.insert(number, Starved { task, input });
-        for stretch in stretches {
-            self.demand_input(op, number, stretch);
+        for stretch in origin.stretches() {
+            self.demand_input(op, number, *stretch);
         }
     }
 
