@@ -2,6 +2,7 @@
 //!
 //! Decides nothing: policies read it, the scheduler changes it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -163,7 +164,7 @@ pub(crate) enum Goal {
 /// A piece of work that cannot run until lost blocks among its input are there again.
 #[derive(Clone, Debug)]
 pub(crate) struct Starved {
-    pub(crate) task: Task,
+    pub(crate) task: Box<Task>,
     pub(crate) input: Vec<Part>,
 }
 
@@ -210,7 +211,7 @@ pub(crate) struct Operator {
     pub(crate) paused: BTreeMap<u64, TaskId>,
     /// Those that used up their credit and go on until their next block is finished.
     pub(crate) hungry: BTreeMap<u64, TaskId>,
-    pub(crate) retries: BTreeMap<u64, Task>,
+    pub(crate) retries: BTreeMap<u64, Box<Task>>,
     pub(crate) starved: BTreeMap<u64, Starved>,
     /// Stretches of lost rows that its work has yet to make again.
     pub(crate) gaps: usize,

@@ -2,6 +2,7 @@
 //!
 //! Owns the data; the policies read it, the scheduler changes it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -117,7 +118,7 @@ pub(crate) struct State {
     pub(crate) emitted_blocks: u64,
     /// Blocks that the consumer found gone, and in whose place it waits for others.
     pub(crate) replacements: u64,
-    pub(crate) tasks: Table<TaskId, Task>,
+    pub(crate) tasks: Table<TaskId, Box<Task>>,
     pub(crate) blocks: Table<BlockId, Block>,
     pub(crate) lineage: Lineage,
     pub(crate) actors: BTreeMap<ActorId, OpId>,

@@ -160,7 +160,7 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
 fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
     let operator = state.op(op);
     let is_filling = |task: &Task| !task.gaps.is_empty();
-    if operator.retries.get(&number).is_some_and(is_filling)
+    if operator.retries.get(&number).is_some_and(|task| is_filling(task))
         || operator.live.get(&number).is_some_and(|id| is_filling(&state.tasks[id]))
     {
         return Bytes::ZERO;
@@ -181,8 +181,8 @@ fn lacks(state: &State, task: &Task) -> Bytes {
 /// The oldest work of `op`, without which the later ones are of no use.
 fn oldest(state: &State, op: OpId) -> Option<(u64, &Task)> {
     let operator = state.op(op);
-    let live = operator.live.first().map(|(number, id)| (number, &state.tasks[id]));
-    let retry = operator.retries.first_key_value().map(|(number, task)| (*number, task));
+    let live = operator.live.first().map(|(number, id)| (number, &*state.tasks[id]));
+    let retry = operator.retries.first_key_value().map(|(number, task)| (*number, &**task));
     [live, retry].into_iter().flatten().min_by_key(|(number, _)| *number)
 }
 

@@ -1,5 +1,6 @@
 //! A turn: all that can be decided now, by asking the policies.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
@@ -202,14 +203,14 @@ impl Scheduler {
         self.state.note_credit(id);
     }
 
-    fn take_retry(&mut self, op: OpId, number: u64) -> Task {
+    fn take_retry(&mut self, op: OpId, number: u64) -> Box<Task> {
         let operator = self.state.op_mut(op);
         operator.counters.tasks_retried += 1;
         operator.retries.remove(&number).expect("because the candidate was found there")
     }
 
     /// Takes a portion of the input and makes it a piece of work.
-    fn new_work(&mut self, op: OpId, portion: Portion) -> Task {
+    fn new_work(&mut self, op: OpId, portion: Portion) -> Box<Task> {
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
         operator.work_next += 1;
@@ -231,7 +232,7 @@ impl Scheduler {
             block.place = Place::Input;
         }
         self.begin_lineage(op, number, &work, items);
-        Task { rows_coming, ..Task::new(op, number, work, items) }
+        Box::new(Task { rows_coming, ..Task::new(op, number, work, items) })
     }
 
     /// Notes what new work reads, so that its output can be made again.

@@ -1,5 +1,6 @@
 //! What each event changes in the books. Decides nothing but what must follow from a failure.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::estimate::TaskRecord;
@@ -153,7 +154,7 @@ impl Scheduler {
     }
 
     /// Takes an attempt off the books of live tasks, but for the room that it holds.
-    fn take_task(&mut self, id: TaskId) -> Option<Task> {
+    fn take_task(&mut self, id: TaskId) -> Option<Box<Task>> {
         let Some(mut task) = self.state.tasks.remove(&id) else {
             self.state.stale_events += 1;
             return None;
@@ -189,7 +190,7 @@ impl Scheduler {
     }
 
     /// Decides what follows from an attempt that did not end well.
-    fn end_attempt(&mut self, id: TaskId, mut task: Task, failure: TaskFailure) {
+    fn end_attempt(&mut self, id: TaskId, mut task: Box<Task>, failure: TaskFailure) {
         let op = task.op;
         if self.state.is_stopping {
             return self.release_room(&mut task);

@@ -6,6 +6,7 @@
 //! where that is gone too, becomes a gap of the work above, and so on up to the source. Rows count,
 //! not blocks, since an attempt may cut its blocks elsewhere.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -103,10 +104,12 @@ impl Scheduler {
         let state = &mut self.state;
         let operator = &mut state.ops[op.0 as usize];
         if let Some(id) = operator.live.get(&number) {
-            return state.tasks.get_mut(id);
+            return state.tasks.get_mut(id).map(Box::as_mut);
         }
         let waiting = operator.retries.get_mut(&number);
-        waiting.or_else(|| operator.starved.get_mut(&number).map(|starved| &mut starved.task))
+        let waiting =
+            waiting.or_else(|| operator.starved.get_mut(&number).map(|starved| &mut starved.task));
+        waiting.map(Box::as_mut)
     }
 
     /// Cancels a task that may be paused behind the very rows that its work has to make again. It
@@ -167,7 +170,7 @@ impl Scheduler {
     }
 
     /// Has work wait for its next attempt, or for those of its blocks that were lost.
-    pub(super) fn wait_for_attempt(&mut self, mut task: Task) {
+    pub(super) fn wait_for_attempt(&mut self, mut task: Box<Task>) {
         let blocks = placement::input_of(&task.work);
         let op = task.op;
         let is_whole = |id: &BlockId| self.state.blocks[id].place != Place::Lost;
@@ -224,7 +227,7 @@ impl Scheduler {
     }
 
     /// Ends work all of whose input was lost and had no rows.
-    fn end_without_input(&mut self, mut task: Task) {
+    fn end_without_input(&mut self, mut task: Box<Task>) {
         if let Some(gap) = task.gaps.first() {
             self.fail(task.op, None, FailCause::BlockLost { rows: gap.rows });
         }
@@ -275,7 +278,7 @@ impl Scheduler {
     }
 
     /// Ends an attempt that filled a gap.
-    pub(super) fn gap_filled(&mut self, mut task: Task) {
+    pub(super) fn gap_filled(&mut self, mut task: Box<Task>) {
         let gap = task.gaps.remove(0);
         task.is_filling = false;
         let operator = self.state.op_mut(task.op);
@@ -288,7 +291,7 @@ impl Scheduler {
     }
 
     /// Ends a piece of work, or has it wait for its next attempt while something of it is missing.
-    pub(super) fn go_on(&mut self, mut task: Task) {
+    pub(super) fn go_on(&mut self, mut task: Box<Task>) {
         if task.is_complete && task.gaps.is_empty() {
             return self.end_work(task);
         }
@@ -296,7 +299,7 @@ impl Scheduler {
         self.wait_for_attempt(task);
     }
 
-    fn end_work(&mut self, mut task: Task) {
+    fn end_work(&mut self, mut task: Box<Task>) {
         self.release_room(&mut task);
         for block in placement::input_of(&task.work) {
             self.drop_block(*block);
@@ -340,6 +343,6 @@ fn add_gap(task: &mut Task, gap: Gap) -> bool {
 }
 
 /// Work that had ended, before its next attempt.
-fn again(op: OpId, number: u64, work: Work, items: u64) -> Task {
-    Task { is_complete: true, attempt: 1, ..Task::new(op, number, work, items) }
+fn again(op: OpId, number: u64, work: Work, items: u64) -> Box<Task> {
+    Box::new(Task { is_complete: true, attempt: 1, ..Task::new(op, number, work, items) })
 }
