@@ -133,7 +133,10 @@ impl<K: Number, T> Table<K, T> {
 
     /// The entry with the lowest number.
     pub(crate) fn first(&self) -> Option<(K, &T)> {
-        self.iter().next()
+        let chapter = self.chapters.front()?;
+        let (page, there) = first_of(chapter.pages.as_slice())?;
+        let (slot, entry) = first_of(there.entries.as_slice())?;
+        Some((K::of(join(chapter.number, page, slot)), entry))
     }
 
     pub(crate) fn last(&self) -> Option<(K, &T)> {
@@ -190,6 +193,10 @@ impl<T> Page<T> {
     fn new() -> Self {
         Self { len: 0, entries: Box::new(core::array::from_fn(|_| None)) }
     }
+}
+
+fn first_of<T>(places: &[Option<T>]) -> Option<(usize, &T)> {
+    places.iter().enumerate().find_map(|(place, there)| Some((place, there.as_ref()?)))
 }
 
 /// The chapter of a number, its page there, and its place on the page.

@@ -158,6 +158,9 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
 
 /// One block for each operator, but for those below, that has lost rows to make again.
 fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
+    if state.ops.iter().all(|operator| operator.gaps == 0) {
+        return Bytes::ZERO;
+    }
     let operator = state.op(op);
     let is_filling = |task: &Task| !task.gaps.is_empty();
     if operator.retries.get(&number).is_some_and(|task| is_filling(task))
