@@ -6,7 +6,7 @@
 //! Iteration is in the order of the numbers.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Index;
@@ -31,7 +31,7 @@ impl Number for u64 {
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, T> {
     /// In the order of their numbers.
-    chapters: VecDeque<Chapter<T>>,
+    chapters: Vec<Chapter<T>>,
     /// The page that became empty last, for the next one.
     spare: Option<Page<T>>,
     len: usize,
@@ -56,7 +56,7 @@ struct Page<T> {
 
 impl<K: Number, T> Table<K, T> {
     pub(crate) const fn new() -> Self {
-        Self { chapters: VecDeque::new(), spare: None, len: 0, keys: PhantomData }
+        Self { chapters: Vec::new(), spare: None, len: 0, keys: PhantomData }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -121,19 +121,17 @@ impl<K: Number, T> Table<K, T> {
 
     /// Where the chapter of a number is, or would be. Mostly none is missing after the first.
     fn position(&self, number: u64) -> Result<usize, usize> {
-        let is_it = |position: &usize| {
-            self.chapters.get(*position).is_some_and(|chapter| chapter.number == number)
-        };
-        let first = self.chapters.front().map_or(number, |chapter| chapter.number);
-        let guess = number.checked_sub(first).and_then(|guess| usize::try_from(guess).ok());
-        guess
-            .filter(is_it)
-            .map_or_else(|| self.chapters.binary_search_by_key(&number, |c| c.number), Ok)
+        let first = self.chapters.first().map_or(number, |chapter| chapter.number);
+        let guess = usize::try_from(number.wrapping_sub(first)).unwrap_or(usize::MAX);
+        match self.chapters.get(guess) {
+            Some(chapter) if chapter.number == number => Ok(guess),
+            _ => self.chapters.binary_search_by_key(&number, |chapter| chapter.number),
+        }
     }
 
     /// The entry with the lowest number.
     pub(crate) fn first(&self) -> Option<(K, &T)> {
-        let chapter = self.chapters.front()?;
+        let chapter = self.chapters.first()?;
         let (page, there) = first_of(chapter.pages.as_slice())?;
         let (slot, entry) = first_of(there.entries.as_slice())?;
         Some((K::of(join(chapter.number, page, slot)), entry))
@@ -220,7 +218,6 @@ mod tests {
     use super::*;
     use crate::units::BlockId;
     use alloc::collections::BTreeMap;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     proptest! {
