@@ -83,15 +83,15 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
 pub(crate) fn resumption(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
     let operator = state.op(op);
     let paused = operator.paused.values().take(CANDIDATES_MAX).find_map(|id| {
-        let credit = lacking(state, *id, state.tasks[id].ready?);
-        let room = room_for(state, *id)?;
-        (state.is_bulk() || credit <= room).then_some((*id, credit))
+        let task = &state.tasks[id];
+        let credit = task.ready?.saturating_sub(task.credit);
+        has_room(state, task, |room| state.is_bulk() || credit <= room).then_some((*id, credit))
     });
     paused.or_else(|| credit_ahead(state, op))
 }
 
-/// The task of `op` that gets credit before it waits for it, and how much. What is kept for others is
-/// asked last, and nothing where no store could hold what is coming.
+/// The task of `op` that gets credit before it waits for it, and how much. None is looked at where no
+/// store could hold what is coming.
 fn credit_ahead(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
     let coming = lookahead::coming_beyond_credit(state);
     let has_plenty = |credit, room| state.is_bulk() || credit + coming <= room;
@@ -103,13 +103,9 @@ fn credit_ahead(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
     hungry.values().take(CANDIDATES_MAX).find_map(|id| {
         let task = &state.tasks[id];
         let credit = block.saturating_sub(task.credit);
-        let account = state.ledger.account(task.node)?;
-        let room = account.room();
-        if credit == Bytes::ZERO || task.is_cancelled || !has_plenty(credit, room) {
-            return None;
-        }
-        let kept = kept_for_others(state, op, task.number, account);
-        has_plenty(credit, room.saturating_sub(kept)).then_some((*id, credit))
+        let gets_credit =
+            credit > Bytes::ZERO && has_room(state, task, |room| has_plenty(credit, room));
+        gets_credit.then_some((*id, credit))
     })
 }
 
@@ -123,18 +119,19 @@ pub(crate) fn forced_resumption(state: &State, op: OpId) -> Option<(TaskId, Byte
 
 /// What a task lacks for the block with which it waits.
 pub(crate) fn lacking_for_next(state: &State, id: TaskId) -> Bytes {
-    lacking(state, id, state.tasks[&id].ready.unwrap_or_default())
+    let task = &state.tasks[&id];
+    task.ready.unwrap_or_default().saturating_sub(task.credit)
 }
 
-fn lacking(state: &State, id: TaskId, wanted: Bytes) -> Bytes {
-    wanted.saturating_sub(state.tasks[&id].credit)
-}
-
-/// The room at a task's node that it may take; none if the task is being cancelled.
-fn room_for(state: &State, id: TaskId) -> Option<Bytes> {
-    let task = state.tasks.get(&id).filter(|task| !task.is_cancelled)?;
-    let account = state.ledger.account(task.node)?;
-    Some(account.room().saturating_sub(kept_for_others(state, task.op, task.number, account)))
+/// Whether the room at a task's node that it may take is enough, and the task is not being cancelled.
+/// What is kept for others is asked last, since it costs most.
+fn has_room(state: &State, task: &Task, is_enough: impl Fn(Bytes) -> bool) -> bool {
+    let Some(account) = state.ledger.account(task.node).filter(|_| !task.is_cancelled) else {
+        return false;
+    };
+    let room = account.room();
+    is_enough(room)
+        && is_enough(room.saturating_sub(kept_for_others(state, task.op, task.number, account)))
 }
 
 /// The room at a node that work `number` of `op` must leave alone: one block for the oldest work of
