@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::protocol::{Action, Event};
 use crate::resources::Resources;
+use crate::scheduler::decide::Refusal;
 use crate::snapshot::{self, Snapshot};
 use crate::state::{Place, State, SubmitError};
 use crate::units::{Bytes, NodeId, Time};
@@ -31,6 +32,8 @@ pub struct Scheduler {
     /// How many actions may wait before the turn is cut.
     actions_before_cut: usize,
     wakeup: Option<Time>,
+    /// What each operator was refused in this turn.
+    refusals: Vec<Refusal>,
 }
 
 impl Scheduler {
@@ -41,6 +44,7 @@ impl Scheduler {
     pub fn submit(plan: Plan, nodes: Vec<(NodeId, Resources, Bytes)>) -> Result<Self, SubmitError> {
         let state = State::new(plan, nodes)?;
         let attribution = Attribution::new(state.ops.len());
+        let refusals = alloc::vec![Refusal::default(); state.ops.len()];
         Ok(Self {
             state,
             attribution,
@@ -48,6 +52,7 @@ impl Scheduler {
             is_due: true,
             actions_before_cut: 0,
             wakeup: None,
+            refusals,
         })
     }
 

@@ -22,6 +22,7 @@ impl Scheduler {
     /// Decides all that can be decided now.
     pub(super) fn turn(&mut self) {
         self.actions_before_cut = self.actions.len() + ORDERS_MAX;
+        self.refusals.fill(Refusal::default());
         if self.state.is_stopping || self.state.has_failed {
             for op in self.state.op_ids() {
                 self.attribution.hold(op, self.state.now, &Reason::Stopping);
@@ -125,8 +126,11 @@ impl Scheduler {
     /// Gives credit, oldest first: to tasks that wait with a finished block as long as there is
     /// room, then to those that work on their next one as long as there is plenty.
     fn resume_tasks(&mut self, op: OpId) {
-        while let Some((task, credit)) = admission::resumption(&self.state, op) {
-            self.resume(task, credit);
+        while Some(self.actions.len()) != self.refusal(op).credit {
+            match admission::resumption(&self.state, op) {
+                Some((task, credit)) => self.resume(task, credit),
+                None => self.refusal(op).credit = Some(self.actions.len()),
+            }
         }
     }
 
@@ -138,7 +142,7 @@ impl Scheduler {
     /// Feeds the scarcest resource before anything else.
     fn launch_urgent_tasks(&mut self) {
         for op in ranking::order(&self.state) {
-            while !self.is_cut() && lookahead::is_urgent(&self.state, op) {
+            while self.may_launch(op) && lookahead::is_urgent(&self.state, op) {
                 let Ok(launch) = admission::launch(&self.state, op, false) else { break };
                 self.launch(op, launch);
             }
@@ -146,16 +150,25 @@ impl Scheduler {
     }
 
     fn launch_tasks(&mut self, op: OpId) {
-        while !self.is_cut() {
+        while self.may_launch(op) {
             match admission::launch(&self.state, op, false) {
                 Ok(launch) => self.launch(op, launch),
                 Err(reason) => {
                     let review = lookahead::review_at(&self.state, op, &reason);
                     self.wakeup = [self.wakeup, review].into_iter().flatten().min();
-                    return self.attribution.hold(op, self.state.now, &reason);
+                    self.attribution.hold(op, self.state.now, &reason);
+                    self.refusal(op).launch = Some(self.actions.len());
                 }
             }
         }
+    }
+
+    fn may_launch(&mut self, op: OpId) -> bool {
+        !self.is_cut() && Some(self.actions.len()) != self.refusal(op).launch
+    }
+
+    fn refusal(&mut self, op: OpId) -> &mut Refusal {
+        &mut self.refusals[op.0 as usize]
     }
 
     pub(super) fn launch(&mut self, op: OpId, launch: Launch) {
@@ -320,6 +333,14 @@ impl Scheduler {
         self.preempt(id);
         true
     }
+}
+
+/// After how many orders an operator was refused something. Only orders change the state during a turn,
+/// so the answer is the same until the next one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refusal {
+    launch: Option<usize>,
+    credit: Option<usize>,
 }
 
 /// Orders of one turn: more would keep the driver from its events. The rest follows in the next one,
