@@ -7,11 +7,11 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ledger::index::{Entries, Index, Shape};
 use crate::resources::Resources;
+use crate::table::Table;
 use crate::units::{Bytes, NodeId, OpId, Slots};
 
 /// What one node has and what of it is taken.
@@ -79,7 +79,7 @@ pub(crate) enum Share {
 /// All accounts. A node that is gone is absent, and what is given back to it vanishes.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    nodes: BTreeMap<NodeId, Record>,
+    nodes: Table<NodeId, Record>,
     /// What all nodes have.
     capacity: Resources,
     lanes: Vec<Lane>,
@@ -104,7 +104,7 @@ impl Ledger {
             requests.map(|(request, for_actors)| index.add_shape(request, for_actors)).collect();
         let lanes = alloc::vec![Lane::default(); shapes.len()];
         let capacity = Resources::default();
-        Self { nodes: BTreeMap::new(), capacity, lanes, shapes, index, stores: Default::default() }
+        Self { nodes: Table::new(), capacity, lanes, shapes, index, stores: Default::default() }
     }
 
     pub(crate) fn join(&mut self, node: NodeId, resources: Resources, store: Bytes) {
@@ -168,7 +168,7 @@ impl Ledger {
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Account)> {
-        self.nodes.iter().map(|(node, record)| (*node, &record.account))
+        self.nodes.iter().map(|(node, record)| (node, &record.account))
     }
 
     pub(crate) fn account(&self, node: NodeId) -> Option<&Account> {

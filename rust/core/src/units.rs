@@ -160,23 +160,6 @@ identifier! {
     /// A node: numbered by the driver, never used again after the node is lost.
     NodeId(u32), "node"
 }
-macro_rules! table_key {
-    ($name:ident) => {
-        impl crate::table::Number for $name {
-            fn number(self) -> u64 {
-                self.0
-            }
-
-            fn of(number: u64) -> Self {
-                Self(number)
-            }
-        }
-    };
-}
-
-table_key!(BlockId);
-table_key!(TaskId);
-
 identifier! {
     /// A block: numbered by the driver as blocks arrive, never used again.
     BlockId(u64), "block"
@@ -190,6 +173,24 @@ identifier! {
     /// An actor: numbered by the core, never used again.
     ActorId(u64), "actor"
 }
+
+macro_rules! table_key {
+    ($name:ident($inner:ty)) => {
+        impl crate::table::Number for $name {
+            fn number(self) -> u64 {
+                self.0.into()
+            }
+
+            fn of(number: u64) -> Self {
+                Self(<$inner>::try_from(number).expect("because it was the number of one"))
+            }
+        }
+    };
+}
+
+table_key!(NodeId(u32));
+table_key!(BlockId(u64));
+table_key!(TaskId(u64));
 
 #[cfg(test)]
 mod tests {
