@@ -13,7 +13,18 @@ use crate::pool::Pool;
 use crate::protocol::Work;
 use crate::queue::{InputQueue, Position};
 use crate::table::Table;
-use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId, Time};
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
+
+/// Whether a task waits for credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appetite {
+    /// It has what it needs for its next block, or makes no more.
+    Sated,
+    /// It will once its next block is finished.
+    Hungry,
+    /// It does.
+    Paused,
+}
 
 /// A piece of an operator's work, over all its attempts.
 #[derive(Clone, Debug)]
@@ -47,6 +58,8 @@ pub(crate) struct Task {
     pub(crate) ready: Option<Bytes>,
     /// The size of the last block with which an attempt waited: the next one has to make it again.
     pub(crate) block_known: Bytes,
+    /// As its operator has it in its lists.
+    pub(crate) appetite: Appetite,
     pub(crate) is_cancelled: bool,
     /// Since when it is launched; once it has ended, how long it held its worker.
     pub(crate) stretch: Stretch,
@@ -81,6 +94,7 @@ impl Task {
             ready: None,
             block_known: Bytes::ZERO,
             handed_over: 0,
+            appetite: Appetite::Sated,
             is_cancelled: false,
             is_complete: false,
             is_filling: false,
@@ -276,21 +290,27 @@ impl Operator {
         }
     }
 
-    pub(crate) fn set_paused(
+    /// Notes what live work waits for from now on.
+    pub(crate) fn replace_appetite(
         &mut self,
         number: u64,
-        task: TaskId,
-        actor: Option<ActorId>,
-        now: Time,
-        is_paused: bool,
+        id: TaskId,
+        had: Appetite,
+        has: Appetite,
     ) {
-        if is_paused {
-            self.paused.insert(number, task);
-        } else {
-            self.paused.remove(&number);
-        }
-        if let (Some(actor), Some(pool)) = (actor, self.pool.as_mut()) {
-            pool.set_paused(actor, task, now, is_paused);
+        self.forget_appetite(number, had);
+        self.waiting(has).map(|tasks| tasks.insert(number, id));
+    }
+
+    pub(crate) fn forget_appetite(&mut self, number: u64, had: Appetite) {
+        self.waiting(had).map(|tasks| tasks.remove(&number));
+    }
+
+    fn waiting(&mut self, appetite: Appetite) -> Option<&mut BTreeMap<u64, TaskId>> {
+        match appetite {
+            Appetite::Sated => None,
+            Appetite::Hungry => Some(&mut self.hungry),
+            Appetite::Paused => Some(&mut self.paused),
         }
     }
 

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use crate::arbiter::Demand;
 use crate::attribution::Attribution;
-use crate::operator::Operator;
+use crate::operator::{Appetite, Operator};
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::protocol::{Action, Event};
@@ -161,6 +161,13 @@ impl Scheduler {
             state.op(op).pool.iter().for_each(Pool::assert_recounted);
             let operator = state.op(op);
             assert_eq!((operator.credit, operator.growth), (credit, growth), "I1: sums of {op}");
+            let count = |appetite| live().filter(|task| task.appetite == appetite).count();
+            let waiting = (operator.paused.len(), operator.hungry.len());
+            assert_eq!(
+                waiting,
+                (count(Appetite::Paused), count(Appetite::Hungry)),
+                "waiting in {op}"
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::ledger::Ledger;
 use crate::lineage::{Lineage, RowRange};
-use crate::operator::{Operator, Task};
+use crate::operator::{Appetite, Operator, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::queue::{InputQueue, Position};
@@ -252,19 +252,31 @@ impl State {
 
     /// Books whether a task waits for credit, or will.
     pub(crate) fn note_credit(&mut self, id: TaskId) {
-        let now = self.now;
+        let (appetite, now) = (self.appetite(&self.tasks[&id]), self.now);
         let task = self.tasks.get_mut(&id).expect("because only live tasks have credit");
-        let (op, number, actor, is_paused) = (task.op, task.number, task.actor, task.is_paused());
+        let had = core::mem::replace(&mut task.appetite, appetite);
+        if had == appetite {
+            return;
+        }
+        let is_paused = appetite == Appetite::Paused;
         task.stretch.set_paused(now, is_paused);
-        let (credit, has_begun) = (task.credit, task.blocks_out > 0);
-        let is_last = has_begun && !self.op(op).estimates.may_pause();
-        let is_hungry = !is_paused && !is_last && credit < self.block_bytes(op);
+        let (op, number, actor) = (task.op, task.number, task.actor);
         let operator = self.op_mut(op);
-        operator.set_paused(number, id, actor, now, is_paused);
-        if is_hungry {
-            operator.hungry.insert(number, id);
+        operator.replace_appetite(number, id, had, appetite);
+        if let (Some(actor), Some(pool)) = (actor, operator.pool.as_mut()) {
+            pool.set_paused(actor, id, now, is_paused);
+        }
+    }
+
+    pub(crate) fn appetite(&self, task: &Task) -> Appetite {
+        let estimates = &self.op(task.op).estimates;
+        let is_last = || task.blocks_out > 0 && !estimates.may_pause();
+        if task.is_paused() {
+            Appetite::Paused
+        } else if task.credit >= self.block_bytes(task.op) || is_last() {
+            Appetite::Sated
         } else {
-            operator.hungry.remove(&number);
+            Appetite::Hungry
         }
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::estimate::TaskRecord;
 use crate::ledger::Share;
-use crate::operator::Task;
+use crate::operator::{Appetite, Task};
 use crate::pool::Actor;
 use crate::protocol::{Action, FailCause, TaskFailure, Work};
 use crate::resources::Resources;
@@ -166,8 +166,8 @@ impl Scheduler {
         let now = self.state.now;
         let operator = self.state.op_mut(task.op);
         operator.live.remove(&task.number);
-        operator.paused.remove(&task.number);
-        operator.hungry.remove(&task.number);
+        operator.forget_appetite(task.number, task.appetite);
+        task.appetite = Appetite::Sated;
         operator.rows_coming -= task.rows_coming;
         operator.growth -= task.growth;
         match (task.actor, operator.pool.as_mut()) {
