@@ -6,6 +6,7 @@
 mod index;
 #[cfg(test)]
 mod tests;
+mod vacancies;
 
 use alloc::vec::Vec;
 
@@ -253,7 +254,7 @@ impl Ledger {
         let account =
             |node| (node, self.account(node).expect("because only known nodes are listed"));
         let classes = self.shape(op).vacant.iter();
-        classes.map(move |seats| seats.iter().map(move |(_, _, node)| account(*node)))
+        classes.map(move |seats| seats.iter().map(account))
     }
 
     fn shape(&self, op: OpId) -> &Shape {

@@ -4,16 +4,15 @@
 //!
 //! [`Ledger::assert_balanced`]: super::Ledger::assert_balanced
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
 use super::Account;
+use super::vacancies::{Seat, Vacancies};
 use crate::resources::Resources;
 use crate::units::{Bytes, NodeId, Slots};
 
 /// One kind of request, for tasks or for actors. Operators that ask for the same share it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape {
     pub(super) request: Resources,
     pub(super) for_actors: bool,
@@ -21,13 +20,9 @@ pub(super) struct Shape {
     pub(super) copies: u64,
     /// How many open nodes have it, by what is looked at.
     pub(super) fitting: Fitting<u32>,
-    /// Open nodes that have it free, best first, by class.
-    pub(super) vacant: Vec<BTreeSet<Seat>>,
+    /// Open nodes that have it free, by class: for actors those with the most copies first.
+    pub(super) vacant: Vec<Vacancies>,
 }
-
-/// A node's place in the order of those that have a request free: for actors the most copies first,
-/// then the most room, then the lowest number.
-pub(super) type Seat = (Reverse<u64>, Reverse<Bytes>, NodeId);
 
 /// The same question for all that a node has, for what actors leave, and for what is free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,25 +36,36 @@ pub(super) struct Fitting<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     fits: Fitting<bool>,
-    seat: Option<Seat>,
+    seat: Seat,
 }
 
 /// What the index says of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entries {
     class: usize,
+    /// The node's place among the nodes of its class.
+    position: usize,
     by_shape: Vec<Entry>,
     open_room: Bytes,
     used: Bytes,
     task_cpus: Slots,
 }
 
+/// Nodes that hold the same operators.
+#[derive(Clone, Debug)]
+struct Class {
+    /// The shapes that fit into all that a node has.
+    fits: Vec<bool>,
+    /// How many positions were ever taken, and those that were given back.
+    positions: usize,
+    positions_free: Vec<usize>,
+}
+
 /// The index over all nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Index {
     pub(super) shapes: Vec<Shape>,
-    /// The shapes that fit into all that a node has: the same for each node of a class.
-    classes: Vec<Vec<bool>>,
+    classes: Vec<Class>,
     /// Room on open nodes.
     pub(super) open_room: Bytes,
     /// Bytes of blocks on all nodes.
@@ -101,7 +107,8 @@ impl Index {
         }
         let class = self.class(account);
         let by_shape = alloc::vec![Entry::default(); self.shapes.len()];
-        let mut entries = Entries { class, by_shape, ..Entries::default() };
+        let position = self.classes[class].take_position();
+        let mut entries = Entries { class, position, by_shape, ..Entries::default() };
         self.update(node, account, &mut entries);
         entries
     }
@@ -113,6 +120,7 @@ impl Index {
         }
         self.used -= entries.used;
         self.close(&mut entries);
+        self.classes[entries.class].positions_free.push(entries.position);
     }
 
     /// Notes that slots at a node were taken or given back, or that it is draining.
@@ -123,14 +131,15 @@ impl Index {
         }
         self.task_cpus = self.task_cpus + account.beside_actors.cpu - entries.task_cpus;
         entries.task_cpus = account.beside_actors.cpu;
+        let at = (entries.class, entries.position);
         for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
             let fits = Fitting {
                 total: account.total.fits(&shape.request),
                 beside_actors: account.beside_actors.fits(&shape.request),
                 free: account.free.fits(&shape.request),
             };
-            let seat = fits.free.then(|| (shape.rank(account), Reverse(account.room()), node));
-            shape.replace(entries.class, entry, Entry { fits, seat });
+            let seat = if fits.free { shape.seat(account, node) } else { Seat::NONE };
+            shape.replace(at, entry, Entry { fits, seat });
         }
     }
 
@@ -145,9 +154,9 @@ impl Index {
         self.open_room = self.open_room + room - entries.open_room;
         entries.open_room = room;
         for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
-            if let Some((rank, _, node)) = entry.seat {
-                let moved = Entry { seat: Some((rank, Reverse(room), node)), ..*entry };
-                shape.replace(entries.class, entry, moved);
+            if entry.seat != Seat::NONE {
+                entry.seat = entry.seat.with_room(room);
+                shape.vacant[entries.class].set(entries.position, entry.seat);
             }
         }
     }
@@ -159,12 +168,14 @@ impl Index {
         again.task_cpus = Slots::ZERO;
         for shape in &mut again.shapes {
             (shape.copies, shape.fitting) = (0, Fitting::default());
-            shape.vacant.iter_mut().for_each(BTreeSet::clear);
+            shape.vacant.iter_mut().for_each(Vacancies::clear);
         }
         for (node, account) in nodes {
             again.add(node, account);
         }
-        assert_eq!(*self, again, "the index must agree with the accounts");
+        let counted = |index: &Self| (index.open_room, index.used, index.task_cpus);
+        assert_eq!(counted(self), counted(&again), "the index must agree with the accounts");
+        assert_eq!(self.shapes, again.shapes, "the index must agree with the accounts");
     }
 
     fn close(&mut self, entries: &mut Entries) {
@@ -173,31 +184,41 @@ impl Index {
         self.task_cpus -= entries.task_cpus;
         entries.task_cpus = Slots::ZERO;
         for (shape, entry) in self.shapes.iter_mut().zip(&mut entries.by_shape) {
-            shape.replace(entries.class, entry, Entry::default());
+            shape.replace((entries.class, entries.position), entry, Entry::default());
         }
     }
 
     fn class(&mut self, account: &Account) -> usize {
         let fits: Vec<bool> =
             self.shapes.iter().map(|shape| account.total.fits(&shape.request)).collect();
-        let known = self.classes.iter().position(|class| *class == fits);
+        let known = self.classes.iter().position(|class| class.fits == fits);
         known.unwrap_or_else(|| {
-            self.classes.push(fits);
+            self.classes.push(Class { fits, positions: 0, positions_free: Vec::new() });
             for shape in &mut self.shapes {
-                shape.vacant.push(BTreeSet::new());
+                shape.vacant.push(Vacancies::new());
             }
             self.classes.len() - 1
         })
     }
 }
 
+impl Class {
+    fn take_position(&mut self) -> usize {
+        self.positions_free.pop().unwrap_or_else(|| {
+            self.positions += 1;
+            self.positions - 1
+        })
+    }
+}
+
 impl Shape {
-    fn rank(&self, account: &Account) -> Reverse<u64> {
-        let is_ranked = self.for_actors;
-        Reverse(if is_ranked { account.free.copies(&self.request, COPIES_MAX) } else { 0 })
+    fn seat(&self, account: &Account, node: NodeId) -> Seat {
+        let copies =
+            if self.for_actors { account.free.copies(&self.request, COPIES_MAX) } else { 0 };
+        Seat::new(copies, account.room(), node)
     }
 
-    fn replace(&mut self, class: usize, old: &mut Entry, new: Entry) {
+    fn replace(&mut self, (class, position): (usize, usize), old: &mut Entry, new: Entry) {
         if *old == new {
             return;
         }
@@ -205,10 +226,8 @@ impl Shape {
         self.fitting.beside_actors =
             recount(self.fitting.beside_actors, old.fits.beside_actors, new.fits.beside_actors);
         self.fitting.free = recount(self.fitting.free, old.fits.free, new.fits.free);
-        let vacant = &mut self.vacant[class];
         if old.seat != new.seat {
-            old.seat.map(|seat| vacant.remove(&seat));
-            new.seat.map(|seat| vacant.insert(seat));
+            self.vacant[class].set(position, new.seat);
         }
         *old = new;
     }
