@@ -511,6 +511,15 @@ fn after_a_stop_there_are_only_cancel_drop_and_stop() {
 }
 
 #[test]
+fn a_stop_does_not_forget_actors_that_the_same_turn_stops() {
+    let mut world = World::new(vec![source(1), actors(0, 1, 1)], config(), 1, 1, 1 << 30);
+    world.ready();
+    world.scheduler.handle(Time(1), Event::NodeDraining { node: NODE });
+    let actions = world.at(Time(1), Event::StopRequested);
+    assert!(actions.contains(&Action::StopActor { actor: ActorId(0) }), "{actions:?}");
+}
+
+#[test]
 fn small_units_are_bundled_once_their_cost_is_known() {
     let mut world = World::new(vec![source(10_000)], config(), 2, 0, 1 << 30);
     world.read_all();

@@ -393,7 +393,12 @@ impl Scheduler {
             return;
         }
         self.state.is_stopping = true;
-        self.actions.retain(|action| matches!(action, Action::DropBlock { .. }));
+        // What events of the same turn have ended is off the books already.
+        let is_an_end = |action: &Action| {
+            use Action::{CancelTask, DropBlock, StopActor};
+            matches!(action, DropBlock { .. } | StopActor { .. } | CancelTask { .. })
+        };
+        self.actions.retain(is_an_end);
         for (task, state) in self.state.tasks.iter_mut() {
             if !state.is_cancelled {
                 state.is_cancelled = true;
