@@ -82,7 +82,13 @@ _Bottleneck: TypeAlias = Literal[
 ]
 _Failure: TypeAlias = Literal["user_code", "worker_died", "out_of_memory", "not_run", "cancelled"]
 _Cause: TypeAlias = Literal[
-    "user_code", "actor_user_code", "task_deaths", "actor_deaths", "block_lost", "nodes_gone"
+    "user_code",
+    "actor_user_code",
+    "task_deaths",
+    "actor_deaths",
+    "block_lost",
+    "nodes_gone",
+    "rows_differ",
 ]
 
 class SubmitError(ValueError):
@@ -101,7 +107,9 @@ class OpSpec:
     Args:
         name: What people call it in reports and errors.
         kind: A `"source"` makes blocks out of units, `"tasks"` are stateless, `"actors"` are a
-            pool of workers with loaded state.
+            pool of workers with loaded state; a `"limit"` lets the first rows pass and ends what is
+            above it, a `"union"` lets the blocks of its inputs pass one input after the other,
+            `"zip"` are tasks over rows of all inputs side by side.
         inputs: The positions in the plan of the operators whose blocks it consumes; none for a
             source.
         cpu: CPUs that one task holds while it runs, or one actor while it lives.
@@ -111,20 +119,21 @@ class OpSpec:
         bundle_rows_min: Rows that a task wants as input. One with fewer is launched only when no
             more input comes. 0: any number.
         unit_bytes: For a source, each unit's bytes in memory, in the order of the rows; 0: unknown.
+        limit_rows: For a limit, how many rows; None for any other operator.
         actors_min: Actors that a pool starts with.
         actors_max: Actors that a pool never exceeds.
         tasks_in_flight_max: Tasks that may be queued at or running on one actor.
 
     Raises:
         ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0; an
-            unknown kind; `unit_bytes` for what is no source.
+            unknown kind; `unit_bytes` for what is no source, `limit_rows` for what is no limit.
     """
 
     def __new__(
         cls,
         *,
         name: str,
-        kind: Literal["source", "tasks", "actors"],
+        kind: Literal["source", "tasks", "actors", "limit", "union", "zip"],
         inputs: Sequence[int] = ...,
         cpu: float = 0.0,
         gpu: float = 0.0,
@@ -132,6 +141,7 @@ class OpSpec:
         concurrency_max: int = 0,
         bundle_rows_min: int = 0,
         unit_bytes: Sequence[int] = ...,
+        limit_rows: int | None = None,
         actors_min: int = 1,
         actors_max: int = 1,
         tasks_in_flight_max: int = 2,
@@ -139,7 +149,7 @@ class OpSpec:
     @property
     def name(self) -> str: ...
     @property
-    def kind(self) -> Literal["source", "tasks", "actors"]: ...
+    def kind(self) -> Literal["source", "tasks", "actors", "limit", "union", "zip"]: ...
     @property
     def inputs(self) -> list[int]: ...
     @property
@@ -154,6 +164,8 @@ class OpSpec:
     def bundle_rows_min(self) -> int: ...
     @property
     def unit_bytes(self) -> list[int]: ...
+    @property
+    def limit_rows(self) -> int | None: ...
     @property
     def actors_min(self) -> int | None:
         """None for what is no pool of actors."""
@@ -514,6 +526,8 @@ class Action:
             first_unit: For a source, the first of the units to read; else None.
             unit_count: For a source, how many units; else 0.
             blocks: For any other operator, the blocks to consume, in order; else empty.
+            slices: For a limit and for rows put side by side, the parts of blocks to consume, for
+                each input: a block, how many of its rows come before, and how many rows; else None.
             rows_skipped: Rows of its output that an earlier attempt has handed over and this one
                 must leave out.
             rows_wanted: Rows that it hands over after those, since they were lost; None: all.
@@ -529,6 +543,7 @@ class Action:
             "first_unit",
             "unit_count",
             "blocks",
+            "slices",
             "rows_skipped",
             "rows_wanted",
             "credit",
@@ -543,6 +558,7 @@ class Action:
             first_unit: int | None,
             unit_count: int,
             blocks: Sequence[int],
+            slices: Sequence[Sequence[tuple[int, int, int]]] | None,
             rows_skipped: int,
             rows_wanted: int | None,
             credit: int,
@@ -563,6 +579,8 @@ class Action:
         def unit_count(self) -> int: ...
         @property
         def blocks(self) -> list[int]: ...
+        @property
+        def slices(self) -> list[list[tuple[int, int, int]]] | None: ...
         @property
         def rows_skipped(self) -> int: ...
         @property

@@ -20,7 +20,7 @@ def launch(
 ):
     first, count = units if not blocks else (None, 0)
     rows = (rows_skipped, wanted)
-    return Action.LaunchTask(task, op, 0, 0, actor, first, count, blocks, *rows, credit)
+    return Action.LaunchTask(task, op, 0, 0, actor, first, count, blocks, None, *rows, credit)
 
 
 def events_until(backend, is_last, within_s=60.0):

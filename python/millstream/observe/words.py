@@ -74,6 +74,9 @@ REASONS = {
     "actors_busy": "all actors are busy",
     "actor_starting": "its actors are loading",
     "upstream_running": "the operator before it must finish first",
+    "earlier_input": "the input before it comes first",
+    "limit_covered": "enough rows for the limit are on their way",
+    "limit_reached": "the limit has all its rows",
 }
 
 _ACTIVITIES = {

@@ -296,6 +296,7 @@ _ADVICE = {
     "a node has: construct it alone in a process to see why",
     "block_lost": "rows that are lost are made again from their input, so the functions must give "
     "the same rows each time: run again, or remove what makes them differ",
+    "rows_differ": "only inputs of equally many rows can be put side by side",
     "nodes_gone": "the nodes that could run it have left the cluster: add one and run again",
 }
 #: How long a stopped run may take to cancel its tasks before the backend ends them by force.

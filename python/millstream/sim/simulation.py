@@ -123,14 +123,14 @@ def faults_json(faults: Faults, cluster: Cluster) -> dict[str, Any]:
 
 def _planned(
     plan: Dataset | _core.Plan, nodes: Sequence[_core.Node]
-) -> tuple[_core.Plan, int | None]:
-    """The plan in numbers, and the rows of its source if they are known."""
+) -> tuple[_core.Plan, list[int | None]]:
+    """The plan in numbers, and the rows of its sources where they are known."""
     if isinstance(plan, _core.Plan):
-        return plan, None
+        return plan, [None] * len(plan.ops)
     from millstream.plan.launch import plan_run
 
     physical, core_plan = plan_run(plan._plan, plan._context, nodes)
-    return core_plan, physical.ops[0].rows_out
+    return core_plan, [op.rows_out for op in physical.ops]
 
 
 def _models(models: Models | None, names: list[str]) -> list[Model]:
@@ -162,20 +162,22 @@ def _models_by_name(models: Mapping[str, Model], names: list[str]) -> list[Model
     return chosen
 
 
-def _unit_rows(plan: _core.Plan, models: list[Model], rows: int | None) -> list[int]:
-    counts: list[int] = []
-    for op, model in zip(plan.ops, models, strict=True):
+def _unit_rows(
+    plan: _core.Plan, models: list[Model], rows_known: list[int | None]
+) -> list[list[int]]:
+    counts: list[list[int]] = []
+    for op, model, rows in zip(plan.ops, models, rows_known, strict=True):
         units = len(op.unit_bytes)
         match model.unit_rows:
             case None if rows is not None and units:
                 parts = [stop - start for start, stop in split_rows(rows, units)]
-                counts.extend(parts + [0] * (units - len(parts)))
+                counts.append(parts + [0] * (units - len(parts)))
             case None:
-                counts.extend([1] * units)
+                counts.append([1] * units)
             case int(each):
-                counts.extend([each] * units)
+                counts.append([each] * units)
             case given if len(given) == units:
-                counts.extend(given)
+                counts.append(list(given))
             case given:
                 raise ArgumentError(
                     f"unit_rows of {op.name!r} has {len(given)} numbers for {units} units"

@@ -10,8 +10,8 @@ use crate::attribution::Stretch;
 use crate::estimate::TaskEstimates;
 use crate::lineage::RowRange;
 use crate::pool::Pool;
-use crate::protocol::Work;
-use crate::queue::{InputQueue, Position};
+use crate::protocol::{Slice, Work};
+use crate::queue::{InputQueue, Position, Spot};
 use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
 
@@ -63,7 +63,7 @@ pub(crate) struct Task {
     pub(crate) is_cancelled: bool,
     /// Since when it is launched; once it has ended, how long it held its worker.
     pub(crate) stretch: Stretch,
-    /// Whether all its output has been made once. What remains are its gaps.
+    /// Whether all its output that anyone wants has been made once. What remains are its gaps.
     pub(crate) is_complete: bool,
     /// Whether its present attempt fills the first of its gaps.
     pub(crate) is_filling: bool,
@@ -108,6 +108,11 @@ impl Task {
         self.ready.is_some()
     }
 
+    /// Whether nobody wants anything of it any more.
+    pub(crate) fn is_useless(&self) -> bool {
+        self.is_complete && self.gaps.is_empty()
+    }
+
     /// All room that it holds on its node.
     pub(crate) fn reserved(&self) -> Bytes {
         self.credit + self.copies
@@ -137,7 +142,7 @@ impl Task {
         let at = Position { number, row, ordinal: self.blocks_out };
         self.blocks_out += 1;
         self.rows_out += rows;
-        Some((at, Goal::Queue))
+        Some((at, Goal::Queue(Spot { after: self.op, at })))
     }
 }
 
@@ -156,19 +161,22 @@ impl Gap {
         if rows == Rows::ZERO || rows > self.rows {
             return None;
         }
-        let at = self.at;
-        self.at.row += rows.0;
-        self.at.ordinal += 1;
+        let (at, goal) = (self.at, self.goal);
         self.rows -= rows;
-        Some((at, self.goal))
+        let next = |at: Position| Position { ordinal: at.ordinal + 1, ..at.after(rows) };
+        self.at = next(at);
+        if let Goal::Queue(spot) = &mut self.goal {
+            spot.at = next(spot.at);
+        }
+        Some((at, goal))
     }
 }
 
 /// Who waits for what is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// The queue that the lost block was in.
-    Queue,
+    /// The queue that the lost block was in, at its place there.
+    Queue(Spot),
     /// A piece of work that read it.
     Work(OpId, u64),
     /// The consumer, in the place of this block.
@@ -185,8 +193,8 @@ pub(crate) struct Starved {
 /// A part of some work's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// A block that exists.
-    Here(BlockId),
+    /// Rows of a block that exists.
+    Here(Slice),
     /// Rows that are made again.
     Coming(RowRange),
 }
@@ -231,6 +239,10 @@ pub(crate) struct Operator {
     pub(crate) gaps: usize,
     pub(crate) pool: Option<Pool>,
     pub(crate) is_done: bool,
+    /// Whether a limit, itself or one further down, has all its rows: it begins no new work.
+    pub(crate) is_ended_early: bool,
+    /// For a limit: the rows that it has still to pass on.
+    pub(crate) limit_left: Rows,
     pub(crate) rows_coming: u64,
     /// What its live tasks will put out beyond the bytes of their input.
     pub(crate) growth: Bytes,
@@ -255,6 +267,8 @@ impl Operator {
             gaps: 0,
             pool,
             is_done: false,
+            is_ended_early: false,
+            limit_left: Rows::ZERO,
             rows_coming: 0,
             growth: Bytes::ZERO,
             credit: Bytes::ZERO,
@@ -324,11 +338,11 @@ impl Operator {
         self.gaps > 0 && self.retries.values().any(|task| !task.gaps.is_empty())
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether nothing is left that it could begin to work on, nor work that is to go on later.
+    pub(crate) fn has_taken_all(&self) -> bool {
+        let has_all = self.unit_next == self.units_total && self.queued_blocks() == 0;
         self.input_ended()
-            && self.unit_next == self.units_total
-            && self.queued_blocks() == 0
-            && self.live.is_empty()
+            && (has_all || self.is_ended_early)
             && self.retries.is_empty()
             && self.starved.is_empty()
     }

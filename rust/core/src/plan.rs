@@ -44,6 +44,26 @@ pub enum OpKind {
     Tasks,
     /// Tasks on a pool of actors, each with its loaded state.
     Actors(PoolSpec),
+    /// Passes on the first rows of its input, and ends the operators above when it has them. Blocks
+    /// pass as they are; a task cuts the one in which the limit falls.
+    Limit {
+        /// How many rows.
+        rows: Rows,
+    },
+    /// Passes on the blocks of its inputs: in order, those of one input after those of the one
+    /// before; else as they come. It runs no tasks.
+    Union,
+    /// Stateless tasks over rows of all its inputs, put side by side. The inputs are in order and
+    /// must have equally many rows.
+    Zip,
+}
+
+impl OpKind {
+    /// Whether blocks pass without a task, all or nearly all of them.
+    #[must_use]
+    pub const fn passes_blocks(&self) -> bool {
+        matches!(self, Self::Limit { .. } | Self::Union)
+    }
 }
 
 /// One operator of the plan.
@@ -122,11 +142,11 @@ pub enum PlanError {
     #[error("the plan has no operators")]
     Empty,
     /// An operator has more or fewer inputs than its kind takes.
-    #[error("operator '{name}' must have {wanted} input")]
+    #[error("operator '{name}' must have {wanted}")]
     Input {
         /// The operator.
         name: String,
-        /// `"one"` or `"no"`.
+        /// `"no input"`, `"one input"` or `"two or more inputs"`.
         wanted: &'static str,
     },
     /// An operator's input is not an earlier operator.
@@ -260,6 +280,24 @@ impl Plan {
         &self.config
     }
 
+    /// Whether the blocks that wait for `op` are taken in order: if all order is preserved, or if
+    /// rows are put side by side there or further down.
+    pub(crate) fn takes_in_order(&self, op: OpId) -> bool {
+        let is_zip = |op: &OpId| matches!(self.ops[op.0 as usize].kind, OpKind::Zip);
+        self.config.preserve_order || is_zip(&op) || self.below(op).iter().any(is_zip)
+    }
+
+    /// Where the blocks of `op` enter other operators on their way to the consumer, nearest first.
+    pub(crate) fn path(&self, op: OpId) -> impl Iterator<Item = Port> {
+        core::iter::successors(self.reader(op), |port| self.reader(port.op))
+    }
+
+    /// An operator's input with all that leads to it.
+    pub(crate) fn branch(&self, op: OpId, input: usize) -> impl Iterator<Item = OpId> {
+        let nearest = self.ops[op.0 as usize].inputs[input];
+        core::iter::once(nearest).chain(self.above(nearest).iter().copied())
+    }
+
     /// Where the blocks of `op` go; none: to the consumer.
     pub(crate) fn reader(&self, op: OpId) -> Option<Port> {
         self.edges[op.0 as usize].reader
@@ -278,10 +316,11 @@ impl Plan {
 
 fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
     let (wanted, in_words) = match op.kind {
-        OpKind::Source { .. } => (0, "no"),
-        OpKind::Tasks | OpKind::Actors(_) => (1, "one"),
+        OpKind::Source { .. } => (0..=0, "no input"),
+        OpKind::Tasks | OpKind::Actors(_) | OpKind::Limit { .. } => (1..=1, "one input"),
+        OpKind::Union | OpKind::Zip => (2..=usize::MAX, "two or more inputs"),
     };
-    if op.inputs.len() != wanted {
+    if !wanted.contains(&op.inputs.len()) {
         return Err(PlanError::Input { name: op.name.clone(), wanted: in_words });
     }
     match op.inputs.iter().find(|input| input.0 as usize >= position) {

@@ -149,6 +149,32 @@ pub enum Work {
     },
     /// A bundle of blocks, in order.
     Blocks(Vec<BlockId>),
+    /// Parts of blocks, for each input of the operator and in order. All inputs have as many rows.
+    Slices(Vec<Vec<Slice>>),
+}
+
+impl Work {
+    /// The blocks that it reads.
+    pub fn blocks(&self) -> impl Iterator<Item = BlockId> {
+        let (whole, parts): (&[BlockId], &[Vec<Slice>]) = match self {
+            Self::Units { .. } => (&[], &[]),
+            Self::Blocks(blocks) => (blocks, &[]),
+            Self::Slices(inputs) => (&[], inputs),
+        };
+        whole.iter().copied().chain(parts.iter().flatten().map(|slice| slice.block))
+    }
+}
+
+/// Consecutive rows of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Slice {
+    /// The block.
+    pub block: BlockId,
+    /// How many of its rows come before.
+    pub first: Rows,
+    /// How many rows.
+    pub rows: Rows,
 }
 
 /// An order to the driver.
@@ -252,6 +278,19 @@ pub enum FailCause {
     },
     /// No node is left on which the operator could run.
     NodesGone,
+    /// Inputs that are put side by side have different numbers of rows.
+    RowsDiffer {
+        /// The input that has ended.
+        ended: u32,
+        /// Its rows.
+        rows: Rows,
+        /// An input that has more rows.
+        longer: u32,
+        /// Those that it has so far.
+        rows_longer: Rows,
+        /// Whether it may have still more.
+        is_open: bool,
+    },
 }
 
 /// Whether an operator may launch its next task.
@@ -336,6 +375,23 @@ pub enum Reason {
     },
     /// The operator before it has not finished (bulk execution).
     UpstreamRunning,
+    /// What it puts out comes after what an input before it puts out, which has work to launch.
+    EarlierInput {
+        /// The source that comes first.
+        first: OpId,
+    },
+    /// The rows on their way to a limit further down are all that it wants.
+    LimitCovered {
+        /// Rows on their way, as estimated.
+        rows: Rows,
+        /// Rows that the limit still wants.
+        wanted: Rows,
+    },
+    /// A limit further down has all its rows.
+    LimitReached {
+        /// The limit.
+        rows: Rows,
+    },
     /// The run is ending.
     Stopping,
 }
@@ -376,6 +432,11 @@ impl fmt::Display for Reason {
             Self::ActorsBusy { actors } => write!(f, "all {actors} actors are busy"),
             Self::ActorStarting { actors } => write!(f, "{actors} actors are loading"),
             Self::UpstreamRunning => write!(f, "waits for the operator before it to finish"),
+            Self::EarlierInput { first } => write!(f, "comes after {first}, which has work left"),
+            Self::LimitCovered { rows, wanted } => {
+                write!(f, "{} rows are on their way to a limit that wants {}", rows.0, wanted.0)
+            }
+            Self::LimitReached { rows } => write!(f, "the limit of {} rows is reached", rows.0),
             Self::Stopping => write!(f, "the run is ending"),
         }
     }

@@ -5,7 +5,8 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use crate::units::{BlockId, Bytes, Rows};
+use crate::protocol::Slice;
+use crate::units::{BlockId, Bytes, OpId, Rows};
 
 /// A block's place in the flow of its producer. It is the same for every attempt, however that cuts
 /// its blocks.
@@ -19,11 +20,32 @@ pub(crate) struct Position {
     pub(crate) ordinal: u32,
 }
 
+impl Position {
+    /// The place `rows` further on in the same work.
+    pub(crate) fn after(self, rows: Rows) -> Self {
+        Self { row: self.row + rows.0, ..self }
+    }
+}
+
+/// A place in the queue that an operator's output waits in. It is also that of what passes the
+/// operator as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) after: OpId,
+    pub(crate) at: Position,
+}
+
 /// A block as a queue sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queued {
     pub(crate) block: BlockId,
+    /// Where its next row belongs in the queue.
+    pub(crate) at: Position,
+    /// Rows of it that were taken before.
+    pub(crate) first: Rows,
+    /// Rows of it that are left.
     pub(crate) rows: Rows,
+    /// The bytes of all its rows.
     pub(crate) bytes: Bytes,
 }
 
@@ -42,6 +64,8 @@ pub(crate) struct InputQueue {
     /// How many rows each work made that ended and is not passed yet.
     ended: BTreeMap<u64, u64>,
     rows: Rows,
+    /// Rows that ever came, but for those that were lost here.
+    rows_total: Rows,
     bytes: Bytes,
     ready_rows: Rows,
 }
@@ -56,16 +80,18 @@ impl InputQueue {
             next: (0, 0),
             ended: BTreeMap::new(),
             rows: Rows::ZERO,
+            rows_total: Rows::ZERO,
             bytes: Bytes::ZERO,
             ready_rows: Rows::ZERO,
         }
     }
 
-    pub(crate) fn push(&mut self, position: Position, queued: Queued) {
+    pub(crate) fn push(&mut self, queued: Queued) {
         self.rows += queued.rows;
+        self.rows_total += queued.rows;
         self.bytes += queued.bytes;
         if self.in_order {
-            self.early.insert(position, queued);
+            self.early.insert(queued.at, queued);
             self.advance();
         } else {
             self.make_ready(queued);
@@ -94,40 +120,33 @@ impl InputQueue {
         self.is_closed = false;
     }
 
-    /// Takes lost blocks out. In order, those behind the first of them wait until it is there again;
-    /// `position` tells where the blocks of the queue belong.
-    pub(crate) fn lose(
-        &mut self,
-        is_lost: impl Fn(BlockId) -> bool,
-        position: impl Fn(BlockId) -> Position,
-    ) {
+    /// Takes lost blocks out, and tells what was left of them. In order, those behind the first of them
+    /// wait until it is there again.
+    pub(crate) fn lose(&mut self, is_lost: impl Fn(BlockId) -> bool) -> Vec<Queued> {
         let waiting = self.early.values().chain(&self.ready);
-        let lost = waiting.filter(|queued| is_lost(queued.block));
-        let (rows, bytes) = lost.fold((Rows::ZERO, Bytes::ZERO), |(rows, bytes), queued| {
-            (rows + queued.rows, bytes + queued.bytes)
-        });
-        self.rows -= rows;
-        self.bytes -= bytes;
+        let lost: Vec<Queued> = waiting.filter(|queued| is_lost(queued.block)).copied().collect();
+        for queued in &lost {
+            self.rows -= queued.rows;
+            self.rows_total -= queued.rows;
+            self.bytes -= queued.bytes;
+        }
         self.early.retain(|_, queued| !is_lost(queued.block));
         if self.in_order {
-            self.rewind(&is_lost, position);
+            self.rewind(&is_lost);
         }
         self.ready.retain(|queued| !is_lost(queued.block));
         self.ready_rows = self.ready.iter().map(|queued| queued.rows).sum();
+        lost
     }
 
     /// Goes back to the first lost row among those that were ready.
-    fn rewind(
-        &mut self,
-        is_lost: impl Fn(BlockId) -> bool,
-        position: impl Fn(BlockId) -> Position,
-    ) {
+    fn rewind(&mut self, is_lost: impl Fn(BlockId) -> bool) {
         let is_gap = |queued: &Queued| is_lost(queued.block) && queued.rows > Rows::ZERO;
         let Some(first) = self.ready.iter().position(is_gap) else { return };
         let reached = core::mem::take(&mut self.next).0;
         let mut begun = None;
         for queued in self.ready.split_off(first) {
-            let at = position(queued.block);
+            let at = queued.at;
             if begun.is_none() {
                 begun = Some(at.number);
                 self.next = (at.number, at.row);
@@ -175,6 +194,75 @@ impl InputQueue {
         Some(queued)
     }
 
+    /// Takes the next block if it is as wanted.
+    pub(crate) fn pop_if(&mut self, is_wanted: impl FnOnce(&Queued) -> bool) -> Option<Queued> {
+        if self.ready.front().is_some_and(is_wanted) { self.pop() } else { None }
+    }
+
+    /// Takes `count` rows, which are ready, and the empty blocks among and right after them. Tells
+    /// of each part whether it is the last of its block.
+    pub(crate) fn take_rows(&mut self, count: Rows) -> Vec<(Slice, bool)> {
+        let mut left = count;
+        let mut taken = Vec::new();
+        while let Some(front) = self.ready.front_mut() {
+            if left == Rows::ZERO && front.rows > Rows::ZERO {
+                break;
+            }
+            let rows = front.rows.min(left);
+            let is_last = rows == front.rows;
+            taken.push((Slice { block: front.block, first: front.first, rows }, is_last));
+            left -= rows;
+            if is_last {
+                self.pop();
+            } else {
+                front.first += rows;
+                front.at = front.at.after(rows);
+                front.rows -= rows;
+                self.rows -= rows;
+                self.ready_rows -= rows;
+            }
+        }
+        taken
+    }
+
+    /// Rows that are ready up to the end of the block with which they are as many as `rows`, or
+    /// before the one with which they would be more than `bytes`.
+    pub(crate) fn rows_to_block_end(&self, rows: Rows, bytes: Bytes) -> Rows {
+        let (mut rows_taken, mut bytes_taken) = (Rows::ZERO, Bytes::ZERO);
+        for queued in &self.ready {
+            let is_heavy = bytes_taken + queued.bytes > bytes;
+            if rows_taken > Rows::ZERO && (rows_taken >= rows || is_heavy) {
+                break;
+            }
+            rows_taken += queued.rows;
+            bytes_taken += queued.bytes;
+        }
+        rows_taken
+    }
+
+    /// The blocks that have the next `count` rows.
+    pub(crate) fn holders(&self, count: Rows) -> impl Iterator<Item = BlockId> {
+        let before = self.ready.iter().scan(Rows::ZERO, |rows, queued| {
+            let before = *rows;
+            *rows += queued.rows;
+            Some((before, queued.block))
+        });
+        before.take_while(move |(before, _)| *before < count).map(|(_, block)| block)
+    }
+
+    /// Takes all there is, in no order that matters.
+    pub(crate) fn drain(&mut self) -> Vec<Queued> {
+        let early = core::mem::take(&mut self.early).into_values();
+        let all = core::mem::take(&mut self.ready).into_iter().chain(early).collect();
+        (self.rows, self.ready_rows, self.bytes) = (Rows::ZERO, Rows::ZERO, Bytes::ZERO);
+        all
+    }
+
+    /// Rows that ever came, but for those that were lost here.
+    pub(crate) fn rows_total(&self) -> Rows {
+        self.rows_total
+    }
+
     pub(crate) fn ready(&self) -> impl Iterator<Item = &Queued> {
         self.ready.iter()
     }
@@ -220,8 +308,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn queued(block: u64) -> Queued {
-        Queued { block: BlockId(block), rows: Rows(2), bytes: Bytes(10) }
+    fn queued(at: Position, block: u64) -> Queued {
+        Queued { block: BlockId(block), at, first: Rows::ZERO, rows: Rows(2), bytes: Bytes(10) }
     }
 
     fn at(number: u64, row: u64) -> Position {
@@ -235,9 +323,9 @@ mod tests {
     #[test]
     fn a_block_is_held_until_those_before_it_came() {
         let mut queue = InputQueue::new(true);
-        queue.push(at(1, 0), queued(10));
+        queue.push(queued(at(1, 0), 10));
         assert_eq!((queue.ready_blocks(), queue.early_blocks()), (0, 1));
-        queue.push(at(0, 0), queued(1));
+        queue.push(queued(at(0, 0), 1));
         assert_eq!(queue.ready_blocks(), 1);
         queue.end_work(0, Rows(2));
         assert_eq!(drain(&mut queue), [1, 10]);
@@ -246,8 +334,8 @@ mod tests {
     #[test]
     fn without_order_blocks_are_ready_as_they_come() {
         let mut queue = InputQueue::new(false);
-        queue.push(at(1, 0), queued(10));
-        queue.push(at(0, 0), queued(1));
+        queue.push(queued(at(1, 0), 10));
+        queue.push(queued(at(0, 0), 1));
         assert_eq!(drain(&mut queue), [10, 1]);
         assert_eq!((queue.rows(), queue.bytes()), (Rows::ZERO, Bytes::ZERO));
     }
@@ -256,7 +344,7 @@ mod tests {
     fn three_works() -> InputQueue {
         let mut queue = InputQueue::new(true);
         for (position, block) in [(at(0, 0), 0), (at(0, 2), 1), (at(2, 0), 20)] {
-            queue.push(position, queued(block));
+            queue.push(queued(position, block));
         }
         for (number, rows) in [(0, 4), (1, 0), (2, 2)] {
             queue.end_work(number, Rows(rows));
@@ -264,33 +352,44 @@ mod tests {
         queue
     }
 
-    fn of_three_works(block: BlockId) -> Position {
-        at(block.0 / 10, 2 * (block.0 % 10))
-    }
-
     #[test]
     fn blocks_behind_a_lost_one_wait_until_it_is_there_again() {
         let mut queue = three_works();
-        queue.lose(|block| block == BlockId(1), of_three_works);
+        let lost = queue.lose(|block| block == BlockId(1));
+        assert_eq!(lost[0].at, at(0, 2));
         assert_eq!((queue.ready_blocks(), queue.early_blocks()), (1, 1));
         assert_eq!((queue.rows(), queue.ready_rows()), (Rows(4), Rows(2)));
-        let half = |block| Queued { rows: Rows(1), ..queued(block) };
-        queue.push(at(0, 3), half(8));
+        let half = |at, block| Queued { rows: Rows(1), ..queued(at, block) };
+        queue.push(half(at(0, 3), 8));
         assert_eq!(queue.ready_blocks(), 1);
-        queue.push(at(0, 2), half(7));
-        queue.push(at(3, 0), queued(30));
+        queue.push(half(at(0, 2), 7));
+        queue.push(queued(at(3, 0), 30));
         assert_eq!(drain(&mut queue), [0, 7, 8, 20, 30]);
     }
 
     #[test]
     fn losing_blocks_that_were_not_ready_or_without_rows_holds_nothing_up() {
         let mut queue = three_works();
-        queue.push(at(4, 0), queued(40));
-        queue.push(Position { ordinal: 1, ..at(3, 0) }, Queued { rows: Rows::ZERO, ..queued(31) });
-        queue.lose(|block| block.0 > 30, of_three_works);
-        queue.push(at(3, 0), queued(30));
+        queue.push(queued(at(4, 0), 40));
+        let empty = queued(Position { ordinal: 1, ..at(3, 0) }, 31);
+        queue.push(Queued { rows: Rows::ZERO, ..empty });
+        queue.lose(|block| block.0 > 30);
+        queue.push(queued(at(3, 0), 30));
         assert_eq!(drain(&mut queue), [0, 1, 20, 30]);
         assert_eq!(queue.early_blocks(), 0);
+    }
+
+    #[test]
+    fn of_a_block_that_was_taken_in_part_the_rest_is_made_again() {
+        let mut queue = three_works();
+        let taken = queue.take_rows(Rows(3));
+        let slice = |block, first, rows| Slice { block: BlockId(block), first, rows };
+        let expected = [(slice(0, Rows(0), Rows(2)), true), (slice(1, Rows(0), Rows(1)), false)];
+        assert_eq!(taken, expected);
+        let lost = queue.lose(|block| block == BlockId(1));
+        assert_eq!((lost[0].at, lost[0].first, lost[0].rows), (at(0, 3), Rows(1), Rows(1)));
+        queue.push(Queued { rows: Rows(1), ..queued(at(0, 3), 9) });
+        assert_eq!(drain(&mut queue), [9, 20]);
     }
 
     proptest! {
@@ -311,7 +410,7 @@ mod tests {
             for (work, ordinal) in arrivals {
                 if let Some(ordinal) = ordinal {
                     let position = at(work, 2 * u64::from(ordinal));
-                    queue.push(position, queued(work * 100 + u64::from(ordinal)));
+                    queue.push(queued(position, work * 100 + u64::from(ordinal)));
                 } else {
                     let count = counts[usize::try_from(work).expect("small")];
                     queue.end_work(work, Rows(2 * u64::from(count)));

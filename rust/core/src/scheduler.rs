@@ -2,6 +2,7 @@
 
 mod decide;
 mod demand;
+mod flow;
 mod react;
 mod remake;
 mod unblock;

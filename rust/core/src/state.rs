@@ -2,6 +2,9 @@
 //!
 //! Owns the data; the policies read it, the scheduler changes it.
 
+mod around;
+mod fits;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -14,17 +17,18 @@ use crate::lineage::{Lineage, RowRange};
 use crate::operator::{Appetite, Operator, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
-use crate::queue::{InputQueue, Position};
+use crate::protocol::{Slice, Work};
+use crate::queue::{InputQueue, Position, Queued, Spot};
 use crate::resources::Resources;
 use crate::table::Table;
-use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Slots, TaskId, Time};
+use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, TaskId, Time};
 
 /// Where a block is. It is in exactly one place (I2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In the queue before an operator, or before the consumer.
-    Queued,
-    /// Input of a task that has not finished.
+    /// In the queue after this operator, all of it or what is left of it.
+    Queued(OpId),
+    /// Input of work that has not finished, all of it.
     Input,
     /// With the consumer.
     Emitted,
@@ -41,13 +45,15 @@ pub(crate) struct Block {
     pub(crate) bytes: Bytes,
     pub(crate) node: NodeId,
     pub(crate) place: Place,
+    /// Pieces of work that have it, or rows of it, as input and have not finished.
+    pub(crate) readers: u32,
 }
 
 impl Block {
-    /// The rows that it holds.
-    pub(crate) fn range(&self) -> RowRange {
-        let Position { number, row, .. } = self.at;
-        RowRange { op: self.producer, number, row, rows: self.rows }
+    /// Some of the rows that it holds.
+    pub(crate) fn range(&self, first: Rows, rows: Rows) -> RowRange {
+        let Position { number, row, .. } = self.at.after(first);
+        RowRange { op: self.producer, number, row, rows }
     }
 }
 
@@ -137,7 +143,7 @@ impl State {
         plan: Plan,
         nodes: Vec<(NodeId, Resources, Bytes)>,
     ) -> Result<Self, SubmitError> {
-        check_fits(&plan, &nodes)?;
+        fits::check(&plan, &nodes)?;
         let requests = plan.ops().iter().map(|op| (&op.resources, op.has_actors()));
         let mut ledger = Ledger::new(requests);
         for (node, resources, store) in nodes {
@@ -145,7 +151,8 @@ impl State {
         }
         let in_order = plan.config().preserve_order;
         let lineage = Lineage::new(plan.ops().len());
-        let ops = plan.ops().iter().map(|spec| new_operator(spec, in_order)).collect();
+        let ops = plan.ops().iter().zip((0..).map(OpId));
+        let ops = ops.map(|(spec, op)| new_operator(spec, plan.takes_in_order(op))).collect();
         Ok(Self {
             plan,
             now: Time::default(),
@@ -188,11 +195,6 @@ impl State {
         (0..count).map(OpId)
     }
 
-    /// The operator that reads `op`; none for the last one.
-    pub(crate) fn reader(&self, op: OpId) -> Option<OpId> {
-        self.plan.reader(op).map(|port| port.op)
-    }
-
     /// The operators below `op`, nearest first.
     pub(crate) fn below(&self, op: OpId) -> impl Iterator<Item = OpId> {
         self.plan.below(op).iter().copied()
@@ -221,7 +223,45 @@ impl State {
         if self.is_stopping {
             return self.tasks.is_empty();
         }
-        self.blocks.is_empty() && self.ops.iter().all(|op| op.is_done)
+        self.blocks.is_empty() && self.tasks.is_empty() && self.ops.iter().all(|op| op.is_done)
+    }
+
+    /// Whether `op` is through: what it puts out is complete. Tasks that are of no more use may still
+    /// be on their way to their end.
+    pub(crate) fn has_ended(&self, op: OpId) -> bool {
+        let operator = self.op(op);
+        let is_useless = |id: &TaskId| operator.is_ended_early && self.tasks[id].is_useless();
+        operator.has_taken_all() && operator.live.values().all(is_useless)
+    }
+
+    /// The parts of blocks that some work reads.
+    pub(crate) fn slices(&self, work: &Work) -> Vec<Slice> {
+        match work {
+            Work::Units { .. } => Vec::new(),
+            Work::Blocks(blocks) => blocks.iter().map(|block| self.whole(*block)).collect(),
+            Work::Slices(inputs) => inputs.iter().flatten().copied().collect(),
+        }
+    }
+
+    fn whole(&self, block: BlockId) -> Slice {
+        Slice { block, first: Rows::ZERO, rows: self.blocks[&block].rows }
+    }
+
+    /// The rows that a part of a block holds.
+    pub(crate) fn range(&self, slice: &Slice) -> RowRange {
+        self.blocks[&slice.block].range(slice.first, slice.rows)
+    }
+
+    /// Puts a block where it waits for the operator after the spot, or for the consumer.
+    pub(crate) fn enqueue(&mut self, spot: Spot, queued: Queued) {
+        let block = self.blocks.get_mut(&queued.block).expect("because the caller found it");
+        block.place = Place::Queued(spot.after);
+        self.queue_after_mut(spot.after).push(Queued { at: spot.at, ..queued });
+    }
+
+    /// Whether blocks pass an operator without a task.
+    pub(crate) fn passes_blocks(&self, op: OpId) -> bool {
+        self.spec(op).kind.passes_blocks()
     }
 
     /// Lets a live task put `bytes` more into the store of its node.
@@ -282,6 +322,10 @@ impl State {
 
     /// The size that the next block of `op` will hardly exceed.
     pub(crate) fn block_bytes(&self, op: OpId) -> Bytes {
+        if self.passes_blocks(op) {
+            let inputs = self.spec(op).inputs.iter();
+            return inputs.map(|input| self.block_bytes(*input)).max().unwrap_or(Bytes::ZERO);
+        }
         if let Some(high) = self.op(op).estimates.block_bytes.high() {
             return Bytes(high);
         }
@@ -340,100 +384,11 @@ fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
         _ => None,
     };
     let queues = spec.inputs.iter().map(|_| InputQueue::new(in_order)).collect();
-    Operator::new(queues, units, pool)
-}
-
-/// Refuses a plan that could never run: an operator that no node can hold, or pools that cannot
-/// all hold their smallest size while each stateless operator runs one task.
-fn check_fits(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(), SubmitError> {
-    if nodes.is_empty() {
-        return Err(SubmitError::NoNodes);
+    let mut operator = Operator::new(queues, units, pool);
+    if let OpKind::Limit { rows } = spec.kind {
+        operator.limit_left = rows;
     }
-    for op in plan.ops() {
-        if !nodes.iter().any(|(_, has, _)| has.fits(&op.resources)) {
-            let what = if op.has_actors() { "actor" } else { "task" };
-            let (name, needs) = (op.name.clone(), op.resources.clone());
-            return Err(SubmitError::TooLarge { name, what, needs, largest: largest(nodes) });
-        }
-    }
-    if plan.config().execution == Execution::Bulk {
-        return Ok(());
-    }
-    let free = place_pools(plan, nodes)?;
-    for op in plan.ops().iter().filter(|op| !op.has_actors()) {
-        if !free.iter().any(|has| has.fits(&op.resources)) {
-            return Err(SubmitError::NoRoomBesidePools {
-                name: op.name.clone(),
-                needs: op.resources.clone(),
-                pools: pools_in_words(plan),
-                has: total(nodes),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// What the nodes have left when each pool has its smallest size, the hungriest pool placed first.
-fn place_pools(
-    plan: &Plan,
-    nodes: &[(NodeId, Resources, Bytes)],
-) -> Result<Vec<Resources>, SubmitError> {
-    let mut free: Vec<Resources> = nodes.iter().map(|(_, has, _)| has.clone()).collect();
-    let mut pools = pools_of(plan);
-    pools.sort_by_key(|(op, _)| core::cmp::Reverse((op.resources.gpu, op.resources.cpu)));
-    for (op, wanted) in pools {
-        for placed in 0..wanted {
-            let Some(node) = free.iter_mut().find(|has| has.fits(&op.resources)) else {
-                let mut needs = Resources::default();
-                for (op, count) in pools_of(plan) {
-                    needs.credit(&op.resources.times(u64::from(count)));
-                }
-                let (pools, has, name) = (pools_in_words(plan), total(nodes), op.name.clone());
-                return Err(SubmitError::Pools { pools, needs, has, name, placed, wanted });
-            };
-            node.debit(&op.resources);
-        }
-    }
-    Ok(free)
-}
-
-fn pools_of(plan: &Plan) -> Vec<(&OpSpec, u32)> {
-    plan.ops()
-        .iter()
-        .filter_map(|op| match op.kind {
-            OpKind::Actors(pool) => Some((op, pool.actors_min)),
-            _ => None,
-        })
-        .collect()
-}
-
-fn pools_in_words(plan: &Plan) -> String {
-    let words: Vec<String> = pools_of(plan)
-        .iter()
-        .map(|(op, count)| alloc::format!("'{}' {count} x ({})", op.name, op.resources))
-        .collect();
-    words.join(", ")
-}
-
-fn total(nodes: &[(NodeId, Resources, Bytes)]) -> Resources {
-    let mut sum = Resources::default();
-    for (_, has, _) in nodes {
-        sum.credit(has);
-    }
-    sum
-}
-
-fn largest(nodes: &[(NodeId, Resources, Bytes)]) -> Resources {
-    let mut most = Resources::default();
-    for (_, has, _) in nodes {
-        most.cpu = most.cpu.max(has.cpu);
-        most.gpu = most.gpu.max(has.gpu);
-        for (name, amount) in &has.custom {
-            let held = most.custom.entry(name.clone()).or_insert(Slots::ZERO);
-            *held = (*held).max(*amount);
-        }
-    }
-    most
+    operator
 }
 
 /// Tasks that ask for no resources run this many at a time, since nothing else bounds them.

@@ -11,6 +11,9 @@ use pyo3::prelude::*;
 
 use crate::numbers;
 
+/// What an operator can be.
+const KINDS: [&str; 6] = ["'source'", "'tasks'", "'actors'", "'limit'", "'union'", "'zip'"];
+
 /// One operator of a plan.
 #[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
 #[derive(Clone, PartialEq)]
@@ -21,7 +24,7 @@ impl OpSpec {
     #[new]
     #[pyo3(signature = (
         *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), concurrency_max=0,
-        bundle_rows_min=0, unit_bytes=Vec::new(), actors_min=1, actors_max=1,
+        bundle_rows_min=0, unit_bytes=Vec::new(), limit_rows=None, actors_min=1, actors_max=1,
         tasks_in_flight_max=2,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
@@ -35,25 +38,30 @@ impl OpSpec {
         concurrency_max: u32,
         bundle_rows_min: u64,
         unit_bytes: Vec<u64>,
+        limit_rows: Option<u64>,
         actors_min: u32,
         actors_max: u32,
         tasks_in_flight_max: u32,
     ) -> PyResult<Self> {
-        let has_units = !unit_bytes.is_empty();
+        let refuse = |what: String| Err(PyValueError::new_err(what));
+        if !unit_bytes.is_empty() && kind != "source" {
+            return refuse(format!("operator '{name}' has unit_bytes, which only a source has"));
+        }
+        if limit_rows.is_some() != (kind == "limit") {
+            return refuse(format!(
+                "operator '{name}': limit_rows is what a limit has, and no other"
+            ));
+        }
         let kind = match kind {
             "source" => core::OpKind::Source { units: units(unit_bytes) },
-            "tasks" | "actors" if has_units => {
-                let message = format!("operator '{name}' has unit_bytes, which only a source has");
-                return Err(PyValueError::new_err(message));
-            }
             "tasks" => core::OpKind::Tasks,
             "actors" => {
                 core::OpKind::Actors(core::PoolSpec { actors_min, actors_max, tasks_in_flight_max })
             }
-            _ => {
-                let message = format!("kind must be 'source', 'tasks' or 'actors', not {kind:?}");
-                return Err(PyValueError::new_err(message));
-            }
+            "limit" => core::OpKind::Limit { rows: Rows(limit_rows.unwrap_or(0)) },
+            "union" => core::OpKind::Union,
+            "zip" => core::OpKind::Zip,
+            _ => return refuse(format!("kind must be one of {}, not {kind:?}", KINDS.join(", "))),
         };
         Ok(Self(core::OpSpec {
             name,
@@ -76,6 +84,9 @@ impl OpSpec {
             core::OpKind::Source { .. } => "source",
             core::OpKind::Tasks => "tasks",
             core::OpKind::Actors(_) => "actors",
+            core::OpKind::Limit { .. } => "limit",
+            core::OpKind::Union => "union",
+            core::OpKind::Zip => "zip",
         }
     }
 
@@ -114,6 +125,14 @@ impl OpSpec {
         match &self.0.kind {
             core::OpKind::Source { units } => units.iter().map(|unit| unit.bytes.0).collect(),
             _ => Vec::new(),
+        }
+    }
+
+    #[getter]
+    fn limit_rows(&self) -> Option<u64> {
+        match self.0.kind {
+            core::OpKind::Limit { rows } => Some(rows.0),
+            _ => None,
         }
     }
 

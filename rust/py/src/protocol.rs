@@ -121,6 +121,7 @@ pub(crate) enum Action {
         first_unit: Option<u64>,
         unit_count: u64,
         blocks: Vec<u64>,
+        slices: Option<Vec<Vec<(u64, u64, u64)>>>,
         rows_skipped: u64,
         rows_wanted: Option<u64>,
         credit: u64,
@@ -166,11 +167,11 @@ impl From<core::Action> for Action {
                 rows_wanted,
                 credit,
             } => {
-                let (first_unit, unit_count, blocks) = match work {
-                    core::Work::Units { first, count } => (Some(first), count, Vec::new()),
-                    core::Work::Blocks(blocks) => {
-                        (None, 0, blocks.into_iter().map(|block| block.0).collect())
-                    }
+                let blocks = work.blocks().map(|block| block.0).collect();
+                let (first_unit, unit_count, slices) = match work {
+                    core::Work::Units { first, count } => (Some(first), count, None),
+                    core::Work::Blocks(_) => (None, 0, None),
+                    core::Work::Slices(inputs) => (None, 0, Some(slices(&inputs))),
                 };
                 Self::LaunchTask {
                     task: task.0,
@@ -181,6 +182,7 @@ impl From<core::Action> for Action {
                     first_unit,
                     unit_count,
                     blocks,
+                    slices,
                     rows_skipped: rows_skipped.0,
                     rows_wanted: rows_wanted.map(|rows| rows.0),
                     credit: credit.0,
@@ -257,6 +259,7 @@ const fn cause_name(cause: FailCause) -> &'static str {
         FailCause::ActorDeaths { .. } => "actor_deaths",
         FailCause::BlockLost { .. } => "block_lost",
         FailCause::NodesGone => "nodes_gone",
+        FailCause::RowsDiffer { .. } => "rows_differ",
     }
 }
 
@@ -274,7 +277,21 @@ fn cause_message(cause: FailCause) -> String {
             format!("{} rows were lost, and the second time they did not come out again", rows.0)
         }
         FailCause::NodesGone => "no node is left on which the operator could run".to_owned(),
+        FailCause::RowsDiffer { ended, rows, longer, rows_longer, is_open } => {
+            let most = if is_open { " or more" } else { "" };
+            format!(
+                "its inputs have different numbers of rows: input {ended} has {}, input {longer} \
+                 has {}{most}",
+                rows.0, rows_longer.0
+            )
+        }
     }
+}
+
+/// Each part as its block, its first row and its rows.
+fn slices(inputs: &[Vec<core::Slice>]) -> Vec<Vec<(u64, u64, u64)>> {
+    let slice = |slice: &core::Slice| (slice.block.0, slice.first.0, slice.rows.0);
+    inputs.iter().map(|input| input.iter().map(slice).collect()).collect()
 }
 
 /// `Event.TaskFailed(task=1, failure='not_run')`: the class, and each field by its name.

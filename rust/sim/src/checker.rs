@@ -8,6 +8,7 @@
 //! are judged in [`simulation`](crate::simulation).
 
 mod actions;
+mod arrivals;
 mod coverage;
 mod events;
 mod final_checks;
@@ -21,6 +22,7 @@ use millstream_core::{
 };
 use thiserror::Error;
 
+use crate::checker::arrivals::Arrivals;
 use crate::checker::coverage::Coverage;
 use crate::random::Random;
 use crate::rows::{Content, RowMap};
@@ -52,7 +54,8 @@ pub struct Checker<'a> {
     /// Attempts that have ended.
     ended: BTreeSet<TaskId>,
     works: BTreeMap<WorkKey, WorkBook>,
-    units_next: u64,
+    /// For each operator the next unit.
+    units_next: Vec<u64>,
     actors: BTreeMap<ActorId, ActorBook>,
     actors_seen: u64,
     tasks_seen: u64,
@@ -64,15 +67,21 @@ pub struct Checker<'a> {
     output: Coverage,
     /// By operator: rows of its output that were lost, are still of use, and do not exist again.
     missing: Vec<Coverage>,
-    /// Input that was lost while an attempt at the work ran, which may have read it before.
-    lost_input: BTreeMap<WorkKey, Vec<Content>>,
-    /// What the consumer waits for in the place of blocks that it found gone.
-    replacements: BTreeMap<BlockId, Content>,
+    /// Input that was lost while an attempt at the work ran, which may have read it before: whose
+    /// output it was, and which rows of that.
+    lost_input: BTreeMap<WorkKey, Vec<(usize, Content)>>,
+    /// What the consumer waits for in the place of blocks that it found gone: whose output it was, and
+    /// which rows of that.
+    replacements: BTreeMap<BlockId, (usize, Content)>,
     /// Blocks that were lost in the turn in which they are given to the consumer, and in whose place.
     lost_in_hand: BTreeMap<BlockId, BlockId>,
+    /// What has come to each limit.
+    arrivals: BTreeMap<usize, Arrivals>,
     failure: Option<FailCause>,
     /// Failures that the events of the run justify.
     justified: Vec<FailCause>,
+    /// Whether one of them must be reported.
+    is_owed: bool,
     is_stopped: bool,
     stale_events: u64,
     /// Up to when the slots' time is added up, and that time, of CPUs and of GPUs.
@@ -101,8 +110,9 @@ struct TaskBook {
     remakes: Option<(u64, u64)>,
 }
 
-/// A piece of work over all its attempts: its operator, and the first unit or block of its input.
-type WorkKey = (usize, u64);
+/// A piece of work over all its attempts: its operator, the first unit or block of its input, and
+/// the first row in that block.
+type WorkKey = (usize, u64, u64);
 
 #[derive(Clone, Debug)]
 struct WorkBook {
@@ -133,9 +143,11 @@ struct BlockBook {
     node: NodeId,
     bytes: u64,
     content: Content,
+    /// Rows that have left its queue.
+    taken: u64,
     place: Place,
-    /// The work whose input it is.
-    reader: Option<WorkKey>,
+    /// The work that is not over and has it, or rows of it, as input, and which rows.
+    readers: Vec<(WorkKey, Content)>,
 }
 
 /// Where a block is.
@@ -164,7 +176,8 @@ impl<'a> Checker<'a> {
             tasks: BTreeMap::new(),
             ended: BTreeSet::new(),
             works: BTreeMap::new(),
-            units_next: 0,
+            units_next: vec![0; scenario.plan.ops().len()],
+            arrivals: BTreeMap::new(),
             actors: BTreeMap::new(),
             actors_seen: 0,
             tasks_seen: 0,
@@ -178,6 +191,7 @@ impl<'a> Checker<'a> {
             lost_in_hand: BTreeMap::new(),
             failure: None,
             justified: Vec::new(),
+            is_owed: false,
             is_stopped: false,
             stale_events: 0,
             slots_until: None,
@@ -213,7 +227,9 @@ impl<'a> Checker<'a> {
         self.check_drops().map_err(found)?;
         self.check_replaced().map_err(found)?;
         self.check_snapshot(snapshot).map_err(found)?;
-        self.check_times(snapshot).map_err(found)
+        self.check_times(snapshot).map_err(found)?;
+        self.settle_arrivals();
+        Ok(())
     }
 
     /// Judges a turn in which nothing but an old event, or none, was reported.
@@ -316,13 +332,19 @@ impl<'a> Checker<'a> {
         self.nodes.insert(node, book);
     }
 
-    /// Whether `op` consumes what `producer` puts out.
-    fn reads(&self, op: usize, producer: usize) -> bool {
-        self.scenario.plan.ops()[op].inputs.iter().any(|input| input.0 as usize == producer)
+    /// Whether what `op` puts out may be of no more use, since a limit further down has its rows.
+    fn is_unwanted(&self, op: usize) -> bool {
+        self.rows.limits_below(op).any(|limit| {
+            let Some((rows, in_order)) = self.rows.limit(limit) else { return false };
+            self.arrivals.get(&limit).map_or(0, |arrivals| arrivals.passing(in_order)) >= rows
+        })
     }
 
-    fn last_op(&self) -> usize {
-        self.scenario.plan.ops().len() - 1
+    /// Notes a failure that would be right to report. It must be, unless what `op` does is of no
+    /// more use.
+    fn justify(&mut self, op: usize, cause: FailCause) {
+        self.justified.push(cause);
+        self.is_owed = self.is_owed || !self.is_unwanted(op);
     }
 
     fn request(&self, op: usize) -> &Resources {

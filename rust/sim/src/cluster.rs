@@ -40,7 +40,7 @@ pub struct Cluster<'a> {
     stores: BTreeMap<NodeId, Store>,
     blocks: BTreeMap<BlockId, Stored>,
     /// What was in blocks that are gone.
-    lost: BTreeMap<BlockId, Content>,
+    lost: BTreeMap<BlockId, (usize, Content)>,
     block_next: u64,
     workers: BTreeMap<TaskId, Worker>,
     /// Tasks that ended with their actor or node and were not reported.
@@ -58,6 +58,7 @@ pub struct Cluster<'a> {
 
 #[derive(Clone, Debug)]
 struct Stored {
+    producer: usize,
     node: NodeId,
     bytes: u64,
     content: Content,
@@ -336,15 +337,15 @@ impl<'a> Cluster<'a> {
     fn lose_block(&mut self, id: BlockId) {
         let Some(block) = self.blocks.remove(&id) else { return };
         self.take_out(&block);
-        self.mark_lost(id, block.content);
+        self.mark_lost(id, (block.producer, block.content));
         if !self.consumer.given.contains(&id) {
             self.announce(Event::BlockLost { block: id });
         }
     }
 
     /// Remembers what was lost, and lets tasks that read it fail or, if they have it already, not.
-    fn mark_lost(&mut self, id: BlockId, content: Content) {
-        self.lost.insert(id, content);
+    fn mark_lost(&mut self, id: BlockId, block: (usize, Content)) {
+        self.lost.insert(id, block);
         let readers = self.workers.iter().filter(|(_, worker)| worker.input.contains(&id));
         for task in readers.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
             let is_running = self.workers[&task].is_running;

@@ -49,11 +49,11 @@ pub fn read(text: &str) -> Result<Scenario, DescriptionError> {
     }
     let units = ops.iter().map(|op| match &op.kind {
         OpKind::Source { units } => units.len(),
-        OpKind::Tasks | OpKind::Actors(_) => 0,
+        _ => 0,
     });
-    let (units, rows) = (units.sum(), scenario.unit_rows.len());
-    if units != rows {
-        return Err(DescriptionError::Units { units, rows });
+    let rows = scenario.unit_rows.iter().map(Vec::len);
+    if !units.clone().eq(rows.clone()) {
+        return Err(DescriptionError::Units { units: units.sum(), rows: rows.sum() });
     }
     if let Some((op, _)) = ops.iter().zip(models).find(|(_, model)| model.ratio.per == 0) {
         return Err(DescriptionError::Ratio { name: op.name.clone() });
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn each_malformed_description_has_its_own_error() {
-        let scenario = (0..9).map(swarm::scenario).find(|world| world.unit_rows.len() > 1);
+        let scenario = (0..9).map(swarm::scenario).find(|world| world.unit_rows[0].len() > 1);
         let scenario = scenario.expect("because one of these seeds has units");
         let mut models = scenario.clone();
         models.models.clear();
         let mut units = scenario.clone();
-        units.unit_rows.pop();
+        units.unit_rows[0].pop();
         let mut ratio = scenario.clone();
         ratio.models[0].ratio.per = 0;
         let cases = [

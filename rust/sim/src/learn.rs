@@ -11,7 +11,7 @@ mod tables;
 
 use std::io::BufRead;
 
-use millstream_core::{Event, Span, Time};
+use millstream_core::{Event, OpKind, Span, Time};
 use serde::Serialize;
 
 use crate::faults::Faults;
@@ -34,6 +34,9 @@ pub struct Lesson {
 /// What is wrong with the trace.
 pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
     let run = trace::read(reader)?;
+    if let Some(op) = run.plan.ops().iter().find(|op| !is_of_chain(&op.kind)) {
+        return Err(ReplayError::NoChain { name: op.name.clone() });
+    }
     let log = Log::of(&run);
     let tables = tables::tables(&run.plan, &log);
     let worker_start = log.worker_start();
@@ -41,7 +44,9 @@ pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
         let table = &tables[0];
         table.rows_before(unit + 1) - table.rows_before(unit)
     });
-    let unit_rows = unit_rows.collect();
+    let unit_rows: Vec<u64> = unit_rows.collect();
+    let none = run.plan.ops().iter().skip(1).map(|_| Vec::new());
+    let unit_rows = std::iter::once(unit_rows).chain(none).collect();
     let models = tables.into_iter().zip(0..).map(|(table, op)| log.model(op, table, worker_start));
     let span = |times: [Option<Time>; 2]| match times {
         [Some(first), Some(last)] => last.since(first),
@@ -62,6 +67,10 @@ pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
             plan: run.plan,
         },
     })
+}
+
+const fn is_of_chain(kind: &OpKind) -> bool {
+    matches!(kind, OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_))
 }
 
 /// The nodes that came and went, for a run on the same cluster.

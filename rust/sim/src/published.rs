@@ -175,7 +175,9 @@ impl Workload {
             seed: self.jitter.seed,
             plan: Plan::new(ops.collect(), config).expect("because the table's plans are chains"),
             nodes: vec![NodeSpec { node: NodeId(0), resources, store: self.memory }],
-            unit_rows: vec![source.blocks; small(source.items)],
+            unit_rows: std::iter::once(vec![source.blocks; small(source.items)])
+                .chain(self.stages.iter().skip(1).map(|_| Vec::new()))
+                .collect(),
             models: models.collect(),
             consumer: Consumer { block: Span::ZERO, blocks_max: None, rest: None },
             delays: Delays::default(),

@@ -78,7 +78,8 @@ struct Step {
 
 /// The large steps first.
 const STEPS: &[Step] = &[
-    Step { count: |_| 1, take: |world, _| units(world, world.unit_rows.len() / 2) },
+    Step { count: |_| 1, take: |world, _| units(world, longest(world) / 2) },
+    Step { count: |world| 2 * world.plan.ops().len(), take: one_input },
     Step { count: |world| world.plan.ops().len(), take: without_operator },
     Step { count: |world| world.nodes.len(), take: |world, node| Some(without_node(world, node)) },
     Step {
@@ -91,10 +92,10 @@ const STEPS: &[Step] = &[
         take: |world, at| Some(simpler_model(world, at)),
     },
     Step { count: |world| world.plan.ops().len(), take: simpler_operator },
-    Step { count: |_| 1, take: |world, _| units(world, world.unit_rows.len().saturating_sub(1)) },
+    Step { count: |_| 1, take: |world, _| units(world, longest(world).saturating_sub(1)) },
     Step {
-        count: |world| world.unit_rows.len(),
-        take: |world, unit| Some(changed(world, |w| w.unit_rows[unit] /= 2)),
+        count: |world| world.unit_rows.iter().map(Vec::len).sum(),
+        take: |world, unit| Some(changed(world, |w| halve(w, unit))),
     },
 ];
 
@@ -161,37 +162,75 @@ fn simpler_model(world: &Scenario, position: usize) -> Scenario {
     changed(world, |world| MODEL[part](&mut world.models[op]))
 }
 
-/// The first `count` units.
+fn longest(world: &Scenario) -> usize {
+    world.unit_rows.iter().map(Vec::len).max().unwrap_or(0)
+}
+
+fn halve(world: &mut Scenario, unit: usize) {
+    let rows = world.unit_rows.iter_mut().flatten().nth(unit);
+    *rows.expect("because the units were counted") /= 2;
+}
+
+/// The first `count` units of each source.
 fn units(world: &Scenario, count: usize) -> Option<Scenario> {
-    let mut sources = 0;
     let ops = world.plan.ops().iter().cloned().map(|mut op| {
         if let OpKind::Source { units } = &mut op.kind {
             units.truncate(count);
-            sources += 1;
         }
         op
     });
     let mut smaller = with_ops(world, ops.collect())?;
-    smaller.unit_rows.truncate(count);
-    (sources == 1).then_some(smaller)
+    smaller.unit_rows.iter_mut().for_each(|rows| rows.truncate(count));
+    Some(smaller)
 }
 
 /// What an operator read is read by those that read it.
 fn without_operator(world: &Scenario, position: usize) -> Option<Scenario> {
-    let gone = OpId(u32::try_from(position).ok()?);
+    without(world, world.plan.ops().to_vec(), &[position])
+}
+
+/// Of inputs that come together only the first or the last.
+fn one_input(world: &Scenario, position: usize) -> Option<Scenario> {
+    let (join, is_last) = (position / 2, position % 2 == 1);
     let mut ops = world.plan.ops().to_vec();
+    let mut inputs = std::mem::take(&mut ops[join].inputs);
+    if inputs.len() < 2 {
+        return None;
+    }
+    let kept = inputs.remove(if is_last { inputs.len() - 1 } else { 0 });
+    ops[join].inputs = vec![kept];
+    let mut gone = vec![join];
+    while let Some(input) = inputs.pop() {
+        gone.push(input.0 as usize);
+        inputs.extend(&ops[input.0 as usize].inputs);
+    }
+    gone.sort_unstable();
+    without(world, ops, &gone)
+}
+
+/// Takes operators out, whose positions are in order.
+fn without(world: &Scenario, ops: Vec<OpSpec>, gone: &[usize]) -> Option<Scenario> {
+    let mut smaller = world.clone();
+    let mut ops = ops;
+    for position in gone.iter().rev() {
+        remove(&mut ops, *position);
+        smaller.models.remove(*position);
+        smaller.unit_rows.remove(*position);
+    }
+    with_ops(&smaller, ops)
+}
+
+fn remove(ops: &mut Vec<OpSpec>, position: usize) {
     let inputs = ops.remove(position).inputs;
-    for op in &mut ops {
-        let kept = op.inputs.iter().flat_map(|input| match *input {
-            input if input == gone => inputs.clone(),
-            input => vec![input],
+    for op in ops {
+        let kept = op.inputs.iter().flat_map(|input| match input.0 as usize {
+            input if input == position => inputs.clone(),
+            _ => vec![*input],
         });
-        let renumbered = kept.map(|input| if input > gone { OpId(input.0 - 1) } else { input });
+        let renumbered =
+            kept.map(|input| if input.0 as usize > position { OpId(input.0 - 1) } else { input });
         op.inputs = renumbered.collect();
     }
-    let mut smaller = with_ops(world, ops)?;
-    smaller.models.remove(position);
-    Some(smaller)
 }
 
 /// Smaller pools, no limits, no batches.

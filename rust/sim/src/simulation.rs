@@ -198,8 +198,8 @@ impl Simulation<'_> {
             recorder.record(now, &events, &actions).map_err(|error| broken_trace(&error))?;
         }
         self.turns.push(Turn { now, events, actions });
-        let items =
-            self.scenario.unit_rows.len() as u64 + self.scenario.unit_rows.iter().sum::<u64>();
+        let rows = self.scenario.unit_rows.iter().flatten();
+        let items = rows.map(|rows| rows + 1).sum::<u64>();
         if self.turns.len() as u64 > TURNS_MAX.max(items.saturating_mul(TURNS_PER_ITEM)) {
             let what = format!("the run does not end\n{}", pending(&self.scheduler.snapshot()));
             return Err(self.violation("I4", what));

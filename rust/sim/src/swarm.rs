@@ -3,6 +3,8 @@
 //! Owns what is drawn: a seed first draws which shapes and faults exist in its world at all, and
 //! then how large and how frequent they are. Knows nothing of how worlds are run or judged.
 
+mod graph;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -19,6 +21,7 @@ use crate::random::{Random, scaled};
 use crate::rows::RowRatio;
 use crate::shrink::{Shrunk, shrink};
 use crate::simulation::{self, Ending, Report};
+use crate::swarm::graph::Stage;
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
 use crate::workload::{Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario};
@@ -120,10 +123,10 @@ pub fn scenario(seed: u64) -> Scenario {
     let models: Vec<OpModel> = (0..shape.ops).map(|_| shape.model(&mut random)).collect();
     shape.trim(&models);
     let ops = shape.ops(&mut random);
+    let (ops, models, unit_rows) = shape.widen(seed, ops, models);
     let store = store(&mut random, &models);
     let nodes = nodes(&mut random, &ops, store);
     let faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
-    let unit_rows = shape.unit_rows.clone();
     let plan = Plan::new(ops, shape.config).expect("because the swarm draws well-formed plans");
     let consumer = consumer(&mut random);
     let delays = Delays {
@@ -141,10 +144,11 @@ pub fn scenario(seed: u64) -> Scenario {
 pub fn describe(scenario: &Scenario) -> String {
     let mut words = String::new();
     let config = scenario.plan.config();
-    let rows: u64 = scenario.unit_rows.iter().sum();
+    let units: usize = scenario.unit_rows.iter().map(Vec::len).sum();
+    let rows: u64 = scenario.unit_rows.iter().flatten().sum();
     let mut line = |text: String| writeln!(words, "  {text}").expect("because a String takes all");
     line(format!("{config:?}"));
-    line(format!("{} units with {rows} rows", scenario.unit_rows.len()));
+    line(format!("{units} units with {rows} rows"));
     for (op, model) in scenario.plan.ops().iter().zip(&scenario.models) {
         let kind = match &op.kind {
             OpKind::Source { .. } => "source".to_owned(),
@@ -277,6 +281,27 @@ impl Shape {
             concurrency_max: u32::try_from(rarely(random, has_limit, 4)).unwrap_or(0),
             bundle_rows_min: Rows(rarely(random, self.has_batches && position > 0, 60)),
         }
+    }
+
+    /// Makes a chain into something else, in some worlds.
+    fn widen(&self, seed: u64, ops: Vec<OpSpec>, models: Vec<OpModel>) -> Parts {
+        let mut random = Random::of(&[seed, GRAPH]);
+        let mut stages: Vec<Stage> = ops
+            .into_iter()
+            .zip(models)
+            .map(|(spec, model)| Stage { spec, model, unit_rows: Vec::new() })
+            .collect();
+        stages[0].unit_rows.clone_from(&self.unit_rows);
+        if random.chance(GRAPHS) {
+            stages = graph::widen(&mut random, stages, self.config.preserve_order);
+        }
+        let mut parts = Parts::default();
+        for stage in stages {
+            parts.0.push(stage.spec);
+            parts.1.push(stage.model);
+            parts.2.push(stage.unit_rows);
+        }
+        parts
     }
 
     fn request(&self, random: &mut Random) -> Resources {
@@ -470,7 +495,11 @@ fn small(random: &mut Random, first: u64, last: u64) -> u32 {
     u32::try_from(random.between(first, last)).unwrap_or(u32::MAX)
 }
 
-/// Keeps these draws apart from those of the runs.
+/// The operators, their models and their units.
+type Parts = (Vec<OpSpec>, Vec<OpModel>, Vec<Vec<u64>>);
+
+/// Keeps these draws apart from those of the runs, and from one another.
+const GRAPH: u64 = 8;
 const SWARM: u64 = 6;
 const VARIETY: u64 = 7;
 /// What fits on a few screens.
@@ -479,5 +508,7 @@ const TURNS_SHOWN: usize = 60;
 const BLOCKS_MAX: u64 = 600;
 /// Worlds that lose a node, in thousandths of those that have a second one.
 const LOSSES: u64 = 300;
+/// Worlds in a thousand whose plan is more than a chain.
+const GRAPHS: u64 = 400;
 /// No world starts with so many nodes.
 const JOINING_NODE: u32 = 1_000;

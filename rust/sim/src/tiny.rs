@@ -100,7 +100,9 @@ impl Tiny<'_> {
             seed: 0,
             plan: Plan::new(ops, config).expect("because a chain is well formed"),
             nodes: (0..self.nodes).map(node).collect(),
-            unit_rows: vec![ROWS; self.units],
+            unit_rows: std::iter::once(vec![ROWS; self.units])
+                .chain(self.chain.iter().map(|_| Vec::new()))
+                .collect(),
             models,
             consumer: Consumer { block: Span(500), blocks_max: None, rest: None },
             delays: Delays { order: Span(10), event_max: Span(30), turn: Span::ZERO },

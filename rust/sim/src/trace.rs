@@ -103,6 +103,15 @@ pub enum ReplayError {
     /// The plan cannot run on the nodes.
     #[error("the plan of the trace is refused: {0}")]
     Submit(Box<SubmitError>),
+    /// It is not known what the run would have been elsewhere.
+    #[error(
+        "operator '{name}' of the trace is a limit, a union or a zip: what a run would have been \
+         elsewhere is only told of chains of tasks and actors"
+    )]
+    NoChain {
+        /// The operator.
+        name: String,
+    },
     /// The scheduler acted differently.
     #[error(
         "the replay differs from line {line} of the trace, at {}.{:06} s:\n  recorded: {recorded}\n  replayed: {replayed}",

@@ -24,8 +24,8 @@ pub struct Scenario {
     pub plan: Plan,
     /// The cluster at the start.
     pub nodes: Vec<NodeSpec>,
-    /// The rows of each unit of the source.
-    pub unit_rows: Vec<u64>,
+    /// For each operator the rows of its units; none for what is no source.
+    pub unit_rows: Vec<Vec<u64>>,
     /// One for each operator.
     pub models: Vec<OpModel>,
     /// Who takes the output.
@@ -46,7 +46,8 @@ impl Scenario {
     /// Which rows each operator puts out.
     #[must_use]
     pub fn row_map(&self) -> RowMap {
-        RowMap::new(&self.unit_rows, self.models.iter().map(OpModel::flow).collect())
+        let flows = self.models.iter().map(OpModel::flow).collect();
+        RowMap::new(&self.plan, &self.unit_rows, flows)
     }
 
     /// What a task of an operator takes beyond its work.

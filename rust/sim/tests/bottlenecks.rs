@@ -101,7 +101,7 @@ impl Pipeline {
             seed: size.seed,
             plan: Plan::new(ops.clone(), config).unwrap(),
             nodes: vec![NodeSpec { node: NodeId(0), resources, store: Bytes(4_000 * MIB) }],
-            unit_rows: vec![4; usize::try_from(size.units).unwrap()],
+            unit_rows: vec![vec![4; usize::try_from(size.units).unwrap()], vec![], vec![]],
             models,
             consumer: Consumer { block: Span::ZERO, blocks_max: None, rest: None },
             delays: Delays::default(),
@@ -149,7 +149,7 @@ fn gpu_short(pipeline: &mut Pipeline) {
 /// Room for one task of each operator and hardly more, while a unit is many blocks.
 fn store_full(pipeline: &mut Pipeline) {
     pipeline.scenario.nodes[0].store = Bytes(4 * MIB);
-    for rows in &mut pipeline.scenario.unit_rows {
+    for rows in &mut pipeline.scenario.unit_rows[READ] {
         *rows = 40;
     }
     pipeline.scenario.models[READ].emission = Emission::AtEnd;

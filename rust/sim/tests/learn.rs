@@ -1,7 +1,7 @@
 //! What a trace teaches: run again as a scenario, it takes about as long as it took.
 #![allow(clippy::cast_precision_loss)] // spans are far below 2^52 us
 
-use millstream_core::Span;
+use millstream_core::{OpKind, OpSpec, Span};
 use millstream_sim::learn::learn;
 use millstream_sim::published::{Jitter, workloads};
 use millstream_sim::simulation::{self, Ending};
@@ -47,7 +47,24 @@ fn published_workloads_that_vary_are_predicted_within_a_tenth() {
 
 #[test]
 fn whatever_went_wrong_short_of_lost_nodes_the_same_rows_come_out_again() {
-    let worlds = (0..150).map(swarm::scenario).filter(|world| !world.faults.may_lose_blocks());
+    let worlds = (0..250).map(swarm::scenario).filter(is_chain);
+    let worlds = worlds.filter(|world| !world.faults.may_lose_blocks());
     let ended = worlds.filter_map(|world| predicted(&world));
     assert!(ended.count() > 75, "most worlds complete");
+}
+
+#[test]
+fn what_is_no_chain_is_refused_by_name() {
+    let mut worlds = (0..).map(swarm::scenario).filter(|world| !is_chain(world));
+    let world = worlds.next().expect("because there are such worlds");
+    let mut trace = Vec::new();
+    simulation::run(&world, Some(&mut trace)).expect("because the oracles agree");
+    let error = learn(trace.as_slice()).expect_err("because it is no chain");
+    assert!(error.to_string().contains("only told of chains"), "{error}");
+}
+
+fn is_chain(world: &Scenario) -> bool {
+    let is_worker =
+        |op: &OpSpec| !matches!(op.kind, OpKind::Limit { .. } | OpKind::Union | OpKind::Zip);
+    world.plan.ops().iter().all(is_worker)
 }

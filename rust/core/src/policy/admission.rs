@@ -8,13 +8,16 @@
 //! that is too small), the scheduler lets the most downstream work pass when nothing else moves,
 //! and counts an overshoot.
 
+use alloc::vec::Vec;
+
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::ledger::{Account, Share};
 use crate::operator::Task;
+use crate::plan::OpKind;
 use crate::policy::granularity::{self, Portion};
-use crate::policy::lookahead;
 use crate::policy::placement::{self, Need, Site};
 use crate::policy::scaling;
+use crate::policy::{limits, lookahead};
 use crate::protocol::{Reason, Verdict};
 use crate::state::State;
 use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
@@ -48,7 +51,7 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
         return Err(Reason::Stopping);
     }
     if operator.is_done {
-        return Err(Reason::Done);
+        return Err(limits::reason_for_the_end(state, op));
     }
     if state.is_bulk() && !operator.input_ended() {
         return Err(Reason::UpstreamRunning);
@@ -57,21 +60,26 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
         let candidate = Candidate::Retry(*number);
         check_concurrency(state, op)?;
         let held = Some((task.node, task.credit));
-        let input = placement::input_of(&task.work);
+        let input: Vec<BlockId> = task.work.blocks().collect();
         let block = task.block_next(state.block_bytes(op));
-        let need = Need { op, number: *number, input, block, held, forced };
+        let need = Need { op, number: *number, input: &input, block, held, forced };
         let site = placement::site(state, &need)?;
         return Ok(Launch { candidate, site });
+    }
+    if operator.is_ended_early {
+        return Err(limits::reason_for_the_end(state, op));
     }
     let portion = granularity::portion(state, op, forced)?;
     check_concurrency(state, op)?;
     if !forced {
         check_downstream(state, op)?;
+        limits::check(state, op)?;
         lookahead::check_room(state, op, portion)?;
     }
-    let input: alloc::vec::Vec<BlockId> = match portion {
-        Portion::Units(_) => alloc::vec![],
+    let input: Vec<BlockId> = match portion {
+        Portion::Units(_) => Vec::new(),
         Portion::Blocks(count) => operator.queue().ready().take(count).map(|q| q.block).collect(),
+        Portion::Rows(count) => operator.queues.iter().flat_map(|q| q.holders(count)).collect(),
     };
     let (number, block) = (operator.work_next, state.block_bytes(op));
     let need = Need { op, number, input: &input, block, held: None, forced };
@@ -136,16 +144,24 @@ fn has_room(state: &State, task: &Task, is_enough: impl Fn(Bytes) -> bool) -> bo
 
 /// The room at a node that work `number` of `op` must leave alone: one block for the oldest work of
 /// each operator below, and one for that of its own operator.
+///
+/// Where inputs come together, one for each operator of the other inputs too that it may have to wait
+/// for; but not for the oldest work of the input that all others wait for.
 pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
+    let oldest_own = oldest(state, op);
+    let is_oldest = oldest_own.is_none_or(|(oldest, _)| number <= oldest);
+    let is_awaited = is_oldest && state.rivals(op).all(|op| state.op(op).is_done);
     let below: Bytes = state
         .below(op)
+        .chain(state.neighbours(op).filter(|_| !is_awaited))
         .filter(|reader| !state.op(*reader).is_done)
+        .filter(|reader| !matches!(state.spec(*reader).kind, OpKind::Union))
         .filter(|reader| account.total.fits(&state.spec(*reader).resources))
         .map(|reader| {
             oldest(state, reader).map_or(state.block_bytes(reader), |(_, task)| lacks(state, task))
         })
         .sum();
-    let older = oldest(state, op).filter(|(oldest, _)| *oldest < number);
+    let older = oldest_own.filter(|(oldest, _)| *oldest < number);
     let older = older.map_or(Bytes::ZERO, |(_, task)| {
         let rest = lookahead::burst(state, task, account.room()).saturating_sub(task.credit);
         lacks(state, task).max(rest)
@@ -203,7 +219,7 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
     if state.is_bulk() || !may_pause || output_fits(state, op) {
         return None;
     }
-    state.below(op).find(|reader| {
+    state.below(op).chain(state.rivals(op)).find(|reader| {
         let wanted = &state.spec(*reader).resources;
         let waits = state.op(*reader).pool.is_none()
             && !state.op(*reader).is_done
@@ -238,10 +254,10 @@ fn check_concurrency(state: &State, op: OpId) -> Result<(), Reason> {
 /// Holds an operator whose reader has enough: what waits there and what is being made keeps it busy
 /// until a task launched later is through (Little's law: work in progress = rate × latency).
 fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
-    let Some(reader) = state.reader(op).filter(|_| !state.is_bulk()) else {
+    let Some(reader) = state.worker_after(op).filter(|_| !state.is_bulk()) else {
         return Ok(());
     };
-    let rows = Rows(state.queue_after(op).rows().0 + state.op(op).rows_coming);
+    let rows = Rows(state.rows_after(op).0 + state.op(op).rows_coming);
     let wanted = rows_wanted(state, op, reader);
     if rows < wanted {
         return Ok(());

@@ -50,7 +50,7 @@ impl Flow {
         if !self.has_spare_slots || self.slots_below <= 0.0 || held < left {
             return Ok(());
         }
-        let by = state.below(op).find(|at| state.op(*at).pool.is_none()).unwrap_or(op);
+        let by = state.workers_below(op).find(|at| state.op(*at).pool.is_none()).unwrap_or(op);
         Err(Reason::SlotReserved { by })
     }
 }
@@ -70,7 +70,7 @@ impl Below {
         let mut below = Self { span_each: MIN_SPAN_US, cpu: 0.0 };
         let (mut items, mut known) = (1.0, own);
         let mut above = op;
-        for at in state.below(op) {
+        for at in state.workers_below(op) {
             items *= state.op(above).estimates.rows_per_item().unwrap_or(1.0);
             let each = state.op(at).estimates.busy_per_item();
             let work = each.map_or(known, |each| each * items);

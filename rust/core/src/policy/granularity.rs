@@ -4,7 +4,10 @@
 //! bundle must neither starve idle slots nor hold more input than a block's worth of memory.
 
 use crate::estimate::{quantity, whole};
+use crate::plan::{OpKind, Port};
+use crate::policy::limits;
 use crate::protocol::Reason;
+use crate::queue::InputQueue;
 use crate::state::State;
 use crate::units::{Bytes, OpId, Rows};
 
@@ -15,23 +18,83 @@ pub(crate) enum Portion {
     Units(u64),
     /// So many of the blocks that are ready.
     Blocks(usize),
+    /// So many of the next rows of each input.
+    Rows(Rows),
 }
 
 /// The next portion, or why there is none. `anything` takes an unfilled batch too, and
 /// no more than a batch.
 pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
-    let operator = state.op(op);
-    if operator.units_total > 0 {
-        return match units(state, op) {
-            0 => Err(Reason::InputEmpty),
-            count => Ok(Portion::Units(count)),
-        };
+    match state.spec(op).kind {
+        OpKind::Source { .. } => units_portion(state, op),
+        OpKind::Tasks | OpKind::Actors(_) => blocks_portion(state, op, anything),
+        OpKind::Limit { .. } => limit_portion(state, op),
+        OpKind::Zip => zip_portion(state, op),
+        OpKind::Union => Err(Reason::InputEmpty),
     }
+}
+
+fn units_portion(state: &State, op: OpId) -> Result<Portion, Reason> {
+    if let Some(first) = earlier_source(state, op) {
+        return Err(Reason::EarlierInput { first });
+    }
+    match units(state, op) {
+        0 => Err(Reason::InputEmpty),
+        count => Ok(Portion::Units(count)),
+    }
+}
+
+/// A source with units left whose rows all come before those of `op`.
+fn earlier_source(state: &State, op: OpId) -> Option<OpId> {
+    let is_union = |port: &Port| matches!(state.spec(port.op).kind, OpKind::Union);
+    let unions = state.plan.path(op).filter(is_union);
+    let mut earlier = unions
+        .filter(|port| state.plan.takes_in_order(port.op))
+        .flat_map(|port| (0..port.input).flat_map(move |input| state.plan.branch(port.op, input)));
+    earlier.find(|source| {
+        let source = state.op(*source);
+        !source.is_done && !source.is_ended_early && source.unit_next < source.units_total
+    })
+}
+
+/// What a limit wants of a block that has more.
+fn limit_portion(state: &State, op: OpId) -> Result<Portion, Reason> {
+    let operator = state.op(op);
+    match operator.queue().ready().next() {
+        Some(_) => Ok(Portion::Rows(operator.limit_left)),
+        None => Err(nothing_ready(operator.queue())),
+    }
+}
+
+/// Rows that all inputs have, up to where the first of them ends a block or, if that is not worth a
+/// task, a later one.
+fn zip_portion(state: &State, op: OpId) -> Result<Portion, Reason> {
+    let operator = state.op(op);
+    let queues = &operator.queues;
+    let most = queues.iter().map(InputQueue::ready_rows).min().unwrap_or(Rows::ZERO);
+    if most == Rows::ZERO {
+        // What is left at the end has no rows, but it has columns.
+        let is_end = operator.input_ended() && operator.queued_blocks() > 0;
+        let shortest = queues.iter().min_by_key(|queue| queue.ready_rows());
+        let wait = shortest.map_or(Reason::InputEmpty, nothing_ready);
+        return if is_end { Ok(Portion::Rows(Rows::ZERO)) } else { Err(wait) };
+    }
+    let (rows, bytes) = (Rows(rows_long(state, op)), state.plan.config().block_bytes_target);
+    let rows = queues.iter().map(|queue| queue.rows_to_block_end(rows, bytes)).min();
+    Ok(Portion::Rows(rows.unwrap_or(most).min(most)))
+}
+
+fn nothing_ready(queue: &InputQueue) -> Reason {
+    match queue.early_blocks() {
+        0 => Reason::InputEmpty,
+        early => Reason::Order { blocks: early as u64 },
+    }
+}
+
+fn blocks_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
+    let operator = state.op(op);
     if operator.queue().ready_blocks() == 0 {
-        return Err(match operator.queue().early_blocks() {
-            0 => Reason::InputEmpty,
-            early => Reason::Order { blocks: early as u64 },
-        });
+        return Err(nothing_ready(operator.queue()));
     }
     let (rows, wanted) = (operator.queue().ready_rows(), state.spec(op).bundle_rows_min);
     if rows < wanted && !operator.input_ended() && !anything {
@@ -52,19 +115,15 @@ fn units(state: &State, op: OpId) -> u64 {
     let bytes_each = estimates.bytes_per_item().unwrap_or(0.0);
     let by_bytes = quotient(state.plan.config().block_bytes_target.0, bytes_each);
     let by_share = left / (SHARES_PER_SLOT * state.parallelism(op));
-    by_span.min(by_bytes).min(by_share).max(1).min(left)
+    by_span.min(by_bytes).min(by_share).min(limits::items_wanted(state, op)).max(1).min(left)
 }
 
 /// Blocks until a batch is full and the task is long enough, or the slots have their share.
 fn blocks(state: &State, op: OpId, anything: bool) -> usize {
     let operator = state.op(op);
     let rows_min = state.spec(op).bundle_rows_min;
-    let rows_long = match operator.estimates.busy_per_item() {
-        Some(span_each) => quotient(state.plan.config().task_span_target.0, span_each),
-        None => 1,
-    };
     let rows_share = operator.queue().ready_rows().0 / state.parallelism(op).max(1);
-    let rows_long = if anything { 1 } else { rows_long };
+    let rows_long = if anything { 1 } else { rows_long(state, op) };
     let rows_wanted = Rows(rows_long.min(rows_share).max(rows_min.0));
     let (mut count, mut rows, mut bytes) = (0, Rows::ZERO, Bytes::ZERO);
     for queued in operator.queue().ready() {
@@ -78,6 +137,12 @@ fn blocks(state: &State, op: OpId, anything: bool) -> usize {
         bytes += queued.bytes;
     }
     count
+}
+
+/// Rows that make a task long enough; before anything is known, any number.
+fn rows_long(state: &State, op: OpId) -> u64 {
+    let span_each = state.op(op).estimates.busy_per_item();
+    span_each.map_or(1, |each| quotient(state.plan.config().task_span_target.0, each))
 }
 
 fn quotient(total: u64, each: f64) -> u64 {

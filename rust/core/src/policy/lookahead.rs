@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 
 use crate::estimate::{quantity, whole};
 use crate::operator::Task;
+use crate::policy::admission;
 use crate::policy::flow::Flow;
 use crate::policy::granularity::Portion;
-use crate::policy::{admission, placement};
 use crate::protocol::{Reason, Work};
 use crate::state::State;
 use crate::units::{Bytes, OpId, Span, TaskId, Time};
@@ -27,8 +27,7 @@ pub(crate) fn growth(state: &State, task: &Task) -> Bytes {
     if task.is_filling {
         return state.block_bytes(task.op);
     }
-    let input: Bytes =
-        placement::input_of(&task.work).iter().map(|block| state.blocks[block].bytes).sum();
+    let input: Bytes = task.work.blocks().map(|block| state.blocks[&block].bytes).sum();
     beyond(output_left(state, task), input)
 }
 
@@ -36,7 +35,7 @@ pub(crate) fn growth(state: &State, task: &Task) -> Bytes {
 fn output_left(state: &State, task: &Task) -> Bytes {
     let first = match task.work {
         Work::Units { first, .. } => first,
-        Work::Blocks(_) => 0,
+        Work::Blocks(_) | Work::Slices(_) => 0,
     };
     expected_bytes(state, task.op, first, task.items).saturating_sub(task.bytes_out)
 }
@@ -94,7 +93,7 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
 /// instead of one after the other.
 fn kept(state: &State, op: OpId) -> Bytes {
     let blocks = |below: OpId| state.op(below).moving() as u64 + 1;
-    state.below(op).map(|below| state.block_bytes(below).times(blocks(below))).sum()
+    state.workers_below(op).map(|below| state.block_bytes(below).times(blocks(below))).sum()
 }
 
 /// When to ask again about a launch that was held for a `reason` that passes with time alone.
@@ -110,7 +109,8 @@ pub(crate) fn review_at(state: &State, op: OpId, reason: &Reason) -> Option<Time
 /// leave the slots idle, and do not end together either. The operators below keep a slot each.
 fn next_probe(state: &State, op: OpId) -> Option<Time> {
     let operator = state.op(op);
-    let tasks_below = state.below(op).filter(|below| state.op(*below).pool.is_none()).count();
+    let tasks_below =
+        state.workers_below(op).filter(|below| state.op(*below).pool.is_none()).count();
     let slots = state.parallelism(op).saturating_sub(tasks_below as u64);
     if operator.estimates.lead.is_known() || operator.live.len() as u64 >= slots {
         return None;
@@ -198,6 +198,8 @@ fn portion_growth(state: &State, op: OpId, portion: Portion) -> Bytes {
             });
             beyond(expected_bytes(state, op, 0, rows), bytes)
         }
+        // What is cut or put side by side is as large as before.
+        Portion::Rows(_) => Bytes::ZERO,
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Each reads the state and answers; none acts. What is asked, in the order of a turn:
 //! [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
-//! task takes, [`admission`] whether it may start and put out more, [`lookahead`] whether there will be
-//! room when it ends, at the pace that [`flow`] tells, [`placement`] where.
+//! task takes, [`limits`] whether anyone wants it, [`admission`] whether it may start and put out more,
+//! [`lookahead`] whether there will be room when it ends, at the pace that [`flow`] tells,
+//! [`placement`] where.
 
 pub(crate) mod admission;
 pub(crate) mod flow;
 pub(crate) mod granularity;
+pub(crate) mod limits;
 pub(crate) mod lookahead;
 pub(crate) mod placement;
 pub(crate) mod ranking;

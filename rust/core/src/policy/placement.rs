@@ -8,7 +8,7 @@ use core::cmp::Reverse;
 use crate::ledger::{Account, Share};
 use crate::policy::{admission, lookahead};
 use crate::pool::Pool;
-use crate::protocol::{Reason, Work};
+use crate::protocol::Reason;
 use crate::state::State;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId};
 
@@ -246,14 +246,6 @@ impl Input {
 
     fn bytes_at(&self, node: NodeId) -> u64 {
         self.by_node.iter().find(|(at, _)| *at == node).map_or(0, |(_, bytes)| *bytes)
-    }
-}
-
-/// The blocks that some work reads.
-pub(crate) fn input_of(work: &Work) -> &[BlockId] {
-    match work {
-        Work::Units { .. } => &[],
-        Work::Blocks(blocks) => blocks,
     }
 }
 

@@ -8,15 +8,16 @@ use crate::estimate::{quantity, whole};
 use crate::ledger::Share;
 use crate::lineage::Origin;
 use crate::operator::Task;
+use crate::plan::OpKind;
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
 use crate::policy::{lookahead, placement, ranking, scaling};
 use crate::pool::Pool;
-use crate::protocol::{Action, Reason, Work};
+use crate::protocol::{Action, Reason, Slice, Work};
 use crate::queue::pop_blocks;
 use crate::scheduler::Scheduler;
-use crate::state::{Place, State};
-use crate::units::{ActorId, Bytes, NodeId, OpId, TaskId};
+use crate::state::State;
+use crate::units::{ActorId, Bytes, NodeId, OpId, Rows, TaskId};
 
 impl Scheduler {
     /// Decides all that can be decided now.
@@ -29,7 +30,10 @@ impl Scheduler {
             }
             return;
         }
-        self.end_operators();
+        self.advance_operators();
+        if self.state.has_failed {
+            return;
+        }
         self.emit_output();
         loop {
             while self.pass() {}
@@ -59,31 +63,6 @@ impl Scheduler {
         }
         self.start_actors(scaling::wants_more);
         !self.is_cut() && self.actions.len() > ordered
-    }
-
-    /// Marks operators that are through, from the source down, and stops their actors.
-    fn end_operators(&mut self) {
-        for op in self.state.op_ids() {
-            if self.state.op(op).is_done || !self.state.op(op).has_ended() {
-                continue;
-            }
-            self.state.op_mut(op).is_done = true;
-            self.stop_actors(op);
-            self.state.queue_after_mut(op).close();
-        }
-    }
-
-    fn emit_output(&mut self) {
-        while let Some(queued) = self.state.output.pop() {
-            let block =
-                self.state.blocks.get_mut(&queued.block).expect("because queued blocks exist");
-            block.place = Place::Emitted;
-            self.state.emitted_bytes += queued.bytes;
-            self.state.emitted_blocks += 1;
-            self.state.output_blocks += 1;
-            self.state.output_rows += queued.rows.0;
-            self.actions.push_back(Action::EmitBlock { block: queued.block, instead_of: None });
-        }
     }
 
     pub(super) fn start_actors(&mut self, wants_actor: fn(&State, OpId) -> bool) -> bool {
@@ -214,6 +193,9 @@ impl Scheduler {
         });
         self.state.tasks.insert(id, task);
         self.state.note_credit(id);
+        if matches!(self.state.spec(op).kind, OpKind::Limit { .. }) {
+            self.end_above(op);
+        }
     }
 
     fn take_retry(&mut self, op: OpId, number: u64) -> Box<Task> {
@@ -224,10 +206,20 @@ impl Scheduler {
 
     /// Takes a portion of the input and makes it a piece of work.
     fn new_work(&mut self, op: OpId, portion: Portion) -> Box<Task> {
+        let (work, items) = self.take_input(op, portion);
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
         operator.work_next += 1;
-        let (work, items) = match portion {
+        let rows_per_item = operator.estimates.rows_per_item().unwrap_or(0.0);
+        let rows_coming = whole(rows_per_item * quantity(items));
+        self.begin_lineage(op, number, &work, items);
+        Box::new(Task { rows_coming, ..Task::new(op, number, work, items) })
+    }
+
+    /// Takes a portion of the input out of the queues, and counts its items.
+    fn take_input(&mut self, op: OpId, portion: Portion) -> (Work, u64) {
+        let operator = self.state.op_mut(op);
+        match portion {
             Portion::Units(count) => {
                 let first = operator.unit_next;
                 operator.unit_next += count;
@@ -235,26 +227,33 @@ impl Scheduler {
             }
             Portion::Blocks(count) => {
                 let (blocks, rows) = pop_blocks(operator.queue_mut(), count);
+                for block in &blocks {
+                    self.hold(*block, true);
+                }
                 (Work::Blocks(blocks), rows.0)
             }
-        };
-        let rows_per_item = operator.estimates.rows_per_item().unwrap_or(0.0);
-        let rows_coming = whole(rows_per_item * quantity(items));
-        for block in placement::input_of(&work) {
-            let block = self.state.blocks.get_mut(block).expect("because queued blocks exist");
-            block.place = Place::Input;
+            Portion::Rows(count) => (Work::Slices(self.take_slices(op, count)), count.0),
         }
-        self.begin_lineage(op, number, &work, items);
-        Box::new(Task { rows_coming, ..Task::new(op, number, work, items) })
+    }
+
+    fn take_slices(&mut self, op: OpId, count: Rows) -> Vec<Vec<Slice>> {
+        let operator = self.state.op_mut(op);
+        operator.limit_left = operator.limit_left.saturating_sub(count);
+        let taken: Vec<_> =
+            operator.queues.iter_mut().map(|queue| queue.take_rows(count)).collect();
+        for (slice, is_last) in taken.iter().flatten() {
+            self.hold(slice.block, *is_last);
+        }
+        taken.iter().map(|input| input.iter().map(|(slice, _)| *slice).collect()).collect()
     }
 
     /// Notes what new work reads, so that its output can be made again.
     fn begin_lineage(&mut self, op: OpId, number: u64, work: &Work, items: u64) {
         let origin = match work {
             Work::Units { first, count } => Origin::Units { first: *first, count: *count },
-            Work::Blocks(blocks) => {
-                let blocks = blocks.iter().map(|block| self.state.blocks[block].range());
-                Origin::of_blocks(blocks)
+            Work::Blocks(_) | Work::Slices(_) => {
+                let slices = self.state.slices(work);
+                Origin::of_blocks(slices.iter().map(|slice| self.state.range(slice)))
             }
         };
         self.state.lineage.begin(op, number, origin, items);
@@ -265,9 +264,12 @@ impl Scheduler {
     /// the row where it stopped. False if there is nothing to let pass.
     ///
     /// What follows lost rows waits for them, so of an operator that waits for some nothing else is let
-    /// pass as long as anything else can be.
+    /// pass as long as anything else can be. Work whose output another input has to come before goes
+    /// last.
     fn force_progress(&mut self) -> bool {
-        let ops: Vec<OpId> = ranking::order(&self.state).collect();
+        let mut ops: Vec<OpId> = ranking::order(&self.state).collect();
+        let waits = |op: &OpId| self.state.rivals(*op).any(|rival| !self.state.op(rival).is_done);
+        ops.sort_by_key(waits);
         let has_losses = |this: &Self, op: OpId| this.state.op(op).has_losses();
         let is_forced = |op: &OpId| {
             if has_losses(self, *op) { self.force_remake(*op) } else { self.force(*op) }
@@ -290,7 +292,7 @@ impl Scheduler {
                 true
             }
             Err(Reason::NoFreeSlot { .. }) => {
-                self.stop_idle_actor(op) || self.preempt_above(op) || self.preempt_youngest(op)
+                self.stop_idle_actor(op) || self.preempt_other(op) || self.preempt_youngest(op)
             }
             Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
                 self.preempt_youngest(op)
@@ -320,15 +322,16 @@ impl Scheduler {
         idle.map(|(other, actor)| self.stop_actor(other, actor)).is_some()
     }
 
-    fn preempt_above(&mut self, op: OpId) -> bool {
+    /// Cancels the youngest paused task above `op` or beside it that holds slots which it needs.
+    fn preempt_other(&mut self, op: OpId) -> bool {
         let wanted = &self.state.spec(op).resources;
+        let below = self.state.plan.below(op);
         let victim = self
             .state
-            .plan
-            .above(op)
-            .iter()
-            .filter(|above| self.state.spec(**above).resources.overlaps(wanted))
-            .find_map(|above| self.state.op(*above).paused.values().next_back().copied());
+            .op_ids()
+            .filter(|other| *other != op && !below.contains(other))
+            .filter(|other| self.state.spec(*other).resources.overlaps(wanted))
+            .find_map(|other| self.state.op(other).paused.values().next_back().copied());
         let Some(id) = victim else { return false };
         self.preempt(id);
         true

@@ -27,8 +27,13 @@ impl Scheduler {
             return;
         }
         // A task that is being preempted may still hand over what it had credit for.
-        if !self.state.tasks.contains_key(&id) || self.state.is_stopping {
+        let Some(task) = self.state.tasks.get(&id).filter(|_| !self.state.is_stopping) else {
             self.state.stale_events += 1;
+            self.actions.push_back(Action::DropBlock { block });
+            return;
+        };
+        if task.is_complete && !task.is_filling {
+            // Since it began nobody wants what it makes any more.
             self.actions.push_back(Action::DropBlock { block });
             return;
         }
@@ -43,7 +48,8 @@ impl Scheduler {
         if let Some((at, goal)) = task.hand_over(rows) {
             self.account_block(id, rows, bytes, node);
             self.state.lineage.retain(producer, at.number);
-            let made = Block { producer, at, rows, bytes, node, place: Place::Queued };
+            let place = Place::Input;
+            let made = Block { producer, at, rows, bytes, node, place, readers: 0 };
             self.deliver(goal, block, made);
             self.state.op_mut(producer).counters.blocks_remade += u64::from(is_again);
         } else {
@@ -121,9 +127,10 @@ impl Scheduler {
         if task.is_filling {
             return self.gap_filled(task);
         }
-        self.count_finished(&task, busy);
-        task.is_complete = true;
-        self.state.queue_after_mut(task.op).end_work(task.number, task.rows_out);
+        if !core::mem::replace(&mut task.is_complete, true) {
+            self.count_finished(&task, busy);
+            self.state.queue_after_mut(task.op).end_work(task.number, task.rows_out);
+        }
         self.go_on(task);
     }
 
@@ -132,7 +139,7 @@ impl Scheduler {
         operator.counters.tasks_finished += 1;
         match task.work {
             Work::Units { count, .. } => operator.counters.units_done += count,
-            Work::Blocks(_) => operator.counters.rows_in += task.items,
+            Work::Blocks(_) | Work::Slices(_) => operator.counters.rows_in += task.items,
         }
         if task.attempt == 0 {
             let (blocks, rows) = (u64::from(task.blocks_out), task.rows_out.0);
@@ -194,6 +201,9 @@ impl Scheduler {
         let op = task.op;
         if self.state.is_stopping {
             return self.release_room(&mut task);
+        }
+        if task.is_useless() {
+            return self.end_work(task);
         }
         if failure != TaskFailure::Cancelled {
             self.state.op_mut(op).counters.tasks_failed += 1;

@@ -7,17 +7,16 @@
 //! not blocks, since an attempt may cut its blocks elsewhere.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::lineage::{Origin, RowRange};
 use crate::operator::{Gap, Goal, Part, Starved, Task};
-use crate::policy::placement;
-use crate::protocol::{Action, FailCause, Work};
-use crate::queue::{Position, Queued};
+use crate::plan::OpKind;
+use crate::protocol::{Action, FailCause, Slice, Work};
+use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;
 use crate::state::{Block, Place, State};
-use crate::table::Table;
 use crate::units::{BlockId, NodeId, OpId, Rows, TaskId};
 
 impl Scheduler {
@@ -35,51 +34,55 @@ impl Scheduler {
     /// A task that runs may have read its input before that was lost, so only its failure shows
     /// whether that is needed again.
     pub(super) fn lose_blocks(&mut self, lost: &BTreeSet<BlockId>) {
-        let mut gone: Vec<(Position, BlockId, Block)> = Vec::new();
+        let mut gone: Vec<(BlockId, Block)> = Vec::new();
         for id in lost {
             let block = self.state.blocks.get_mut(id).expect("because the caller found it");
-            gone.push((block.at, *id, *block));
+            gone.push((*id, *block));
+            let (node, producer, bytes) = (block.node, block.producer, block.bytes);
             block.place = Place::Lost;
-            self.state.ledger.discharge(block.node, block.producer, block.bytes);
-            self.state.op_mut(gone[gone.len() - 1].2.producer).counters.blocks_lost += 1;
+            self.state.ledger.discharge(node, producer, bytes);
+            self.state.op_mut(producer).counters.blocks_lost += 1;
             self.actions.push_back(Action::DropBlock { block: *id });
         }
-        gone.sort_by_key(|(at, _, block)| (block.producer, *at));
-        self.lose_queued(&gone);
-        for (at, id, block) in gone {
-            let goal = match block.place {
-                Place::Queued => Goal::Queue,
+        gone.sort_by_key(|(_, block)| (block.producer, block.at));
+        let left = self.lose_queued(&gone);
+        for (id, block) in gone {
+            let (first, rows, goal) = match block.place {
+                Place::Queued(after) => {
+                    let left = &left[&id];
+                    let goal = Goal::Queue(Spot { after, at: left.at });
+                    (left.first, left.rows, goal)
+                }
                 Place::Emitted => {
                     self.state.emitted_bytes -= block.bytes;
                     self.state.emitted_blocks -= 1;
                     self.state.replacements += u64::from(block.rows > Rows::ZERO);
-                    Goal::Consumer(id)
+                    (Rows::ZERO, block.rows, Goal::Consumer(id))
                 }
                 Place::Input | Place::Lost => continue,
             };
-            let gap = Gap { at, rows: block.rows, goal };
-            self.demand(block.producer, gap);
-            self.forget_block(id);
+            self.demand(block.producer, Gap { at: block.at.after(first), rows, goal });
+            if block.readers == 0 {
+                self.drop_block(id);
+            }
         }
         self.starve_waiting();
     }
 
-    fn lose_queued(&mut self, gone: &[(Position, BlockId, Block)]) {
-        let queued = gone.iter().filter(|(_, _, block)| block.place == Place::Queued);
-        let lost: BTreeSet<BlockId> = queued.clone().map(|(_, id, _)| *id).collect();
-        let producers: BTreeSet<OpId> = queued.map(|(_, _, block)| block.producer).collect();
-        let blocks = core::mem::replace(&mut self.state.blocks, Table::new());
-        for producer in producers {
-            let queue = self.state.queue_after_mut(producer);
-            queue.lose(|block| lost.contains(&block), |block| blocks[&block].at);
+    /// Takes lost blocks out of their queues, and tells what was left of them there.
+    fn lose_queued(&mut self, gone: &[(BlockId, Block)]) -> BTreeMap<BlockId, Queued> {
+        let mut queues: BTreeMap<OpId, BTreeSet<BlockId>> = BTreeMap::new();
+        for (id, block) in gone {
+            if let Place::Queued(after) = block.place {
+                queues.entry(after).or_default().insert(*id);
+            }
         }
-        self.state.blocks = blocks;
-    }
-
-    /// Forgets a block whose bytes are off the books already.
-    fn forget_block(&mut self, id: BlockId) {
-        let block = self.state.blocks.remove(&id).expect("because what is forgotten exists");
-        self.state.lineage.release(block.producer, block.at.number);
+        let mut left = BTreeMap::new();
+        for (after, lost) in queues {
+            let taken = self.state.queue_after_mut(after).lose(|block| lost.contains(&block));
+            left.extend(taken.into_iter().map(|queued| (queued.block, queued)));
+        }
+        left
     }
 
     /// Has lost rows made again. Those of blocks without rows are not: they told of the schema only.
@@ -88,6 +91,7 @@ impl Scheduler {
             return;
         }
         let number = gap.at.number;
+        self.reopen(op);
         if let Some(id) = self.state.op(op).live.get(&number).copied() {
             self.interrupt(id);
         }
@@ -123,7 +127,6 @@ impl Scheduler {
 
     /// Lets work that had ended begin once more, on input that is made again too.
     fn begin_again(&mut self, op: OpId, number: u64) {
-        self.reopen(op);
         let (origin, items) = self.state.lineage.origin(op, number);
         let (origin, items) = (origin.clone(), items);
         self.state.lineage.retain(op, number);
@@ -147,10 +150,15 @@ impl Scheduler {
         self.demand(stretch.op, Gap { at, rows: stretch.rows, goal });
     }
 
-    /// An operator that was through has work again, and what reads it has more to come.
+    /// An operator that was through has work again, and what reads it, behind what its blocks only
+    /// pass, has more to come.
     fn reopen(&mut self, op: OpId) {
-        if core::mem::take(&mut self.state.op_mut(op).is_done) {
+        let mut at = Some(op);
+        while let Some(op) = at {
+            self.state.op_mut(op).is_done = false;
             self.state.queue_after_mut(op).reopen();
+            let reader = self.state.plan.reader(op).map(|port| port.op);
+            at = reader.filter(|reader| self.state.passes_blocks(*reader));
         }
     }
 
@@ -171,14 +179,13 @@ impl Scheduler {
 
     /// Has work wait for its next attempt, or for those of its blocks that were lost.
     pub(super) fn wait_for_attempt(&mut self, mut task: Box<Task>) {
-        let blocks = placement::input_of(&task.work);
         let op = task.op;
-        let is_whole = |id: &BlockId| self.state.blocks[id].place != Place::Lost;
-        if blocks.iter().all(is_whole) {
+        let is_whole = |id: BlockId| self.state.blocks[&id].place != Place::Lost;
+        if task.work.blocks().all(is_whole) {
             self.state.op_mut(op).retries.insert(task.number, task);
             return;
         }
-        let input = blocks.iter().copied().map(Part::Here).collect();
+        let input = self.state.slices(&task.work).into_iter().map(Part::Here).collect();
         // Room that is held by work that cannot run might be what its input needs.
         self.release_room(&mut task);
         task.work = Work::Blocks(Vec::new());
@@ -194,16 +201,17 @@ impl Scheduler {
         let starved = ops[op.0 as usize].starved.get_mut(&number);
         let starved = starved.expect("because the caller found it there");
         for part in &mut starved.input {
-            let Part::Here(id) = *part else { continue };
-            if blocks[&id].place == Place::Lost {
-                let stretch = blocks[&id].range();
+            let Part::Here(slice) = *part else { continue };
+            let block = &blocks[&slice.block];
+            if block.place == Place::Lost {
+                let stretch = block.range(slice.first, slice.rows);
                 *part = Part::Coming(stretch);
-                lost.push((id, stretch));
+                lost.push((slice.block, stretch));
             }
         }
         for (id, stretch) in lost {
             self.demand_input(op, number, stretch);
-            self.forget_block(id);
+            self.let_go(id);
         }
         self.feed(op, number);
     }
@@ -213,17 +221,33 @@ impl Scheduler {
         let operator = self.state.op_mut(op);
         let starved = operator.starved.get_mut(&number).expect("because the caller found it there");
         starved.input.retain(|part| !matches!(part, Part::Coming(s) if s.rows == Rows::ZERO));
-        let mut blocks = Vec::new();
+        let mut slices = Vec::new();
         for part in &starved.input {
-            let Part::Here(block) = part else { return };
-            blocks.push(*block);
+            let Part::Here(slice) = part else { return };
+            slices.push(*slice);
         }
         let mut task = operator.starved.remove(&number).expect("because it was there").task;
-        if blocks.is_empty() {
+        if slices.is_empty() {
             return self.end_without_input(task);
         }
-        task.work = Work::Blocks(blocks);
-        operator.retries.insert(number, task);
+        task.work = self.work_of(op, slices);
+        self.state.op_mut(op).retries.insert(number, task);
+    }
+
+    /// Work on parts of blocks, which are in order for each input of the operator.
+    fn work_of(&self, op: OpId, slices: Vec<Slice>) -> Work {
+        let spec = self.state.spec(op);
+        if !matches!(spec.kind, OpKind::Limit { .. } | OpKind::Zip) {
+            return Work::Blocks(slices.into_iter().map(|slice| slice.block).collect());
+        }
+        let mut inputs = alloc::vec![Vec::new(); spec.inputs.len()];
+        for slice in slices {
+            let producer = self.state.blocks[&slice.block].producer;
+            let port = self.state.plan.path(producer).find(|port| port.op == op);
+            let port = port.expect("because what an operator reads reaches it");
+            inputs[port.input].push(slice);
+        }
+        Work::Slices(inputs)
     }
 
     /// Ends work all of whose input was lost and had no rows.
@@ -239,22 +263,22 @@ impl Scheduler {
 
     /// Brings a new block to where it is waited for.
     pub(super) fn deliver(&mut self, goal: Goal, id: BlockId, block: Block) {
-        let Block { at, rows, bytes, producer, .. } = block;
+        let Block { at, rows, bytes, .. } = block;
+        self.state.blocks.insert(id, block);
         match goal {
-            Goal::Queue => {
-                self.state.blocks.insert(id, block);
-                let queued = Queued { block: id, rows, bytes };
-                self.state.queue_after_mut(producer).push(at, queued);
+            Goal::Queue(spot) => {
+                let queued = Queued { block: id, at, first: Rows::ZERO, rows, bytes };
+                self.state.enqueue(spot, queued);
             }
             Goal::Consumer(lost) => {
-                self.state.blocks.insert(id, Block { place: Place::Emitted, ..block });
+                self.set_place(id, Place::Emitted);
                 self.state.emitted_bytes += bytes;
                 self.state.emitted_blocks += 1;
                 self.actions.push_back(Action::EmitBlock { block: id, instead_of: Some(lost) });
             }
             Goal::Work(op, number) => {
-                self.state.blocks.insert(id, Block { place: Place::Input, ..block });
-                self.put_back(op, number, id, block.range());
+                self.hold(id, true);
+                self.put_back(op, number, id, block.range(Rows::ZERO, rows));
             }
         }
     }
@@ -273,7 +297,8 @@ impl Scheduler {
             stretch.row += made.rows.0;
             stretch.rows -= made.rows;
         }
-        starved.input.insert(place, Part::Here(id));
+        let slice = Slice { block: id, first: Rows::ZERO, rows: made.rows };
+        starved.input.insert(place, Part::Here(slice));
         self.feed(op, number);
     }
 
@@ -299,10 +324,10 @@ impl Scheduler {
         self.wait_for_attempt(task);
     }
 
-    fn end_work(&mut self, mut task: Box<Task>) {
+    pub(super) fn end_work(&mut self, mut task: Box<Task>) {
         self.release_room(&mut task);
-        for block in placement::input_of(&task.work) {
-            self.drop_block(*block);
+        for block in task.work.blocks() {
+            self.let_go(block);
         }
         self.state.lineage.release(task.op, task.number);
     }
@@ -329,8 +354,10 @@ impl Scheduler {
 fn add_gap(task: &mut Task, gap: Gap) -> bool {
     let fixed = usize::from(task.is_filling);
     let last = task.gaps[fixed..].last_mut().filter(|last| {
-        gap.goal == Goal::Queue
-            && last.goal == Goal::Queue
+        let (Goal::Queue(before), Goal::Queue(spot)) = (last.goal, gap.goal) else { return false };
+        let end = before.at.after(last.rows);
+        before.after == spot.after
+            && (end.number, end.row) == (spot.at.number, spot.at.row)
             && last.at.row + last.rows.0 == gap.at.row
     });
     if let Some(last) = last {

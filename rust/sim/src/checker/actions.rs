@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, FailCause, NodeId, OpId, OpKind, Rows, TaskId, Work,
+    Action, ActorId, BlockId, Bytes, FailCause, NodeId, OpId, OpKind, Rows, Slice, TaskId, Work,
 };
 
 use crate::checker::{ActorBook, Checker, Finding, Place, TaskBook, WorkBook, WorkKey};
@@ -52,7 +52,7 @@ impl Checker<'_> {
                 self.check_replacement(*block, *lost)
             }
             Action::DropBlock { block } => self.check_drop(*block),
-            Action::FailRun { cause, .. } => self.check_fail(*cause),
+            Action::FailRun { op, cause, .. } => self.check_fail(*op, *cause),
         }
     }
 
@@ -95,23 +95,32 @@ impl Checker<'_> {
             return Err(("protocol", "there is no such operator".to_owned()));
         };
         let first = match (work, &spec.kind) {
-            (Work::Units { first, .. }, OpKind::Source { .. }) => *first,
+            (Work::Units { first, .. }, OpKind::Source { .. }) => Some((*first, 0)),
             (Work::Blocks(blocks), OpKind::Tasks | OpKind::Actors(_)) => {
-                let Some(first) = blocks.first() else {
-                    return Err(("protocol", "a task without input".to_owned()));
-                };
-                self.blocks.get(first).and_then(|book| book.reader).map_or(first.0, |key| key.1)
+                self.first_of(op, blocks.first().map(|block| self.whole(*block)))
+            }
+            (Work::Slices(inputs), OpKind::Limit { .. } | OpKind::Zip) => {
+                self.first_of(op, inputs.iter().flatten().next().copied())
             }
             _ => return Err(("protocol", "the work is of the wrong kind".to_owned())),
         };
-        let key = (op, first);
+        let Some((first, row)) = first else {
+            return Err(("protocol", "a task without input".to_owned()));
+        };
+        let key = (op, first, row);
         if self.works.contains_key(&key) {
             self.check_same_work(key, work)?;
             return Ok(key);
         }
         let (input, output) = match work {
-            Work::Units { first, count } => (Content::default(), self.take_units(*first, *count)?),
-            Work::Blocks(blocks) => self.take_blocks(key, blocks)?,
+            Work::Units { first, count } => {
+                (Content::default(), self.take_units(op, *first, *count)?)
+            }
+            Work::Blocks(_) | Work::Slices(_) => {
+                let input = self.take_inputs(key, work)?;
+                let output = self.rows.of_input(op, &input);
+                (input, output)
+            }
         };
         let work = WorkBook {
             work: work.clone(),
@@ -128,61 +137,134 @@ impl Checker<'_> {
         Ok(key)
     }
 
-    fn take_units(&mut self, first: u64, count: u64) -> Result<Content, Finding> {
-        let (next, total) = (self.units_next, self.scenario.unit_rows.len() as u64);
+    fn take_units(&mut self, op: usize, first: u64, count: u64) -> Result<Content, Finding> {
+        let (next, total) = (self.units_next[op], self.scenario.unit_rows[op].len() as u64);
         ensure!(first == next, "I3", "unit {next} is the next one");
         ensure!(count > 0 && first + count <= total, "I3", "there are only {total} units");
-        self.units_next += count;
-        Ok(self.rows.of_units(first, count))
+        self.units_next[op] += count;
+        Ok(self.rows.of_units(op, first, count))
     }
 
-    fn take_blocks(
-        &mut self,
-        key: WorkKey,
-        blocks: &[BlockId],
-    ) -> Result<(Content, Content), Finding> {
-        let op = key.0;
-        let mut input = Content::default();
-        for block in blocks {
-            let producer = self.blocks.get(block).map(|book| book.producer);
-            let is_read = producer.is_some_and(|producer| self.reads(op, producer));
-            let Some(book) = self.blocks.get_mut(block) else {
-                return Err(("I2", format!("{block} does not exist")));
-            };
-            ensure!(is_read, "I2", "{block} waits before another operator");
-            ensure!(book.place == Place::Queued, "I2", "{block} is {:?}", book.place);
-            book.place = Place::Input;
-            book.reader = Some(key);
-            input.append(&book.content);
+    /// The first unit or block of work on parts of blocks, and the first row in that: what it was at
+    /// its first attempt, if there was one.
+    fn first_of(&self, op: usize, slice: Option<Slice>) -> Option<(u64, u64)> {
+        let slice = slice?;
+        let held = self.blocks.get(&slice.block).and_then(|book| {
+            let part = book.content.part(slice.first.0, slice.rows.0);
+            let reads = |(key, held): &&(WorkKey, Content)| key.0 == op && *held == part;
+            book.readers.iter().find(reads).map(|(key, _)| (key.1, key.2))
+        });
+        Some(held.unwrap_or((slice.block.0, slice.first.0)))
+    }
+
+    fn whole(&self, block: BlockId) -> Slice {
+        let rows = self.blocks.get(&block).map_or(0, |book| book.content.rows());
+        Slice { block, first: Rows::ZERO, rows: Rows(rows) }
+    }
+
+    /// The parts of blocks that some work reads, by input.
+    fn slices(&self, work: &Work) -> Vec<Vec<Slice>> {
+        match work {
+            Work::Units { .. } => Vec::new(),
+            Work::Blocks(blocks) => vec![blocks.iter().map(|id| self.whole(*id)).collect()],
+            Work::Slices(inputs) => inputs.clone(),
         }
-        let output = self.rows.of_input(op, &input);
-        Ok((input, output))
+    }
+
+    /// Rows of all inputs of new work, which must be the same ones.
+    fn take_inputs(&mut self, key: WorkKey, work: &Work) -> Result<Content, Finding> {
+        let mut contents = Vec::new();
+        for (input, slices) in self.slices(work).iter().enumerate() {
+            let mut content = Content::default();
+            for slice in slices {
+                content.append(&self.take_slice(key, input, *slice)?);
+            }
+            contents.push(content);
+        }
+        self.same_rows(key.0, contents)
+    }
+
+    /// What comes to all inputs of an operator alike.
+    fn same_rows(&self, op: usize, contents: Vec<Content>) -> Result<Content, Finding> {
+        let wanted = self.rows.inputs(op);
+        ensure!(contents.len() == wanted, "protocol", "it has {wanted} inputs");
+        let mut contents = contents.into_iter();
+        let first = contents.next().unwrap_or_default();
+        let differs = contents.find(|content| *content != first);
+        ensure!(differs.is_none(), "I9", "{first:?} is put beside {differs:?}");
+        Ok(first)
+    }
+
+    /// Rows that wait for `op`, as they are numbered there.
+    fn take_slice(&mut self, key: WorkKey, input: usize, slice: Slice) -> Result<Content, Finding> {
+        let (op, id) = (key.0, slice.block);
+        let Some(book) = self.blocks.get_mut(&id) else {
+            return Err(("I2", format!("{id} does not exist")));
+        };
+        let arrival = self.rows.arriving(book.producer, &book.content, Some(op));
+        let Some((at, rows)) = arrival else {
+            return Err(("I2", format!("{id} waits before another operator")));
+        };
+        ensure!(at == input, "I2", "{id} waits at input {at}");
+        ensure!(book.place == Place::Queued, "I2", "{id} is {:?}", book.place);
+        ensure!(book.taken == slice.first.0, "I3", "{} rows of {id} are taken", book.taken);
+        let part = rows.part(slice.first.0, slice.rows.0);
+        ensure!(part.rows() == slice.rows.0, "I9", "{id} does not have so many rows");
+        book.taken += slice.rows.0;
+        book.readers.push((key, book.content.part(slice.first.0, slice.rows.0)));
+        // What a limit does not want of a block nobody else will.
+        if book.taken == book.content.rows() || self.rows.limit(op).is_some() {
+            book.place = Place::Input;
+        }
+        Ok(part)
     }
 
     /// Whether a later attempt works on the same rows, in blocks that exist.
     fn check_same_work(&mut self, key: WorkKey, work: &Work) -> Result<(), Finding> {
-        let book = &self.works[&key];
-        let Work::Blocks(blocks) = work else {
+        if let Work::Units { .. } = work {
+            let book = &self.works[&key];
             ensure!(book.work == *work, "I3", "the work was {:?} at its first attempt", book.work);
             return Ok(());
-        };
-        let mut input = Content::default();
-        for block in blocks {
-            let held = self.blocks.get(block).filter(|held| held.place == Place::Input);
-            let Some(held) = held.filter(|held| held.reader == Some(key)) else {
-                return Err(("I3", format!("{block} is no input of this work")));
-            };
-            input.append(&held.content);
         }
+        let mut contents = Vec::new();
+        for (input, slices) in self.slices(work).iter().enumerate() {
+            let mut content = Content::default();
+            for slice in slices {
+                content.append(&self.held_slice(key, input, *slice)?);
+            }
+            contents.push(content);
+        }
+        let input = self.same_rows(key.0, contents)?;
+        let book = self.works.get_mut(&key).expect("because the caller found it there");
         ensure!(input == book.input, "I3", "the work was {:?} at its first attempt", book.input);
-        self.works.get_mut(&key).expect("because it was found above").work = work.clone();
+        book.work = work.clone();
         Ok(())
     }
 
+    /// Rows that a piece of work has as its input, as they are numbered there.
+    fn held_slice(&self, key: WorkKey, input: usize, slice: Slice) -> Result<Content, Finding> {
+        let id = slice.block;
+        let Some(book) = self.blocks.get(&id).filter(|book| book.place != Place::Useless) else {
+            return Err(("I2", format!("{id} does not exist")));
+        };
+        let part = book.content.part(slice.first.0, slice.rows.0);
+        let is_held = book.readers.iter().any(|(reader, held)| *reader == key && *held == part);
+        ensure!(is_held, "I3", "{id} is no input of this work");
+        match self.rows.arriving(book.producer, &part, Some(key.0)) {
+            Some((at, rows)) if at == input => Ok(rows),
+            _ => Err(("I2", format!("{id} waits at another input"))),
+        }
+    }
+
     fn check_attempt(&mut self, key: WorkKey, attempt: u32) -> Result<(), Finding> {
+        let is_unwanted = self.is_unwanted(key.0);
         let book = self.works.get_mut(&key).expect("because it was noted just now");
         ensure!(!book.is_over, "I3", "the work is done");
         ensure!(!book.is_running, "I3", "another attempt at the work runs");
+        if is_unwanted && attempt == 1 {
+            // It was given up, and begins again for what was lost of its output.
+            book.attempts = 1;
+        }
         ensure!(book.attempts == attempt, "protocol", "it is attempt {}", book.attempts);
         book.attempts += 1;
         book.is_running = true;
@@ -282,21 +364,23 @@ impl Checker<'_> {
     }
 
     fn check_emit(&mut self, id: BlockId) -> Result<(), Finding> {
-        let last = self.last_op();
         let Some(block) = self.blocks.get_mut(&id) else {
             return Err(("I2", "it does not exist".to_owned()));
         };
-        ensure!(block.producer == last, "I2", "it is no output");
-        ensure!(block.place == Place::Queued, "I2", "it is {:?}", block.place);
+        let Some((_, rows)) = self.rows.arriving(block.producer, &block.content, None) else {
+            return Err(("I2", "it is no output".to_owned()));
+        };
+        ensure!(block.place == Place::Queued && block.taken == 0, "I2", "it is {:?}", block.place);
         block.place = Place::Emitted;
+        let count = rows.rows();
+        ensure!(count == block.content.rows(), "I9", "it has rows that a limit holds back");
         let expected = self.output.prefix();
-        if let Err(stretch) = self.output.add(&block.content) {
+        if let Err(stretch) = self.output.add(&rows) {
             return Err(("I9", format!("rows {}..{} are out twice", stretch.first, stretch.end)));
         }
-        let rows = block.content.rows();
         let in_order =
-            !self.scenario.plan.config().preserve_order || self.output.prefix() == expected + rows;
-        ensure!(in_order, "I9", "row {expected} is the next, not {:?}", block.content.stretches());
+            !self.scenario.plan.config().preserve_order || self.output.prefix() == expected + count;
+        ensure!(in_order, "I9", "row {expected} is the next, not {:?}", rows.stretches());
         Ok(())
     }
 
@@ -305,18 +389,35 @@ impl Checker<'_> {
             ensure!(self.doubled.remove(&id), "I2", "it does not exist");
             return Ok(());
         };
-        let is_free = block.place == Place::Useless || self.is_stopped;
+        let is_free = block.place == Place::Useless
+            || self.is_stopped
+            || (block.place != Place::Emitted && self.is_unwanted(block.producer));
         ensure!(is_free, "I2", "it is {:?}", block.place);
+        for (key, _) in block.readers {
+            // Work that was given up, since nobody wants more of it.
+            self.works.get_mut(&key).expect("because every reader is known").is_over = true;
+        }
         if let Some(node) = self.nodes.get_mut(&block.node) {
             node.store_used -= block.bytes;
         }
         Ok(())
     }
 
-    fn check_fail(&mut self, cause: FailCause) -> Result<(), Finding> {
+    /// Whether the inputs that are put side by side by `op` are as a failure says.
+    fn rows_differ(&self, op: OpId, cause: FailCause) -> bool {
+        let FailCause::RowsDiffer { ended, rows, longer, rows_longer, is_open } = cause else {
+            return false;
+        };
+        let total = |input: u32| self.rows.total_of_input(op.0 as usize, input as usize);
+        let is_known =
+            if is_open { rows_longer.0 <= total(longer) } else { rows_longer.0 == total(longer) };
+        is_known && rows.0 == total(ended) && rows < rows_longer
+    }
+
+    fn check_fail(&mut self, op: OpId, cause: FailCause) -> Result<(), Finding> {
         ensure!(self.failure.is_none(), "protocol", "the run failed before");
         ensure!(
-            self.justified.contains(&cause),
+            self.justified.contains(&cause) || self.rows_differ(op, cause),
             "protocol",
             "nothing that happened is such a failure, but {:?}",
             self.justified

@@ -47,6 +47,11 @@ impl Coverage {
         self.stretches.is_empty()
     }
 
+    /// How many rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.stretches.iter().map(|(first, end)| end - first).sum()
+    }
+
     /// Whether it is all rows before `total`, and no other.
     pub(crate) fn is_all(&self, total: u64) -> bool {
         match total {

@@ -51,7 +51,7 @@ impl Checker<'_> {
 
     fn note_block(&mut self, id: TaskId, block: BlockId, rows: Rows, bytes: Bytes, node: NodeId) {
         if let Some(book) = self.blocks.get(&block) {
-            if book.place == Place::Useless {
+            if book.place == Place::Useless || self.is_unwanted(book.producer) {
                 self.doubled.insert(block);
             }
             return;
@@ -61,8 +61,9 @@ impl Checker<'_> {
             node,
             bytes: 0,
             content: Content::default(),
+            taken: 0,
             place: Place::Useless,
-            reader: None,
+            readers: Vec::new(),
         };
         let live = self.tasks.get_mut(&id).filter(|_| !self.is_stopped);
         let key = live.map(|task| {
@@ -76,6 +77,9 @@ impl Checker<'_> {
                 node.store_used += bytes.0;
             }
         }
+        if book.place == Place::Queued {
+            self.note_arrival(book.producer, &book.content);
+        }
         self.blocks.insert(block, book);
     }
 
@@ -88,7 +92,7 @@ impl Checker<'_> {
             }
             *remakes = (position + rows, left - rows);
             book.content = self.works[&key].output.part(position, rows);
-            (book.place, book.reader) = self.note_remade(key.0, &book.content);
+            (book.place, book.readers) = self.note_remade(key.0, &book.content);
             return true;
         }
         let work = self.works.get_mut(&key).expect("because every task has its work");
@@ -122,20 +126,26 @@ impl Checker<'_> {
     }
 
     fn release_input(&mut self, key: super::WorkKey) {
-        let mut inputs = self.blocks.values_mut().filter(|book| book.reader == Some(key));
-        inputs.by_ref().for_each(|book| book.place = Place::Useless);
+        for book in self.blocks.values_mut() {
+            let readers = book.readers.len();
+            book.readers.retain(|(reader, _)| *reader != key);
+            let was_read = book.readers.len() < readers;
+            if was_read && book.readers.is_empty() && book.place == Place::Input {
+                book.place = Place::Useless;
+            }
+        }
     }
 
     fn note_failed(&mut self, id: TaskId, failure: TaskFailure) {
         let Some(key) = self.end_task(id) else { return };
         let work = self.works.get_mut(&key).expect("because every task has its work");
         match failure {
-            TaskFailure::UserCode => self.justified.push(FailCause::UserCode),
+            TaskFailure::UserCode => self.justify(key.0, FailCause::UserCode),
             TaskFailure::WorkerDied | TaskFailure::OutOfMemory => {
                 work.deaths += 1;
                 let count = work.deaths;
                 if count >= self.scenario.plan.config().deaths_max {
-                    self.justified.push(FailCause::TaskDeaths { count });
+                    self.justify(key.0, FailCause::TaskDeaths { count });
                 }
             }
             TaskFailure::NotRun | TaskFailure::Cancelled => {}
@@ -158,9 +168,9 @@ impl Checker<'_> {
         *lost += 1;
         let count = *lost;
         if user_code {
-            self.justified.push(FailCause::ActorUserCode);
+            self.justify(actor.op, FailCause::ActorUserCode);
         } else if count >= self.scenario.plan.config().deaths_max {
-            self.justified.push(FailCause::ActorDeaths { count });
+            self.justify(actor.op, FailCause::ActorDeaths { count });
         }
     }
 
@@ -190,6 +200,7 @@ impl Checker<'_> {
         let mut ops = self.scenario.plan.ops().iter();
         let open = || self.nodes.values().filter(|node| !node.is_draining);
         if ops.any(|op| !open().any(|node| node.total.fits(&op.resources))) {
+            // An operator that is done needs no node, so nobody has to say so.
             self.justified.push(FailCause::NodesGone);
         }
     }

@@ -23,34 +23,43 @@ impl Checker<'_> {
         }
         book.bytes = 0;
         let (producer, content) = (book.producer, book.content.clone());
-        match (place, book.reader) {
-            (Place::Input, Some(key)) => {
-                self.lost_input.entry(key).or_default().push(content);
-                if !self.works[&key].is_running {
-                    self.note_lost_input(key);
+        let left = content.part(book.taken, u64::MAX);
+        for (key, part) in std::mem::take(&mut book.readers) {
+            self.lost_input.entry(key).or_default().push((producer, part));
+            if !self.works[&key].is_running {
+                self.note_lost_input(key);
+            }
+        }
+        match place {
+            Place::Queued => {
+                self.note_gone(producer, &left);
+                self.note_missing(producer, &left);
+            }
+            Place::Emitted => {
+                if content.rows() > 0 {
+                    self.replacements.insert(id, (producer, content.clone()));
                 }
-                return;
+                self.note_missing(producer, &content);
             }
-            (Place::Emitted, _) if content.rows() > 0 => {
-                self.replacements.insert(id, content.clone());
-            }
-            (Place::Replacing, _) => {
-                let lost = self.replacements.iter().find(|(_, waited)| waited.overlaps(&content));
+            Place::Replacing => {
+                let waits =
+                    |(op, waited): &(usize, Content)| *op == producer && waited.overlaps(&content);
+                let lost = self.replacements.iter().find(|(_, waited)| waits(waited));
                 let lost = *lost.expect("because the consumer waits for what is replaced").0;
                 self.take_replacement(lost, content.rows());
                 self.lost_in_hand.insert(id, lost);
-                self.replacements.insert(id, content.clone());
+                self.replacements.insert(id, (producer, content.clone()));
+                self.note_missing(producer, &content);
             }
-            _ => {}
+            Place::Input | Place::Useless => {}
         }
-        self.note_missing(producer, &content);
     }
 
     /// The attempt at a piece of work is over, so what it has lost of its input is needed again.
     pub(super) fn note_lost_input(&mut self, key: WorkKey) {
         let Some(lost) = self.lost_input.remove(&key) else { return };
-        for content in lost {
-            self.note_missing(key.0 - 1, &content);
+        for (producer, content) in lost {
+            self.note_missing(producer, &content);
         }
         // Without rows nothing is made again, and nothing is left to work on.
         let work = self.works.get_mut(&key).expect("because every input has its reader");
@@ -63,45 +72,59 @@ impl Checker<'_> {
     /// Rows of an operator must be made again, and so must the input of the work that made them, if
     /// it was done with that.
     fn note_missing(&mut self, op: usize, rows: &Content) {
+        if self.is_unwanted(op) {
+            // They may have been missing already when that was given up which needed them.
+            self.missing[op].remove(rows);
+        }
         self.missing[op].add(rows).expect("because rows are lost once before they are there again");
-        let Some(producer) = op.checked_sub(1) else {
-            return self.revive_units(rows);
-        };
-        let keys: Vec<WorkKey> = self.makers(op, rows);
-        for key in keys {
+        for key in self.makers(op, rows) {
             let work = self.works.get_mut(&key).expect("because it was found there just now");
             if std::mem::take(&mut work.is_over) {
                 (work.attempts, work.deaths) = (1, 0);
-                let input = work.input.clone();
-                self.note_missing(producer, &input);
+                for (producer, input) in self.sources_of(key) {
+                    self.note_missing(producer, &input);
+                }
             }
         }
     }
 
-    fn revive_units(&mut self, rows: &Content) {
-        for key in self.makers(0, rows) {
-            let work = self.works.get_mut(&key).expect("because it was found there just now");
-            if std::mem::take(&mut work.is_over) {
-                (work.attempts, work.deaths) = (1, 0);
-            }
-        }
+    /// What a piece of work reads: whose output it is, and which rows of that.
+    fn sources_of(&self, key: WorkKey) -> Vec<(usize, Content)> {
+        let input = &self.works[&key].input;
+        let is_cut = |limit: usize, rows: &Content| !self.makers(limit, rows).is_empty();
+        let inputs = 0..self.rows.inputs(key.0);
+        inputs.flat_map(|port| self.rows.upstream(key.0, port, input, &is_cut)).collect()
     }
 
     /// The work whose output has some of these rows.
     fn makers(&self, op: usize, rows: &Content) -> Vec<WorkKey> {
-        let works = self.works.range((op, 0)..(op + 1, 0));
+        let works = self.works.range((op, 0, 0)..(op + 1, 0, 0));
         works.filter(|(_, work)| work.output.overlaps(rows)).map(|(key, _)| *key).collect()
     }
 
     /// Rows exist again: where they are now, and which work reads them.
-    pub(super) fn note_remade(&mut self, op: usize, rows: &Content) -> (Place, Option<WorkKey>) {
+    pub(super) fn note_remade(
+        &mut self,
+        op: usize,
+        rows: &Content,
+    ) -> (Place, Vec<(WorkKey, Content)>) {
         self.missing[op].remove(rows);
-        if op == self.last_op() && self.replacements.values().any(|lost| lost.overlaps(rows)) {
-            return (Place::Replacing, None);
+        let waits = |(producer, lost): &(usize, Content)| *producer == op && lost.overlaps(rows);
+        if self.replacements.values().any(waits) {
+            return (Place::Replacing, Vec::new());
         }
-        let mut works = self.works.range((op + 1, 0)..(op + 2, 0));
-        let reader = works.find(|(_, work)| work.input.overlaps(rows)).map(|(key, _)| *key);
-        (if reader.is_some() { Place::Input } else { Place::Queued }, reader)
+        let reader = self.rows.next_readers(op).find_map(|reader| self.reader_of(op, rows, reader));
+        match reader {
+            Some(key) => (Place::Input, vec![(key, rows.clone())]),
+            None => (Place::Queued, Vec::new()),
+        }
+    }
+
+    /// The work of `reader` that has these rows of `op` as its input.
+    fn reader_of(&self, op: usize, rows: &Content, reader: usize) -> Option<WorkKey> {
+        let (_, rows) = self.rows.arriving(op, rows, Some(reader))?;
+        let mut works = self.works.range((reader, 0, 0)..(reader + 1, 0, 0));
+        works.find(|(_, work)| work.input.overlaps(&rows)).map(|(key, _)| *key)
     }
 
     /// Whether rows that are made again were lost, and are still of use.
@@ -126,7 +149,7 @@ impl Checker<'_> {
         if self.lost_in_hand.remove(&id) == Some(lost) {
             return Ok(());
         }
-        let Some(waited) = self.replacements.get_mut(&lost) else {
+        let Some((_, waited)) = self.replacements.get_mut(&lost) else {
             return Err(("I9", format!("the consumer does not wait for {lost}")));
         };
         let Some(block) = self.blocks.get_mut(&id) else {
@@ -142,7 +165,8 @@ impl Checker<'_> {
 
     /// The consumer gets the next rows of what it waits for in the place of a lost block.
     fn take_replacement(&mut self, lost: BlockId, rows: u64) {
-        let waited = self.replacements.get_mut(&lost).expect("because the caller found it there");
+        let waited = self.replacements.get_mut(&lost);
+        let (_, waited) = waited.expect("because the caller found it there");
         *waited = waited.part(rows, u64::MAX);
         if waited.rows() == 0 {
             self.replacements.remove(&lost);
@@ -160,7 +184,8 @@ impl Checker<'_> {
     /// Whether all that was lost is there again.
     pub(super) fn check_nothing_missing(&self) -> Result<(), Finding> {
         for (op, missing) in self.missing.iter().enumerate() {
-            ensure!(missing.is_empty(), "I9", "rows of operator {op} were lost: {missing:?}");
+            let is_right = missing.is_empty() || self.is_unwanted(op);
+            ensure!(is_right, "I9", "rows of operator {op} were lost: {missing:?}");
         }
         let lost = self.replacements.keys().next();
         ensure!(lost.is_none(), "I9", "the consumer waits in vain for {lost:?}");
@@ -169,5 +194,5 @@ impl Checker<'_> {
 }
 
 fn has_input(blocks: &BTreeMap<BlockId, BlockBook>, key: WorkKey) -> bool {
-    blocks.values().any(|book| book.reader == Some(key) && book.place == Place::Input)
+    blocks.values().any(|book| book.readers.iter().any(|(reader, _)| *reader == key))
 }

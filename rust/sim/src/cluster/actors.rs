@@ -84,7 +84,7 @@ impl Cluster<'_> {
         let there = self.blocks.iter().filter(|(_, block)| block.node == node);
         for id in there.map(|(id, _)| *id).collect::<Vec<BlockId>>() {
             let block = self.blocks.remove(&id).expect("because it was there just now");
-            self.mark_lost(id, block.content);
+            self.mark_lost(id, (block.producer, block.content));
         }
     }
 

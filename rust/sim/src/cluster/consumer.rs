@@ -40,8 +40,9 @@ impl Cluster<'_> {
     }
 
     fn put_instead(&mut self, block: BlockId, lost: BlockId) {
-        let rows = self.lost.get(&lost).map_or(0, Content::rows);
-        let given = self.lost.get(&block).or(self.blocks.get(&block).map(|stored| &stored.content));
+        let rows = self.lost.get(&lost).map_or(0, |(_, rows)| rows.rows());
+        let there = self.blocks.get(&block).map(|stored| &stored.content);
+        let given = self.lost.get(&block).map(|(_, rows)| rows).or(there);
         let given = given.map_or(0, Content::rows);
         let is_place = |item: &Item| match item {
             Item::Block(id) => *id == lost,
@@ -65,7 +66,7 @@ impl Cluster<'_> {
         }
         let Some(Item::Block(block)) = self.consumer.waiting.front().copied() else { return };
         self.consumer.waiting.pop_front();
-        if let Some(rows) = self.lost.get(&block).map(Content::rows) {
+        if let Some(rows) = self.lost.get(&block).map(|(_, rows)| rows.rows()) {
             return self.find_gone(block, rows);
         }
         self.consumer.working_on = Some(block);

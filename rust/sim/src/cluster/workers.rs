@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use millstream_core::{
-    ActorId, BlockId, Bytes, Event, NodeId, OpId, Rows, Span, TaskFailure, TaskId, Time, Work,
+    ActorId, BlockId, Bytes, Event, NodeId, OpId, Rows, Slice, Span, TaskFailure, TaskId, Time,
+    Work,
 };
 
 use crate::cluster::{Cluster, Happening, News, Stored};
@@ -68,18 +69,23 @@ impl Cluster<'_> {
         let model = &self.scenario.models[position];
         let (items, output) = match work {
             Work::Units { first, count } => {
-                (Content::of(*first, first + count), self.rows.of_units(*first, *count))
+                let items = Content::of(*first, first + count);
+                (items, self.rows.of_units(position, *first, *count))
             }
             Work::Blocks(blocks) => {
-                let mut input = Content::default();
-                for block in blocks {
-                    let stored = self.blocks.get(block).map(|stored| &stored.content);
-                    if let Some(content) = stored.or(self.lost.get(block)) {
-                        input.append(content);
-                    }
-                }
+                let all = |block: &BlockId| Slice {
+                    block: *block,
+                    first: Rows::ZERO,
+                    rows: Rows(u64::MAX),
+                };
+                let input = self.read(position, blocks.iter().map(all));
                 let output = self.rows.of_input(position, &input);
                 (input, output)
+            }
+            Work::Slices(inputs) => {
+                let input =
+                    self.read(position, inputs.iter().flatten().take(inputs[0].len()).copied());
+                (input.clone(), input)
             }
         };
         let busy = model.span(seed, op_number, &items);
@@ -108,7 +114,7 @@ impl Cluster<'_> {
             handed_over: 0,
             position: skipped,
             held: None,
-            input: work_input(work),
+            input: work.blocks().collect(),
             copies,
             fetched,
             blow,
@@ -119,11 +125,25 @@ impl Cluster<'_> {
         }
     }
 
+    /// The rows that a task of operator `op` reads, as they are numbered there.
+    fn read(&self, op: usize, slices: impl Iterator<Item = Slice>) -> Content {
+        let mut input = Content::default();
+        for slice in slices {
+            let stored = self.blocks.get(&slice.block);
+            let held = stored.map(|stored| (stored.producer, &stored.content));
+            let lost = || self.lost.get(&slice.block).map(|(op, content)| (*op, content));
+            let Some((producer, content)) = held.or_else(lost) else { continue };
+            if let Some((_, rows)) = self.rows.arriving(producer, content, Some(op)) {
+                input.append(&rows.part(slice.first.0, slice.rows.0));
+            }
+        }
+        input
+    }
+
     /// Copies the input that lies on other nodes: how many bytes, and when they are there.
     fn copy_input(&mut self, node: NodeId, work: &Work) -> (u64, Time) {
-        let Work::Blocks(blocks) = work else { return (0, self.now) };
         let (mut copies, mut fetched) = (0, self.now);
-        for block in blocks.iter().filter_map(|block| self.blocks.get(block)) {
+        for block in work.blocks().filter_map(|block| self.blocks.get(&block)) {
             if block.node != node {
                 let (way, network) = ([block.node, node], &self.scenario.network);
                 fetched = fetched.max(self.links.send(network, self.now, block.bytes, way));
@@ -235,13 +255,14 @@ impl Cluster<'_> {
         self.spans[worker.op.0 as usize].stalled += self.now.since(worker.since);
         worker.credit -= piece.bytes;
         worker.handed_over += 1;
-        let (node, actor, block) = (worker.node, worker.actor, BlockId(self.block_next));
+        let (producer, node, actor) = (worker.op.0 as usize, worker.node, worker.actor);
+        let block = BlockId(self.block_next);
         let content = worker.output.part(worker.position, piece.rows);
         worker.position += piece.rows;
         self.block_next += 1;
         self.put(node, piece.bytes);
         let bytes = piece.bytes;
-        let stored = Stored { node, bytes, content, actor, news: News::Sent };
+        let stored = Stored { producer, node, bytes, content, actor, news: News::Sent };
         self.blocks.insert(block, stored);
         let (rows, bytes) = (Rows(piece.rows), Bytes(piece.bytes));
         self.report(task, Event::BlockProduced { task, block, rows, bytes, node });
@@ -309,12 +330,5 @@ impl Cluster<'_> {
         worker.reported = worker.reported.max(self.now.after(delay));
         let at = worker.reported;
         self.arrive(at, event);
-    }
-}
-
-fn work_input(work: &Work) -> Vec<BlockId> {
-    match work {
-        Work::Units { .. } => Vec::new(),
-        Work::Blocks(blocks) => blocks.clone(),
     }
 }

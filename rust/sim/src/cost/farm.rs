@@ -193,7 +193,7 @@ impl Farm {
     ) {
         let blocks_left = match work {
             Work::Units { count, .. } => count * UNIT_BLOCKS,
-            Work::Blocks(blocks) => blocks.len() as u64,
+            Work::Blocks(_) | Work::Slices(_) => work.blocks().count() as u64,
         };
         let usual = SPANS[op.0 as usize];
         let span_each = Span(Random::of(&[u64::from(op.0), task.0]).around(usual.0, SPREAD));

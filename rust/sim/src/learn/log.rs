@@ -335,7 +335,7 @@ fn stale_blocks(turn: &Turn) -> impl Iterator<Item = BlockId> {
 fn first_item(work: &Work) -> u64 {
     match work {
         Work::Units { first, .. } => *first,
-        Work::Blocks(blocks) => blocks.first().map_or(0, |block| block.0),
+        Work::Blocks(_) | Work::Slices(_) => work.blocks().next().map_or(0, |block| block.0),
     }
 }
 

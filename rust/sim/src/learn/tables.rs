@@ -26,7 +26,7 @@ pub(super) struct Done {
 pub(super) fn units(plan: &Plan) -> u64 {
     let units = plan.ops().iter().map(|op| match &op.kind {
         OpKind::Source { units } => units.len() as u64,
-        OpKind::Tasks | OpKind::Actors(_) => 0,
+        _ => 0,
     });
     units.sum()
 }
@@ -67,9 +67,9 @@ struct Share {
 fn input(work: &Done, contents: &BTreeMap<BlockId, Content>) -> Content {
     match &work.work {
         Work::Units { first, count } => Content::of(*first, first + count),
-        Work::Blocks(blocks) => {
+        Work::Blocks(_) | Work::Slices(_) => {
             let mut input = Content::default();
-            for block in blocks.iter().filter_map(|block| contents.get(block)) {
+            for block in work.work.blocks().filter_map(|block| contents.get(&block)) {
                 input.append(block);
             }
             input

@@ -1,0 +1,92 @@
+//! Whether a limit further down still wants what an operator would put out.
+//!
+//! Without this, a source that may run a hundred tasks reads a hundred files for three rows.
+
+use crate::estimate::{quantity, whole};
+use crate::plan::OpKind;
+use crate::protocol::Reason;
+use crate::state::State;
+use crate::units::{OpId, Rows};
+
+/// Holds new work when the rows on their way are all that the limit wants. As long as nobody knows
+/// how many rows a task makes, there are as many tasks as blocks came without filling the limit, at
+/// least one.
+pub(crate) fn check(state: &State, op: OpId) -> Result<(), Reason> {
+    let Some(limit) = limit_below(state, op) else {
+        return Ok(());
+    };
+    let wanted = state.op(limit).limit_left;
+    let rows = match rows_coming(state, op, limit) {
+        Some(rows) if rows < wanted => return Ok(()),
+        None if making(state, op, limit) < state.op(op).counters.blocks_out.max(1) => return Ok(()),
+        rows => rows.unwrap_or(Rows::ZERO),
+    };
+    Err(Reason::LimitCovered { rows, wanted })
+}
+
+/// How many units or rows `op` needs to work on for what the limit still wants; at least one, and
+/// any number where there is no limit or nobody knows.
+pub(crate) fn items_wanted(state: &State, op: OpId) -> u64 {
+    let Some(limit) = limit_below(state, op) else {
+        return u64::MAX;
+    };
+    let workers = state.below(op).take_while(|reader| *reader != limit);
+    let workers = core::iter::once(op).chain(workers.filter(|reader| makes_rows(state, *reader)));
+    let each = workers.map(|op| state.op(op).estimates.rows_per_item());
+    match (each.product::<Option<f64>>(), rows_coming(state, op, limit)) {
+        (Some(each), Some(rows)) if each > 0.0 => {
+            let missing = state.op(limit).limit_left.saturating_sub(rows);
+            let exact = quantity(missing.0) / each;
+            whole(exact) + u64::from(exact > quantity(whole(exact)))
+        }
+        _ => u64::MAX,
+    }
+}
+
+/// Why an operator that is done launches nothing.
+pub(crate) fn reason_for_the_end(state: &State, op: OpId) -> Reason {
+    let mut reached = state.below(op).filter(|reader| state.op(*reader).is_ended_early);
+    match reached.find_map(|limit| limit_of(state, limit)) {
+        Some(rows) if state.op(op).is_ended_early => Reason::LimitReached { rows },
+        _ => Reason::Done,
+    }
+}
+
+fn limit_below(state: &State, op: OpId) -> Option<OpId> {
+    state.below(op).find(|reader| limit_of(state, *reader).is_some())
+}
+
+fn limit_of(state: &State, op: OpId) -> Option<Rows> {
+    match state.spec(op).kind {
+        OpKind::Limit { rows } => Some(rows),
+        _ => None,
+    }
+}
+
+/// Rows between `op` and the limit, counted as they will reach it; none if that cannot be told.
+fn rows_coming(state: &State, op: OpId, limit: OpId) -> Option<Rows> {
+    state.op(op).estimates.rows_per_item()?;
+    let mut rows = quantity(state.op(op).rows_coming);
+    for port in state.plan.path(op) {
+        rows += quantity(state.op(port.op).queues[port.input].rows().0);
+        if port.op == limit {
+            break;
+        }
+        if makes_rows(state, port.op) {
+            rows *= state.op(port.op).estimates.rows_per_item()?;
+            rows += quantity(state.op(port.op).rows_coming);
+        }
+    }
+    Some(Rows(whole(rows)))
+}
+
+fn makes_rows(state: &State, op: OpId) -> bool {
+    matches!(state.spec(op).kind, OpKind::Tasks | OpKind::Actors(_))
+}
+
+/// Tasks and blocks between `op` and the limit, its own tasks included.
+fn making(state: &State, op: OpId, limit: OpId) -> u64 {
+    let between = state.below(op).take_while(|reader| *reader != limit);
+    let at = |op: OpId| state.op(op).live.len() + state.queue_after(op).blocks();
+    core::iter::once(op).chain(between).map(|op| at(op) as u64).sum()
+}
