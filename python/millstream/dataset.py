@@ -35,7 +35,7 @@ from millstream.plan.arguments import (
     check_rows,
     shape_of_read,
 )
-from millstream.plan.logical import LogicalPlan, Map
+from millstream.plan.logical import Limit, LogicalPlan, Map, Union, Zip
 from millstream.plan.rules import to_physical
 from millstream.schema import Schema
 
@@ -349,6 +349,62 @@ class Dataset:
             **resources,
         )
 
+    def limit(self, limit: int) -> Dataset:
+        """Keeps the first rows. As soon as they are there, what makes further ones is stopped.
+
+        Args:
+            limit: How many, at most. Without `preserve_order` they are those that come first.
+
+        Raises:
+            ArgumentError: `limit` is negative.
+
+        Example:
+            >>> ms.range(1_000_000).limit(2).take_all()
+            [{'id': 0}, {'id': 1}]
+        """
+        check_rows("limit", limit)
+        return Dataset(self._plan.then(Limit(limit)), self._context)
+
+    def union(self, *other: Dataset) -> Dataset:
+        """Puts the rows of other datasets behind those of this one; no data is moved for it.
+
+        Columns that a block lacks stay absent there; where blocks meet, they are null. Without
+        `preserve_order` the rows of all datasets come as they are made.
+
+        Args:
+            *other: The datasets, in the order of their rows. With none, the rows stay as they are.
+
+        Raises:
+            ArgumentError: One is no dataset.
+            SchemaError: A column has types that no common type holds, if they are known.
+
+        Example:
+            >>> ms.range(2).union(ms.range(1)).take_all()
+            [{'id': 0}, {'id': 1}, {'id': 0}]
+        """
+        return self._joined(Union, other)
+
+    def zip(self, *other: Dataset) -> Dataset:
+        """Puts the columns of other datasets beside those of this one, row by row.
+
+        The rows of all datasets are taken in order, with or without `preserve_order`. A column
+        whose name is there already gets the suffix `_1`, the next one `_2`.
+
+        Args:
+            *other: The datasets, in the order of their columns. With none, the columns stay as they
+                are.
+
+        Raises:
+            ArgumentError: One is no dataset.
+
+        When it runs, different numbers of rows raise `WorkerError`.
+
+        Example:
+            >>> ms.range(2).zip(ms.range(2)).take_all()
+            [{'id': 0, 'id_1': 0}, {'id': 1, 'id_1': 1}]
+        """
+        return self._joined(Zip, other)
+
     # Consumption ----------------------------------------------------------------------------
 
     def iter_rows(self) -> Iterable[Row]:
@@ -588,7 +644,7 @@ class Dataset:
 
     def input_files(self) -> list[str]:
         """The files that the dataset reads; what is listed twice is there twice."""
-        return list(self._plan.read.source.files)
+        return [file for read in self._plan.reads() for file in read.source.files]
 
     def num_blocks(self) -> int:
         """The number of blocks, which is known of materialized datasets only.
@@ -604,8 +660,8 @@ class Dataset:
         schema = self._schema or self._plan.schema()
         columns = "?" if schema is None else ", ".join(f"{f.name}: {f.type}" for f in schema)
         known = self._plan.rows()
-        names = " -> ".join([self._plan.read.name, *(each.name for each in self._plan.maps)])
-        return f"{type(self).__name__}({names}, rows={'?' if known is None else known}, {columns})"
+        flow = self._plan.flow()
+        return f"{type(self).__name__}({flow}, rows={'?' if known is None else known}, {columns})"
 
     # Helpers --------------------------------------------------------------------------------
 
@@ -623,6 +679,16 @@ class Dataset:
         made = transform(call.fn, **call.arguments(), **options)
         operator = Map(made, shape, batch_rows=batch_rows, changes_rows=changes_rows)
         return Dataset(self._plan.then(operator), self._context)
+
+    def _joined(self, kind: type[Union | Zip], other: Sequence[Dataset]) -> Dataset:
+        for dataset in other:
+            if not isinstance(dataset, Dataset):
+                raise ArgumentError(f"other={dataset!r} must be a Dataset")
+        if not other:
+            return Dataset(self._plan, self._context)
+        plan = LogicalPlan(kind((self._plan, *(dataset._plan for dataset in other))))
+        plan.schema()  # Raises for types that do not fit, if the columns are known.
+        return Dataset(plan, self._context)
 
     def _with_columns(
         self,
@@ -647,7 +713,7 @@ class MaterializedDataset(Dataset):
 
     def num_blocks(self) -> int:
         """The number of blocks."""
-        return len(self._plan.read.source.units)
+        return sum(len(read.source.units) for read in self._plan.reads())
 
 
 class _Again(Iterable[Any]):

@@ -79,3 +79,15 @@ def test_the_rate_is_that_of_the_last_seconds():
     assert rate.per_second() == 0
     rate.add(101.0, 530)
     assert 0 < rate.per_second() < 2
+
+
+def test_totals_of_limits_unions_and_zips_follow_from_those_above():
+    reads = [physical(f"Read{rows}", "source", rows_out=rows) for rows in (500, 300)]
+    union = physical("Union", "union", inputs=(0, 1))
+    limit = physical("limit=600", "limit", limit_rows=600)
+    other = physical("Read600", "source", rows_out=600)
+    zipped = physical("Zip", "zip", inputs=(3, 4))
+    made = plan(*reads, union, limit, other, zipped)
+    totals = total_rows(made, snapshot(*[op(units_total=9) for _ in made.ops]))
+    assert [total.count for total in totals] == [500, 300, 800, 600, 600, 600]
+    assert [total.is_exact for total in totals] == [True, True, True, False, True, False]

@@ -103,17 +103,17 @@ def parquet(tmp_path):
 
 def test_a_selection_moves_into_the_read(parquet):
     plan = optimize(parquet.select_columns(["c", "a"])._plan)
-    assert (plan.maps, plan.read.source.schema.names) == ((), ["c", "a"])
+    assert (plan.operators, plan.start.source.schema.names) == ((), ["c", "a"])
 
 
 def test_a_selection_of_a_selection_moves_too(parquet):
     plan = optimize(parquet.select_columns(["c", "a"]).select_columns("a")._plan)
-    assert (plan.maps, plan.read.source.schema.names) == ((), ["a"])
+    assert (plan.operators, plan.start.source.schema.names) == ((), ["a"])
 
 
 def test_a_selection_after_a_function_stays(parquet):
     plan = optimize(parquet.map_batches(f).select_columns(["a"])._plan)
-    assert len(plan.maps) == 2
+    assert len(plan.operators) == 2
 
 
 def test_a_column_that_the_selection_before_left_out_is_unknown(parquet):

@@ -58,7 +58,8 @@ def progress_of(plan: PhysicalPlan, snapshot: Snapshot) -> Progress:
     if not plan.writes:
         return Progress(snapshot.output_rows, total_rows(plan, snapshot)[-1], "row")
     if len(snapshot.ops) > 1:
-        return Progress(last.rows_in, total_rows(plan, snapshot)[-2], "row")
+        (before,) = plan.ops[-1].inputs_at(len(plan.ops) - 1)
+        return Progress(last.rows_in, total_rows(plan, snapshot)[before], "row")
     return Progress(last.units_done, Total(last.units_total, is_exact=True), "unit")
 
 
@@ -68,11 +69,29 @@ def total_rows(plan: PhysicalPlan, snapshot: Snapshot) -> list[Total | None]:
     for number, op in enumerate(snapshot.ops):
         if op.state == "done":
             totals.append(Total(op.rows_out, is_exact=True))
-        elif number == 0:
-            totals.append(_source_total(plan.ops[0], op))
         else:
-            totals.append(_extrapolated(totals[-1], op))
+            planned = plan.ops[number]
+            above = [totals[position] for position in planned.inputs_at(number)]
+            totals.append(_total(planned, above, op))
     return totals
+
+
+def _total(planned: PhysicalOp, above: list[Total | None], op: OpSnapshot) -> Total | None:
+    match planned.kind:
+        case "source":
+            return _source_total(planned, op)
+        case "union":
+            known = [total for total in above if total is not None]
+            if len(known) < len(above):
+                return None
+            return Total(sum(t.count for t in known), all(t.is_exact for t in known))
+        case "limit":
+            limit = Total(planned.limit_rows or 0, is_exact=False)
+            return min(limit, above[0] or limit, key=lambda total: total.count)
+        case "zip":
+            return next((total for total in above if total is not None), None)
+        case _:
+            return _extrapolated(above[0], op)
 
 
 def _source_total(planned: PhysicalOp, op: OpSnapshot) -> Total | None:

@@ -14,16 +14,23 @@ from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 
 def explain(logical: LogicalPlan, physical: PhysicalPlan) -> str:
     """The logical plan, the physical one as a flow, and what each operator holds."""
-    logical_names = [logical.read.name, *(operator.name for operator in logical.maps)]
-    lines = ["Logical plan", f"  {' -> '.join(logical_names)}"]
+    lines = ["Logical plan", f"  {logical.flow()}"]
     lines += ["Physical plan", f"  {flow_text(physical)}", "Operators"]
     lines += [f"  {op.title}: {_details(op)}" for op in physical.ops]
     return "\n".join(lines)
 
 
 def flow_text(plan: PhysicalPlan) -> str:
-    """The operators as a flow: `"Input -> TaskPoolMap[ReadRange] -> ActorPoolMap[...]"`."""
-    return " -> ".join(["Input", *(op.title for op in plan.ops)])
+    """The operators as a flow: `"Input -> TaskPoolMap[ReadRange] -> ActorPoolMap[...]"`.
+
+    Where inputs come together they are in parentheses: `"(Input -> …, Input -> …) -> …"`.
+    """
+    flows: list[str] = []
+    for number, op in enumerate(plan.ops):
+        inputs = [flows[position] for position in op.inputs_at(number)] or ["Input"]
+        before = inputs[0] if len(inputs) == 1 else f"({', '.join(inputs)})"
+        flows.append(f"{before} -> {op.title}")
+    return flows[-1]
 
 
 def resources_text(operator: PhysicalOp | Read | Map) -> str:
@@ -42,11 +49,15 @@ def resources_text(operator: PhysicalOp | Read | Map) -> str:
 
 def _details(op: PhysicalOp) -> str:
     worker = "actor" if op.kind == "actors" else "task"
+    if op.kind == "union":
+        return "no tasks"
     parts = [f"{resources_text(op)} per {worker}"]
     if op.kind == "actors":
         parts.append(_pool_text(op))
     elif op.concurrency_max:
         parts.append(f"at most {plural(op.concurrency_max, 'task')} at a time")
+    if op.limit_rows is not None:
+        parts.append(plural(op.limit_rows, "row"))
     if op.kind == "source":
         parts.append(plural(len(op.units), "unit"))
     if op.bundle_rows_min:

@@ -6,14 +6,18 @@ anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pyarrow as pa
 
+from millstream.blocks import beside, block
 from millstream.blocks.transforms import Transform
 from millstream.compute import ComputeStrategy, TaskPoolStrategy
 from millstream.io.source import Source
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,99 @@ class Map:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """The first rows only.
+
+    Args:
+        rows: How many.
+    """
+
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """The name as plans show it: `"limit=3"`."""
+        return f"limit={self.rows}"
+
+
+@dataclass(frozen=True)
+class Union:
+    """The rows of several plans, one after the other.
+
+    Args:
+        inputs: The plans, two or more.
+    """
+
+    inputs: tuple[LogicalPlan, ...]
+    name: str = "Union"
+
+    def schema(self) -> pa.Schema | None:
+        """The columns of all inputs, if they are known of all.
+
+        Raises:
+            SchemaError: A column has types that no common type holds.
+        """
+        schemas = _all_known([plan.schema() for plan in self.inputs])
+        return None if schemas is None else block.unify_schemas(schemas)
+
+    def rows(self) -> int | None:
+        """The rows of all inputs, if they are known of all."""
+        rows = _all_known([plan.rows() for plan in self.inputs])
+        return None if rows is None else sum(rows)
+
+
+@dataclass(frozen=True)
+class Zip:
+    """The columns of several plans side by side, row by row.
+
+    Args:
+        inputs: The plans, two or more.
+    """
+
+    inputs: tuple[LogicalPlan, ...]
+    name: str = "Zip"
+
+    def schema(self) -> pa.Schema | None:
+        """The columns of all inputs, if they are known of all."""
+        schemas = _all_known([plan.schema() for plan in self.inputs])
+        return None if schemas is None else beside.put_schemas(schemas)
+
+    def rows(self) -> int | None:
+        """The rows of each input, if they are known and the same; else the run raises."""
+        rows = _all_known([plan.rows() for plan in self.inputs])
+        return rows[0] if rows is not None and len(set(rows)) == 1 else None
+
+
+@dataclass(frozen=True)
 class LogicalPlan:
-    """A source and the operators after it, in the order of the flow. Never changes."""
+    """Where the rows come from, and the operators after it in the order of the flow. Never changes.
 
-    read: Read
-    maps: tuple[Map, ...] = ()
+    Args:
+        start: A source, or further plans that come together.
+        operators: What happens to the rows.
+    """
 
-    def then(self, operator: Map) -> LogicalPlan:
+    start: Read | Union | Zip
+    operators: tuple[Map | Limit, ...] = ()
+
+    def then(self, operator: Map | Limit) -> LogicalPlan:
         """This plan with one more operator."""
-        return LogicalPlan(self.read, (*self.maps, operator))
+        return LogicalPlan(self.start, (*self.operators, operator))
+
+    def reads(self) -> Iterator[Read]:
+        """All sources, in the order of their rows."""
+        if isinstance(self.start, Read):
+            yield self.start
+        else:
+            for plan in self.start.inputs:
+                yield from plan.reads()
+
+    def flow(self) -> str:
+        """The names of the operators: `"(ReadRange, ReadRange -> Map(f)) -> Union -> limit=3"`."""
+        names = [self.start.name, *(operator.name for operator in self.operators)]
+        if not isinstance(self.start, Read):
+            names.insert(0, f"({', '.join(plan.flow() for plan in self.start.inputs)})")
+        return " -> ".join(names)
 
     def schema(self) -> pa.Schema | None:
         """The schema of the output, if it is known without running.
@@ -104,8 +192,11 @@ class LogicalPlan:
         Raises:
             SchemaError: An operator asks for a column that does not exist.
         """
-        schema = self.read.source.schema
-        for operator in self.maps:
+        start = self.start
+        schema = start.source.schema if isinstance(start, Read) else start.schema()
+        for operator in self.operators:
+            if isinstance(operator, Limit):
+                continue
             if schema is None or operator.columns is None:
                 return None
             schema = operator.columns(schema)
@@ -116,6 +207,16 @@ class LogicalPlan:
 
         User functions always run, since they may raise; so only operators on columns count.
         """
-        if all(operator.columns is not None for operator in self.maps):
-            return self.read.source.rows
-        return None
+        rows = self.start.source.rows if isinstance(self.start, Read) else self.start.rows()
+        for operator in self.operators:
+            if isinstance(operator, Limit):
+                rows = None if rows is None else min(rows, operator.rows)
+            elif operator.columns is None:
+                return None
+        return rows
+
+
+def _all_known(values: Sequence[T | None]) -> list[T] | None:
+    """The values, if none of them is missing."""
+    there = [value for value in values if value is not None]
+    return there if len(there) == len(values) else None

@@ -15,7 +15,7 @@ from millstream.context import DataContext
 from millstream.errors import ResourcesError
 from millstream.run.worker import ReadUnit, Stage
 
-Kind = Literal["source", "tasks", "actors"]
+Kind = Literal["source", "tasks", "actors", "limit", "union", "zip"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,12 @@ class PhysicalOp:
 
     Args:
         name: What people call it: `"ReadVideo->MapBatches(preprocess)"`.
-        kind: Tasks over source units, tasks over blocks, or a pool of actors over blocks.
+        kind: Tasks over source units, tasks over blocks, or a pool of actors over blocks; a limit
+            and a union, which blocks pass; or tasks over rows of several inputs side by side.
         stage: What a worker does.
+        inputs: The positions in the plan of the operators that it reads; None: the one before it.
         units: What a source reads; empty for the others.
+        limit_rows: For a limit, how many rows; None for the others.
         cpu: CPUs that one task holds while it runs, or one actor while it lives.
         gpu: GPUs, likewise.
         custom: Custom resources by name, likewise.
@@ -43,7 +46,9 @@ class PhysicalOp:
     name: str
     kind: Kind
     stage: Stage
+    inputs: tuple[int, ...] | None = None
     units: Sequence[ReadUnit] = ()
+    limit_rows: int | None = None
     cpu: float = 1
     gpu: float = 0
     custom: Mapping[str, float] = field(default_factory=dict)
@@ -59,15 +64,21 @@ class PhysicalOp:
     @property
     def title(self) -> str:
         """The operator with its kind, as plans show it: `"TaskPoolMap[MapBatches(f)]"`."""
-        return f"{'ActorPoolMap' if self.kind == 'actors' else 'TaskPoolMap'}[{self.name}]"
+        return f"{_TITLES.get(self.kind, 'TaskPoolMap')}[{self.name}]"
+
+    def inputs_at(self, number: int) -> tuple[int, ...]:
+        """The positions of the operators that it reads, if its own is `number`."""
+        if self.kind == "source":
+            return ()
+        return (number - 1,) if self.inputs is None else self.inputs
 
 
 @dataclass(frozen=True)
 class PhysicalPlan:
-    """A chain of operators, the first of which is the source.
+    """Operators that run. Each is read by one other, but the last one.
 
     Args:
-        ops: The operators, in the order of the flow.
+        ops: The operators, each after those that it reads.
         writes: Whether the last one writes files, so that its output are reports of them.
         bundles: Whether the scheduler may bundle small units and blocks. Not if the user has said
             how many there shall be (`override_num_blocks`).
@@ -112,18 +123,19 @@ def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:
 
 
 def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
-    """The operator at position `number` of a chain, in numbers, for the scheduler."""
+    """The operator at position `number` of a plan, in numbers, for the scheduler."""
     try:
         return _core.OpSpec(
             name=op.name,
             kind=op.kind,
-            inputs=[number - 1] if number else [],
+            inputs=op.inputs_at(number),
             cpu=op.cpu,
             gpu=op.gpu,
             custom=dict(op.custom),
             concurrency_max=op.concurrency_max,
             bundle_rows_min=op.bundle_rows_min,
             unit_bytes=[unit.nbytes for unit in op.units],
+            limit_rows=op.limit_rows,
             actors_min=op.actors_min,
             actors_max=op.actors_max,
             tasks_in_flight_max=op.tasks_in_flight_max,
@@ -133,6 +145,13 @@ def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
         raise ResourcesError(str(error), operator=op.name) from None
 
 
+#: What plans call operators of a kind.
+_TITLES = {
+    "actors": "ActorPoolMap",
+    "limit": "LimitOperator",
+    "union": "UnionOperator",
+    "zip": "ZipOperator",
+}
 #: Below this the fixed cost of a block shows.
 BLOCK_BYTES_MIN = 1 << 20
 #: Above this larger blocks gain nothing.

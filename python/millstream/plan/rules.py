@@ -10,6 +10,8 @@ Two neighbours fuse into one operator when
   alone. A source never moves into a pool.
 - the second does not want batches of a certain size when the first may change the number of rows
   (a read, `filter`, `flat_map`): its blocks are then bundled until a batch is full.
+
+Limits, unions and zips fuse with nothing.
 """
 
 from __future__ import annotations
@@ -18,26 +20,32 @@ from dataclasses import replace
 
 from millstream.blocks.transforms import MapRows, SelectColumns
 from millstream.compute import ACTORS_UNBOUNDED, ActorPoolStrategy, TaskPoolStrategy
-from millstream.plan.logical import LogicalPlan, Map, Read, Shape
+from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Shape, Union, Zip
 from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
 from millstream.run.worker import Stage
+
+Operator = Read | Map | Limit | Union | Zip
 
 
 def optimize(plan: LogicalPlan) -> LogicalPlan:
     """The same rows, read with less work: a selection of columns moves into the read."""
-    read, maps = plan.read, plan.maps
-    while maps and isinstance(maps[0].transform, SelectColumns) and maps[0].shape == read.shape:
-        if read.source.with_columns is None:
+    start, operators = plan.start, plan.operators
+    if not isinstance(start, Read):
+        start = replace(start, inputs=tuple(map(optimize, start.inputs)))
+        return LogicalPlan(start, operators)
+    while operators and isinstance(operators[0], Map) and start.source.with_columns is not None:
+        transform = operators[0].transform
+        if not isinstance(transform, SelectColumns) or operators[0].shape != start.shape:
             break
-        source = read.source.with_columns(maps[0].transform.columns)
-        read, maps = replace(read, source=source), maps[1:]
-    return LogicalPlan(read, maps)
+        start = replace(start, source=start.source.with_columns(transform.columns))
+        operators = operators[1:]
+    return LogicalPlan(start, operators)
 
 
-def fuse(plan: LogicalPlan) -> list[list[Read | Map]]:
-    """The operators in groups, each of which runs in one worker."""
-    groups: list[list[Read | Map]] = [[plan.read]]
-    for operator in plan.maps:
+def fuse(plan: LogicalPlan) -> list[list[Operator]]:
+    """The plan's own operators in groups, each of which runs in one worker."""
+    groups: list[list[Operator]] = [[plan.start]]
+    for operator in plan.operators:
         if _fuses(groups[-1], operator):
             groups[-1].append(operator)
         else:
@@ -47,26 +55,34 @@ def fuse(plan: LogicalPlan) -> list[list[Read | Map]]:
 
 def to_physical(plan: LogicalPlan, block_bytes_target: int = BLOCK_BYTES_MAX) -> PhysicalPlan:
     """The plan as it runs, after all rules."""
-    optimized = optimize(plan)
-    groups = fuse(optimized)
-    ops = [_physical(group, block_bytes_target) for group in groups]
-    keeps_rows, is_certain = _keeps_rows(groups[0])
-    if keeps_rows:
-        rows = optimized.read.source.rows
-        ops[0] = replace(ops[0], rows_out=rows, is_rows_out_certain=is_certain)
-    writes = any(operator.writes for operator in plan.maps)
-    return PhysicalPlan(ops, writes, bundles=not plan.read.is_divided)
+    ops: list[PhysicalOp] = []
+    _add(ops, optimize(plan), block_bytes_target)
+    writes = any(isinstance(each, Map) and each.writes for each in plan.operators)
+    return PhysicalPlan(ops, writes, bundles=not any(read.is_divided for read in plan.reads()))
 
 
-def _keeps_rows(group: list[Read | Map]) -> tuple[bool, bool]:
+def _add(ops: list[PhysicalOp], plan: LogicalPlan, block_bytes_target: int) -> int:
+    """Adds the operators of a plan, and gives the position of its last one."""
+    inputs: tuple[int, ...] = ()
+    if not isinstance(plan.start, Read):
+        inputs = tuple(_add(ops, each, block_bytes_target) for each in plan.start.inputs)
+    for group in fuse(plan):
+        ops.append(replace(_physical(group, block_bytes_target), inputs=inputs))
+        inputs = (len(ops) - 1,)
+    return len(ops) - 1
+
+
+def _keeps_rows(maps: list[Map]) -> tuple[bool, bool]:
     """Whether a source probably puts out as many rows as it reads, and whether it surely does."""
-    maps = [operator for operator in group if isinstance(operator, Map)]
     certain = [isinstance(each.transform, MapRows) or each.columns is not None for each in maps]
     return not any(each.changes_rows or each.writes for each in maps), all(certain)
 
 
-def _fuses(group: list[Read | Map], operator: Map) -> bool:
-    first, second = group[-1].shape, operator.shape
+def _fuses(group: list[Operator], operator: Operator) -> bool:
+    last = group[-1]
+    if not isinstance(operator, Map) or not isinstance(last, (Read, Map)):
+        return False
+    first, second = last.shape, operator.shape
     if not first.same_resources(second) or isinstance(first.compute, ActorPoolStrategy):
         return False
     if isinstance(second.compute, ActorPoolStrategy):
@@ -78,27 +94,38 @@ def _fuses(group: list[Read | Map], operator: Map) -> bool:
     return operator.batch_rows is None or not any(map(_changes_rows, group))
 
 
-def _changes_rows(operator: Read | Map) -> bool:
-    return isinstance(operator, Read) or operator.changes_rows
+def _changes_rows(operator: Operator) -> bool:
+    return not isinstance(operator, Map) or operator.changes_rows
 
 
-def _physical(group: list[Read | Map], block_bytes_target: int) -> PhysicalOp:
+def _physical(group: list[Operator], block_bytes_target: int) -> PhysicalOp:
     name = "->".join(operator.name for operator in group)
+    first, last = group[0], group[-1]
     maps = [operator for operator in group if isinstance(operator, Map)]
     transforms = tuple(operator.transform for operator in maps)
-    shape = group[-1].shape
+    stage = Stage(name, transforms, block_bytes_target)
+    if isinstance(last, Limit):
+        return PhysicalOp(name, "limit", stage, limit_rows=last.rows, cpu=0)
+    if isinstance(last, Union):
+        return PhysicalOp(name, "union", stage, cpu=0)
+    if isinstance(last, Zip):
+        return PhysicalOp(name, "zip", stage)
+    shape = last.shape
     op = PhysicalOp(
         name=name,
         kind="tasks",
-        stage=Stage(name, transforms, block_bytes_target),
+        stage=stage,
         cpu=shape.cpu,
         gpu=shape.gpu,
         custom=shape.custom,
         ray_remote_args=shape.remote_args,
         bundle_rows_min=max((operator.batch_rows or 0 for operator in maps), default=0),
     )
-    if isinstance(group[0], Read):
-        op = replace(op, kind="source", units=group[0].source.units, bundle_rows_min=0)
+    if isinstance(first, Read):
+        op = replace(op, kind="source", units=first.source.units, bundle_rows_min=0)
+        keeps_rows, is_certain = _keeps_rows(maps)
+        if keeps_rows:
+            op = replace(op, rows_out=first.source.rows, is_rows_out_certain=is_certain)
     return _with_compute(op, shape)
 
 

@@ -32,6 +32,7 @@ from millstream.run.worker import (
     TaskError,
     Work,
     open_stage,
+    slices_of,
 )
 
 
@@ -149,7 +150,8 @@ class LocalBackend:
         if action.first_unit is not None:
             work = op.units[action.first_unit : action.first_unit + action.unit_count]
         else:
-            work = [self._shared.blocks[block][1] for block in action.blocks]
+            blocks = [self._shared.blocks[block][1] for block in action.blocks]
+            work = blocks if action.slices is None else slices_of(blocks, action.slices)
         task = _Task(action, work, self._shared)
         self._tasks[action.task] = task
         if action.actor is None:

@@ -27,7 +27,7 @@ class OpBody(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
-    def kind(self) -> Literal["source", "tasks", "actors"]: ...  # noqa: D102
+    def kind(self) -> Literal["source", "tasks", "actors", "limit", "union", "zip"]: ...  # noqa: D102
     @property
     def stage(self) -> Stage: ...  # noqa: D102
     @property

@@ -16,7 +16,7 @@ from typing import Protocol, TypeGuard
 
 import pyarrow as pa
 
-from millstream.blocks import block
+from millstream.blocks import beside, block
 from millstream.blocks.builder import BlockBuilder
 from millstream.blocks.transforms import Transform
 from millstream.blocks.usercode import ForeignError, internal_error, without_our_frames
@@ -26,11 +26,13 @@ __all__ = [
     "BlockMeta",
     "OpenStage",
     "ReadUnit",
+    "Slices",
     "Stage",
     "TaskEnd",
     "TaskError",
     "Transform",
     "open_stage",
+    "slices_of",
 ]
 
 
@@ -109,7 +111,43 @@ class TaskError:
 
 
 Output = tuple[BlockMeta, pa.Table] | TaskEnd | TaskError
-Work = Sequence[ReadUnit] | Sequence[pa.Table]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Rows of blocks, for each input of an operator; several inputs are put side by side.
+
+    Args:
+        inputs: For each input blocks, each with how many of its rows come before, and how many
+            rows; in order. All inputs have equally many rows.
+    """
+
+    inputs: Sequence[Sequence[tuple[pa.Table, int, int]]]
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows of the only input, or of all side by side."""
+        cut = [[t.slice(first, rows) for t, first, rows in slices] for slices in self.inputs]
+        if len(cut) == 1:
+            yield from cut[0]
+        else:
+            yield beside.put([block.concat(tables) for tables in cut if tables])
+
+
+def slices_of(
+    blocks: Sequence[pa.Table], slices: Sequence[Sequence[tuple[int, int, int]]]
+) -> Slices:
+    """The parts of a task's blocks, as the scheduler orders them.
+
+    Args:
+        blocks: The blocks, in the order of the slices.
+        slices: For each input the number of a block, how many of its rows come before, and how many
+            rows.
+    """
+    tables = iter(blocks)
+    return Slices([[(next(tables), first, rows) for _, first, rows in each] for each in slices])
+
+
+Work = Sequence[ReadUnit] | Sequence[pa.Table] | Slices
 Dumps = Callable[[object], bytes]
 
 
@@ -153,7 +191,7 @@ class OpenStage:
         """Runs one task.
 
         Args:
-            work: Units to read, or blocks.
+            work: Units to read, blocks, or parts of blocks.
             rows_skipped: How many of the first rows of the output an earlier attempt handed over.
             context: The task attempt and where it runs, in words, for errors.
             rows_wanted: How many rows to make after those, since they were lost; None: all.
@@ -212,7 +250,9 @@ class _Task:
             yield BlockMeta(0, 0, empty, is_last=True), empty.empty_table()
 
     def _input(self) -> Iterator[pa.Table]:
-        if _are_units(self._work):
+        if isinstance(self._work, Slices):
+            yield from self._work.tables()
+        elif _are_units(self._work):
             for unit in self._work:
                 yield from self._read(unit)
         else:
@@ -285,7 +325,7 @@ def _named(name: str, stream: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _are_units(work: Work) -> TypeGuard[Sequence[ReadUnit]]:
-    return len(work) > 0 and not isinstance(work[0], pa.Table)
+    return not isinstance(work, Slices) and len(work) > 0 and not isinstance(work[0], pa.Table)
 
 
 def _files_told(files: Sequence[str]) -> str | None:

@@ -148,7 +148,14 @@ class RayBackend:
         if action.actor is None:
             function = operator.function(self._affinity(action.node))
             units = operator.units_of(action)
-            call = Call(action.rows_skipped, context, action.rows_wanted, units, operator.payload)
+            call = Call(
+                action.rows_skipped,
+                context,
+                action.rows_wanted,
+                units,
+                action.slices,
+                operator.payload,
+            )
             try:
                 generator = function.remote(call, *blocks)
             except TypeError as error:

@@ -29,7 +29,9 @@ from millstream.run.worker import (
     ReadUnit,
     TaskEnd,
     TaskError,
+    Work,
     open_stage,
+    slices_of,
 )
 
 
@@ -55,6 +57,7 @@ class Call(NamedTuple):
         context: The task and the attempt, in words.
         rows_wanted: Rows of its output to hand over after those; None: all.
         units: What a task of a source reads; None for any other.
+        slices: The parts of the blocks that it reads, by input; None: whole blocks.
         payload: The stage; None for a task on an actor, which has loaded it.
     """
 
@@ -62,6 +65,7 @@ class Call(NamedTuple):
     context: str
     rows_wanted: int | None
     units: Sequence[ReadUnit] | None = None
+    slices: Sequence[Sequence[tuple[int, int, int]]] | None = None
     payload: Payload | None = None
 
 
@@ -141,7 +145,9 @@ class StageActor:
 
 
 def _run(stage: OpenStage, call: Call, blocks: Sequence[Block]) -> Iterator[Item | pa.Table]:
-    work = call.units if call.units is not None else [table_of(block) for block in blocks]
+    work: Work = [table_of(block) for block in blocks] if call.units is None else call.units
+    if call.slices is not None:
+        work = slices_of([table_of(block) for block in blocks], call.slices)
     where = f"{call.context}, on {_address()}, process {os.getpid()}"
     return _items(stage.run(work, call.rows_skipped, where, call.rows_wanted))
 
