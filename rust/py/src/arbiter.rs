@@ -76,7 +76,7 @@ impl Arbiter {
         Ok(())
     }
 
-    /// A run has ended.
+    /// A run has ended; what it held is free.
     fn end(&self, run: u32) -> PyResult<()> {
         self.inner()?.end(RunId(run));
         Ok(())
