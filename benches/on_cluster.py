@@ -72,7 +72,7 @@ class Workload:
         )
 
     def models(self) -> list[sim.Model]:
-        """How its operators behave; spikes as draws, since a model knows no positions."""
+        """How its operators behave; a model knows no positions, so each item takes the mean."""
         spikes = 1 + (SPIKE - 1) / SPIKE_EVERY if self.is_spiky else 1
         source = sim.Model(
             item_s=self.item_s * spikes, unit_rows=self.blocks, row_bytes=BLOCK_BYTES, block_rows=1
