@@ -242,17 +242,15 @@ impl Simulation<'_> {
     /// I5: bytes held on a node stay within its budget and one declared overshoot.
     ///
     /// An overshoot lets a task pass that has nowhere to put the copies of its input or its next
-    /// block. Where not even one block of each operator fits, each step may need one. Where blocks
-    /// are lost, each operator of the chain that makes them again may.
+    /// block. Where not even one block of each operator fits, each step may need one. So it is where
+    /// blocks are lost: each block of a task's input must be there again before it may run.
     fn check_stores(&self, snapshot: &Snapshot) -> Result<(), Violation> {
         if !self.is_budget_kept {
             return Ok(());
         }
         let passed = self.cluster.block_max() + self.cluster.copies_max();
-        let chain =
-            if self.scenario.faults.may_lose_blocks() { snapshot.ops.len() as u64 } else { 1 };
-        let times =
-            if self.has_room { snapshot.overshoots.min(chain) } else { snapshot.overshoots };
+        let is_one = self.has_room && !self.scenario.faults.may_lose_blocks();
+        let times = if is_one { snapshot.overshoots.min(1) } else { snapshot.overshoots };
         let declared = passed.saturating_mul(times);
         for (node, store) in self.cluster.stores() {
             if store.bytes_known_peak > store.bytes_max + declared {

@@ -41,7 +41,8 @@ impl Scheduler {
                 return;
             }
             if !self.force_progress() {
-                return self.fail_if_homeless();
+                self.fail_if_homeless();
+                return self.fail_if_crowded_out();
             }
         }
     }

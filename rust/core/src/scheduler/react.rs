@@ -375,6 +375,22 @@ impl Scheduler {
         }
     }
 
+    /// Fails a run in which nothing moves any more, if actors alone fill all nodes on which an
+    /// operator with work could run: a node that is gone had the slots for both.
+    pub(super) fn fail_if_crowded_out(&mut self) {
+        let is_crowded_out = |op: &OpId| {
+            let (operator, ledger) = (self.state.op(*op), &self.state.ledger);
+            let has_work = operator.queued_blocks() > 0
+                || operator.unit_next < operator.units_total
+                || !operator.retries.is_empty();
+            has_work && operator.pool.is_none() && ledger.fitting(*op, Share::BesideActors) == 0
+        };
+        let crowded_out = self.state.op_ids().find(is_crowded_out);
+        if let Some(op) = crowded_out {
+            self.fail(op, None, FailCause::NodesGone);
+        }
+    }
+
     pub(super) fn output_taken(&mut self, block: BlockId) {
         let is_emitted = self.state.blocks.get(&block).is_some_and(|b| b.place == Place::Emitted);
         if !is_emitted {

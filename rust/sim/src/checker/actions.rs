@@ -6,7 +6,7 @@ use millstream_core::{
     Action, ActorId, BlockId, Bytes, FailCause, NodeId, OpId, OpKind, Rows, Slice, TaskId, Work,
 };
 
-use crate::checker::{ActorBook, Checker, Finding, Place, TaskBook, WorkBook, WorkKey};
+use crate::checker::{ActorBook, Checker, Finding, NodeBook, Place, TaskBook, WorkBook, WorkKey};
 use crate::rows::Content;
 
 /// Fails with an invariant and words unless a condition holds.
@@ -414,10 +414,25 @@ impl Checker<'_> {
         is_known && rows.0 == total(ended) && rows < rows_longer
     }
 
+    /// Whether actors fill all nodes that take new work and on which a task of `op` could run.
+    fn is_crowded_out(&self, op: OpId) -> bool {
+        let request = self.request(op.0 as usize);
+        let is_open = |(id, node): &(&NodeId, &NodeBook)| {
+            let mut beside = node.total.clone();
+            for actor in self.actors.values().filter(|actor| actor.node == **id) {
+                beside.debit(self.request(actor.op));
+            }
+            !node.is_draining && beside.fits(request)
+        };
+        self.tasks.is_empty() && !self.nodes.iter().any(|node| is_open(&node))
+    }
+
     fn check_fail(&mut self, op: OpId, cause: FailCause) -> Result<(), Finding> {
         ensure!(self.failure.is_none(), "protocol", "the run failed before");
         ensure!(
-            self.justified.contains(&cause) || self.rows_differ(op, cause),
+            self.justified.contains(&cause)
+                || self.rows_differ(op, cause)
+                || cause == FailCause::NodesGone && self.is_crowded_out(op),
             "protocol",
             "nothing that happened is such a failure, but {:?}",
             self.justified
