@@ -86,6 +86,11 @@ impl Run {
         launches.collect()
     }
 
+    fn last_launch(&self) -> Option<Action> {
+        let mut launches = self.actions.iter().rev();
+        launches.find(|action| matches!(action, Action::LaunchTask { .. })).cloned()
+    }
+
     fn emitted(&self) -> Vec<u64> {
         let emitted = self.actions.iter().filter_map(|action| match action {
             Action::EmitBlock { block, .. } => Some(block.0),
@@ -204,4 +209,60 @@ fn inputs_of_different_lengths_fail_the_run_with_both_counts() {
         is_open: true,
     };
     assert!(actions.contains(&Action::FailRun { op: OpId(2), task: None, cause }), "{actions:?}");
+}
+
+#[test]
+fn what_is_lost_behind_a_union_is_made_again_in_its_place() {
+    let union = op("Union", OpKind::Union, &[0, 1]);
+    let map = op("Map", OpKind::Tasks, &[2]);
+    let map = OpSpec { bundle_rows_min: Rows(1_000), ..map };
+    let mut run = Run::new(vec![read(1), read(1), union, map]);
+    let [first, second] = [run.launched(0)[0].0, run.launched(1)[0].0];
+    run.make(second, 0, 5);
+    run.make(first, 1, 4);
+    let Work::Blocks(blocks) = run.launched(3)[0].1.clone() else { panic!("the map reads blocks") };
+    assert_eq!(blocks, [BlockId(1), BlockId(0)], "those of the first input come first");
+
+    let map = run.launched(3)[0].0;
+    run.tell(Event::BlockLost { block: BlockId(1) });
+    run.tell(Event::TaskFailed { task: TaskId(map), failure: TaskFailure::NotRun });
+    let (again, _) = run.launched(0)[1];
+    run.produce(again, 2, 1);
+    run.make(again, 3, 3);
+    let Work::Blocks(blocks) = run.launched(3)[1].1.clone() else { panic!("the map reads blocks") };
+    assert_eq!(blocks, [BlockId(2), BlockId(3), BlockId(0)]);
+}
+
+#[test]
+fn of_what_a_limit_has_ended_only_rows_that_passed_it_are_made_again() {
+    let mut run = Run::new(vec![read(2), limit(15, 0)]);
+    let first = run.launched(0)[0].0;
+    run.make(first, 0, 10);
+    let second = run.launched(0)[1].0;
+    run.produce(second, 1, 10);
+    let cut = run.launched(1)[0].0;
+    run.tell(Event::TaskFailed { task: TaskId(second), failure: TaskFailure::Cancelled });
+    assert_eq!(run.launched(0).len(), 2);
+
+    run.tell(Event::BlockLost { block: BlockId(0) });
+    let (again, work) = run.launched(0)[2].clone();
+    assert_eq!(work, Work::Units { first: 0, count: 1 });
+    let actions = run.make(again, 2, 10);
+    let instead = Action::EmitBlock { block: BlockId(2), instead_of: Some(BlockId(0)) };
+    assert!(actions.contains(&instead), "{actions:?}");
+
+    run.tell(Event::BlockLost { block: BlockId(1) });
+    run.tell(Event::TaskFailed { task: TaskId(cut), failure: TaskFailure::NotRun });
+    let Some(Action::LaunchTask { task, rows_skipped, rows_wanted, .. }) = run.last_launch() else {
+        panic!("the input of the cut is made again")
+    };
+    assert_eq!((rows_skipped, rows_wanted), (Rows::ZERO, Some(Rows(5))));
+    run.make(task.0, 3, 5);
+    let (cut, work) = run.launched(1)[1].clone();
+    assert_eq!(work, Work::Slices(vec![vec![slice(3, 0, 5)]]));
+    run.make(cut, 4, 5);
+    for block in [2, 4] {
+        run.tell(Event::OutputTaken { block: BlockId(block) });
+    }
+    assert!(run.scheduler.is_done(), "{:#?}", run.scheduler.snapshot());
 }
