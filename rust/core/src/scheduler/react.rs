@@ -376,14 +376,18 @@ impl Scheduler {
     }
 
     /// Fails a run in which nothing moves any more, if actors alone fill all nodes on which an
-    /// operator with work could run: a node that is gone had the slots for both.
+    /// operator with work could run, or would: a node that is gone had the slots for both.
     pub(super) fn fail_if_crowded_out(&mut self) {
         let is_crowded_out = |op: &OpId| {
             let (operator, ledger) = (self.state.op(*op), &self.state.ledger);
             let has_work = operator.queued_blocks() > 0
                 || operator.unit_next < operator.units_total
                 || !operator.retries.is_empty();
-            has_work && operator.pool.is_none() && ledger.fitting(*op, Share::BesideActors) == 0
+            let has_place = match &operator.pool {
+                Some(pool) => pool.size() > 0,
+                None => ledger.fitting(*op, Share::BesideActors) > 0,
+            };
+            has_work && !has_place
         };
         let crowded_out = self.state.op_ids().find(is_crowded_out);
         if let Some(op) = crowded_out {

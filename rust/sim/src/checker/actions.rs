@@ -414,9 +414,19 @@ impl Checker<'_> {
         is_known && rows.0 == total(ended) && rows < rows_longer
     }
 
-    /// Whether actors fill all nodes that take new work and on which a task of `op` could run.
+    /// Whether actors fill all nodes that take new work and on which a task of `op` could run, or its
+    /// own have no place beside the other operators since a node is gone.
     fn is_crowded_out(&self, op: OpId) -> bool {
-        let request = self.request(op.0 as usize);
+        let op_at = op.0 as usize;
+        if self.actors.values().any(|actor| actor.op == op_at) || !self.tasks.is_empty() {
+            return false;
+        }
+        let are_gone = self.nodes.len() < self.scenario.nodes.len()
+            || self.nodes.values().any(|node| node.is_draining);
+        if matches!(self.scenario.plan.ops()[op_at].kind, OpKind::Actors(_)) {
+            return are_gone;
+        }
+        let request = self.request(op_at);
         let is_open = |(id, node): &(&NodeId, &NodeBook)| {
             let mut beside = node.total.clone();
             for actor in self.actors.values().filter(|actor| actor.node == **id) {
@@ -424,7 +434,7 @@ impl Checker<'_> {
             }
             !node.is_draining && beside.fits(request)
         };
-        self.tasks.is_empty() && !self.nodes.iter().any(|node| is_open(&node))
+        !self.nodes.iter().any(|node| is_open(&node))
     }
 
     fn check_fail(&mut self, op: OpId, cause: FailCause) -> Result<(), Finding> {
