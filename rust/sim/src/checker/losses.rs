@@ -70,8 +70,11 @@ impl Checker<'_> {
     }
 
     /// Rows of an operator must be made again, and so must the input of the work that made them, if
-    /// it was done with that.
+    /// it was done with that. After a stop nothing is made again.
     fn note_missing(&mut self, op: usize, rows: &Content) {
+        if self.is_stopped {
+            return;
+        }
         if self.is_unwanted(op) {
             // They may have been missing already when that was given up which needed them.
             self.missing[op].remove(rows);
