@@ -109,7 +109,8 @@ class OpSpec:
         kind: A `"source"` makes blocks out of units, `"tasks"` are stateless, `"actors"` are a
             pool of workers with loaded state; a `"limit"` lets the first rows pass and ends what is
             above it, a `"union"` lets the blocks of its inputs pass one input after the other,
-            `"zip"` are tasks over rows of all inputs side by side.
+            `"zip"` are tasks over rows of all inputs side by side, a `"sink"` are the last tasks,
+            which write and put out no more than reports of it.
         inputs: The positions in the plan of the operators whose blocks it consumes; none for a
             source.
         cpu: CPUs that one task holds while it runs, or one actor while it lives.
@@ -133,7 +134,7 @@ class OpSpec:
         cls,
         *,
         name: str,
-        kind: Literal["source", "tasks", "actors", "limit", "union", "zip"],
+        kind: Literal["source", "tasks", "actors", "limit", "union", "zip", "sink"],
         inputs: Sequence[int] = ...,
         cpu: float = 0.0,
         gpu: float = 0.0,
@@ -149,7 +150,7 @@ class OpSpec:
     @property
     def name(self) -> str: ...
     @property
-    def kind(self) -> Literal["source", "tasks", "actors", "limit", "union", "zip"]: ...
+    def kind(self) -> Literal["source", "tasks", "actors", "limit", "union", "zip", "sink"]: ...
     @property
     def inputs(self) -> list[int]: ...
     @property
@@ -189,6 +190,9 @@ class Config:
             this long.
         deaths_max: A task whose worker died this many times fails the run; likewise a pool whose
             actors died this many times in a row while they were loading.
+        epoch_units: Units of each source that are an epoch, which is committed
+            (`Action.CommitEpoch`) when nothing is left to do for them. No task works on several.
+            0: there are no epochs.
 
     Raises:
         ValueError: An unknown `execution`.
@@ -202,6 +206,7 @@ class Config:
         block_bytes_target: int = ...,
         task_span_target_us: int = ...,
         deaths_max: int = ...,
+        epoch_units: int = 0,
     ) -> Config: ...
     @property
     def execution(self) -> Literal["streaming", "bulk"]: ...
@@ -213,6 +218,8 @@ class Config:
     def task_span_target_us(self) -> int: ...
     @property
     def deaths_max(self) -> int: ...
+    @property
+    def epoch_units(self) -> int: ...
 
 @final
 class Node:
@@ -658,6 +665,21 @@ class Action:
         def block(self) -> int: ...
 
     @final
+    class CommitEpoch(Action):
+        """All that follows from the units of an epoch is written, or taken, for good.
+
+        Comes once for each epoch, in order, and never after a stop.
+
+        Attributes:
+            epoch: The epoch: units of each source from `epoch * epoch_units` on.
+        """
+
+        __match_args__ = ("epoch",)
+        def __new__(cls, epoch: int) -> Action.CommitEpoch: ...
+        @property
+        def epoch(self) -> int: ...
+
+    @final
     class FailRun(Action):
         """The run cannot go on. The driver raises an error and answers `Event.StopRequested`.
 
@@ -747,6 +769,9 @@ class Snapshot:
     @property
     def output_blocks(self) -> int:
         """Blocks given to the consumer."""
+    @property
+    def epochs_committed(self) -> int:
+        """Epochs that were committed."""
     @property
     def output_bytes(self) -> int:
         """Bytes that wait for or are with the consumer."""

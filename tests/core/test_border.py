@@ -61,7 +61,7 @@ def test_what_was_put_in_can_be_read():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda: source(kind="sink", unit_bytes=[]), 'kind must be one of .*, not "sink"'),
+        (lambda: source(kind="well", unit_bytes=[]), 'kind must be one of .*, not "well"'),
         (lambda: source(limit_rows=3), "limit_rows is what a limit has"),
         (lambda: source(kind="tasks"), "'Read' has unit_bytes, which only a source has"),
         (lambda: Config(execution="eager"), "execution must be 'streaming' or 'bulk'"),

@@ -66,4 +66,4 @@ pub use resources::Resources;
 pub use scheduler::Scheduler;
 pub use snapshot::{NodeSnapshot, OpSnapshot, OpState, Snapshot};
 pub use state::SubmitError;
-pub use units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Slots, Span, TaskId, Time};
+pub use units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, Slots, Span, TaskId, Time};

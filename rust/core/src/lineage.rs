@@ -5,10 +5,11 @@
 //! exist and not with the work that was done. Knows nothing of tasks, nodes or bytes.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::table::Table;
-use crate::units::{OpId, Rows};
+use crate::units::{Epoch, OpId, Rows};
 
 /// Consecutive rows of what one piece of work puts out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,25 +76,49 @@ struct Record {
     items: u64,
     /// Blocks of its output, records that read it, and the work itself while it is not finished.
     uses: u32,
+    /// That of the units from which it follows.
+    epoch: Epoch,
 }
 
 /// All records, by operator and the number of the work.
 #[derive(Clone, Debug)]
 pub(crate) struct Lineage {
     records: Vec<Table<u64, Record>>,
+    /// How many there are of each epoch that has any.
+    epochs: BTreeMap<Epoch, u64>,
 }
 
 impl Lineage {
     pub(crate) fn new(operators: usize) -> Self {
-        Self { records: (0..operators).map(|_| Table::new()).collect() }
+        let records = (0..operators).map(|_| Table::new()).collect();
+        Self { records, epochs: BTreeMap::new() }
     }
 
     /// Notes a piece of work that begins. It counts as a use of itself until it is released.
-    pub(crate) fn begin(&mut self, op: OpId, number: u64, origin: Origin, items: u64) {
+    pub(crate) fn begin(
+        &mut self,
+        op: OpId,
+        number: u64,
+        origin: Origin,
+        items: u64,
+        epoch: Epoch,
+    ) {
         for stretch in origin.stretches() {
             self.retain(stretch.op, stretch.number);
         }
-        self.records[op.0 as usize].insert(number, Record { origin, items, uses: 1 });
+        *self.epochs.entry(epoch).or_default() += 1;
+        self.records[op.0 as usize].insert(number, Record { origin, items, uses: 1, epoch });
+    }
+
+    /// The epoch of a piece of work.
+    pub(crate) fn epoch(&self, op: OpId, number: u64) -> Epoch {
+        let record = self.records[op.0 as usize].get(&number);
+        record.expect("because what is of use has a record").epoch
+    }
+
+    /// Whether anything of an epoch is still of use.
+    pub(crate) fn has_epoch(&self, epoch: Epoch) -> bool {
+        self.epochs.contains_key(&epoch)
     }
 
     /// What the work read, and of how many items.
@@ -118,11 +143,20 @@ impl Lineage {
             if record.uses > 0 {
                 continue;
             }
-            let Some(Record { origin, .. }) = records.remove(&number) else { continue };
+            let Some(Record { origin, epoch, .. }) = records.remove(&number) else { continue };
+            self.leave_epoch(epoch);
             if let Some((first, others)) = origin.stretches().split_first() {
                 next = Some((first.op, first.number));
                 released.extend(others.iter().map(|stretch| (stretch.op, stretch.number)));
             }
+        }
+    }
+
+    fn leave_epoch(&mut self, epoch: Epoch) {
+        let left = self.epochs.get_mut(&epoch).expect("because each record is counted");
+        *left -= 1;
+        if *left == 0 {
+            self.epochs.remove(&epoch);
         }
     }
 
@@ -133,6 +167,7 @@ impl Lineage {
     /// Forgets everything at the end of a run.
     pub(crate) fn clear(&mut self) {
         self.records.iter_mut().for_each(|records| *records = Table::new());
+        self.epochs.clear();
     }
 }
 
@@ -149,7 +184,7 @@ mod tests {
 
     fn lineage() -> Lineage {
         let mut lineage = Lineage::new(2);
-        lineage.begin(READ, 0, Origin::Units { first: 0, count: 1 }, 1);
+        lineage.begin(READ, 0, Origin::Units { first: 0, count: 1 }, 1, Epoch(0));
         lineage
     }
 
@@ -163,13 +198,25 @@ mod tests {
     #[test]
     fn a_record_lives_as_long_as_something_that_follows_from_it() {
         let mut lineage = lineage();
-        lineage.begin(MAP, 0, Origin::of_blocks([rows(0, 0, 2)].into_iter()), 2);
+        lineage.begin(MAP, 0, Origin::of_blocks([rows(0, 0, 2)].into_iter()), 2, Epoch(0));
         lineage.release(READ, 0);
         lineage.retain(MAP, 0);
         lineage.release(MAP, 0);
         assert!(!lineage.is_empty(), "a block of the map's output exists");
         lineage.release(MAP, 0);
         assert!(lineage.is_empty(), "the read goes with the last block that followed from it");
+    }
+
+    #[test]
+    fn an_epoch_is_known_as_long_as_work_of_it_is_of_use() {
+        let mut lineage = lineage();
+        lineage.begin(READ, 1, Origin::Units { first: 1, count: 1 }, 1, Epoch(1));
+        lineage.begin(READ, 2, Origin::Units { first: 2, count: 1 }, 1, Epoch(1));
+        lineage.release(READ, 1);
+        assert!(lineage.has_epoch(Epoch(0)) && lineage.has_epoch(Epoch(1)));
+        lineage.release(READ, 2);
+        assert!(lineage.has_epoch(Epoch(0)) && !lineage.has_epoch(Epoch(1)));
+        assert_eq!(lineage.epoch(READ, 0), Epoch(0));
     }
 
     #[test]

@@ -56,9 +56,20 @@ pub enum OpKind {
     /// Stateless tasks over rows of all its inputs, put side by side. The inputs are in order and
     /// must have equally many rows.
     Zip,
+    /// Stateless tasks that write the blocks of its input to where they are to stay: the last operator.
+    /// What they put out is small, reports of what they wrote, or nothing. An attempt writes beside
+    /// what is there; what it wrote counts once its task has finished and, with reports, these have
+    /// reached the consumer.
+    Sink,
 }
 
 impl OpKind {
+    /// Whether its tasks work on bundles of blocks and need no actor.
+    #[must_use]
+    pub const fn has_stateless_tasks(&self) -> bool {
+        matches!(self, Self::Tasks | Self::Sink)
+    }
+
     /// Whether blocks pass without a task, all or nearly all of them.
     #[must_use]
     pub const fn passes_blocks(&self) -> bool {
@@ -121,6 +132,11 @@ pub struct Config {
     /// A task whose worker died this many times fails the run; likewise a pool whose actors died
     /// this many times in a row while they were loading.
     pub deaths_max: u32,
+    /// Units of each source that are an epoch; the last one may have fewer. An epoch is committed
+    /// ([`Action::CommitEpoch`](crate::Action::CommitEpoch)) when nothing is left to do for its units.
+    /// No task works on several. Zero: there are no epochs.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub epoch_units: u64,
 }
 
 impl Default for Config {
@@ -131,6 +147,7 @@ impl Default for Config {
             block_bytes_target: Bytes(BLOCK_BYTES_TARGET),
             task_span_target: Span(TASK_SPAN_TARGET_US),
             deaths_max: DEATHS_MAX,
+            epoch_units: 0,
         }
     }
 }
@@ -179,6 +196,21 @@ pub enum PlanError {
         max: u32,
         /// Its tasks in flight per actor.
         in_flight: u32,
+    },
+    /// A sink whose output another operator reads.
+    #[error("operator '{name}' writes the output of the plan, so it must be the last one")]
+    SinkNotLast {
+        /// The operator.
+        name: String,
+    },
+    /// Rows of several epochs come together in one.
+    #[error(
+        "operator '{name}' puts rows of several units side by side, so they are of no one epoch: \
+         set epoch_units to 0, or leave the operator out"
+    )]
+    EpochsMeet {
+        /// The operator.
+        name: String,
     },
     /// A limit that must not be zero is zero.
     #[error("the configuration's {option} must be at least 1")]
@@ -260,6 +292,7 @@ impl Plan {
         for (position, op) in ops.iter().enumerate() {
             check_input(position, op)?;
             check_pool(op)?;
+            check_place(op, position + 1 == ops.len(), config.epoch_units > 0)?;
         }
         for position in 0..ops.len() {
             check_readers(&ops, position)?;
@@ -317,7 +350,9 @@ impl Plan {
 fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
     let (wanted, in_words) = match op.kind {
         OpKind::Source { .. } => (0..=0, "no input"),
-        OpKind::Tasks | OpKind::Actors(_) | OpKind::Limit { .. } => (1..=1, "one input"),
+        OpKind::Tasks | OpKind::Actors(_) | OpKind::Limit { .. } | OpKind::Sink => {
+            (1..=1, "one input")
+        }
         OpKind::Union | OpKind::Zip => (2..=usize::MAX, "two or more inputs"),
     };
     if !wanted.contains(&op.inputs.len()) {
@@ -326,6 +361,15 @@ fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
     match op.inputs.iter().find(|input| input.0 as usize >= position) {
         Some(input) => Err(PlanError::InputOrder { name: op.name.clone(), input: *input }),
         None => Ok(()),
+    }
+}
+
+fn check_place(op: &OpSpec, is_last: bool, has_epochs: bool) -> Result<(), PlanError> {
+    let name = || op.name.clone();
+    match op.kind {
+        OpKind::Sink if !is_last => Err(PlanError::SinkNotLast { name: name() }),
+        OpKind::Zip if has_epochs => Err(PlanError::EpochsMeet { name: name() }),
+        _ => Ok(()),
     }
 }
 

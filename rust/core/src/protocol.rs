@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::resources::Resources;
-use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
+use crate::units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, Span, TaskId};
 
 /// A fact that the driver reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,6 +241,12 @@ pub enum Action {
     DropBlock {
         /// The block.
         block: BlockId,
+    },
+    /// All that follows from the units of an epoch has been written, or taken by the consumer, for good:
+    /// make it count. Comes once for each epoch, in order, and never after a stop.
+    CommitEpoch {
+        /// The epoch.
+        epoch: Epoch,
     },
     /// The run cannot go on. The driver raises an error and answers [`Event::StopRequested`].
     FailRun {

@@ -135,6 +135,8 @@ pub struct Snapshot {
     pub output_rows: u64,
     /// Blocks given to the consumer.
     pub output_blocks: u64,
+    /// Epochs that were committed.
+    pub epochs_committed: u64,
     /// Bytes that wait for or are with the consumer.
     pub output_bytes: Bytes,
     /// Blocks that exist.
@@ -158,6 +160,7 @@ pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
         overshoots: state.overshoots,
         output_rows: state.output_rows,
         output_blocks: state.output_blocks,
+        epochs_committed: u64::from(state.epochs_committed.0),
         output_bytes: state.output.bytes() + state.emitted_bytes,
         blocks: state.blocks.len() as u64,
         elapsed: attribution.elapsed(),

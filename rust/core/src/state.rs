@@ -3,6 +3,7 @@
 //! Owns the data; the policies read it, the scheduler changes it.
 
 mod around;
+mod epochs;
 mod fits;
 
 use alloc::boxed::Box;
@@ -21,7 +22,7 @@ use crate::protocol::{Slice, Work};
 use crate::queue::{InputQueue, Position, Queued, Spot};
 use crate::resources::Resources;
 use crate::table::Table;
-use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, TaskId, Time};
+use crate::units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, TaskId, Time};
 
 /// Where a block is. It is in exactly one place (I2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,8 @@ pub(crate) struct State {
     pub(crate) overshoots: u64,
     pub(crate) output_rows: u64,
     pub(crate) output_blocks: u64,
+    /// The epoch to commit next.
+    pub(crate) epochs_committed: Epoch,
 }
 
 impl State {
@@ -174,6 +177,7 @@ impl State {
             overshoots: 0,
             output_rows: 0,
             output_blocks: 0,
+            epochs_committed: Epoch(0),
         })
     }
 
@@ -223,7 +227,10 @@ impl State {
         if self.is_stopping {
             return self.tasks.is_empty();
         }
-        self.blocks.is_empty() && self.tasks.is_empty() && self.ops.iter().all(|op| op.is_done)
+        self.blocks.is_empty()
+            && self.tasks.is_empty()
+            && self.ops.iter().all(|op| op.is_done)
+            && self.are_epochs_committed()
     }
 
     /// Whether `op` is through: what it puts out is complete. Tasks that are of no more use may still
@@ -331,7 +338,11 @@ impl State {
         }
         // A cautious probe: the target, or less where not every operator could have its block.
         let share = Bytes(self.ledger.store_min().0 / self.ops.len() as u64);
-        self.plan.config().block_bytes_target.min(share)
+        let probe = self.plan.config().block_bytes_target.min(share);
+        match self.spec(op).kind {
+            OpKind::Sink => probe.min(REPORT_BYTES),
+            _ => probe,
+        }
     }
 
     /// The bytes that are known of `count` units of `op` from `first` on, before any is read.
@@ -391,5 +402,7 @@ fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
     operator
 }
 
+/// What tasks report of what they wrote is hardly more.
+const REPORT_BYTES: Bytes = Bytes(64 << 10);
 /// Tasks that ask for no resources run this many at a time, since nothing else bounds them.
 const CONCURRENCY_OF_FREE_TASKS: u32 = 64;

@@ -157,6 +157,10 @@ identifier! {
     OpId(u32), "op"
 }
 identifier! {
+    /// An epoch: as many units of each source as the plan's configuration says, in their order.
+    Epoch(u32), "epoch"
+}
+identifier! {
     /// A node: numbered by the driver, never used again after the node is lost.
     NodeId(u32), "node"
 }

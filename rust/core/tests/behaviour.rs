@@ -116,7 +116,7 @@ impl World {
             }
             Action::DropBlock { block } => assert!(self.dropped.insert(*block), "{block} twice"),
             Action::CancelTask { task } => assert!(self.cancelled.insert(*task), "{task} twice"),
-            Action::StopActor { .. } | Action::FailRun { .. } => {}
+            Action::StopActor { .. } | Action::CommitEpoch { .. } | Action::FailRun { .. } => {}
         }
     }
 

@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 use crate::numbers;
 
 /// What an operator can be.
-const KINDS: [&str; 6] = ["'source'", "'tasks'", "'actors'", "'limit'", "'union'", "'zip'"];
+const KINDS: [&str; 7] =
+    ["'source'", "'tasks'", "'actors'", "'limit'", "'union'", "'zip'", "'sink'"];
 
 /// One operator of a plan.
 #[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
@@ -61,6 +62,7 @@ impl OpSpec {
             "limit" => core::OpKind::Limit { rows: Rows(limit_rows.unwrap_or(0)) },
             "union" => core::OpKind::Union,
             "zip" => core::OpKind::Zip,
+            "sink" => core::OpKind::Sink,
             _ => return refuse(format!("kind must be one of {}, not {kind:?}", KINDS.join(", "))),
         };
         Ok(Self(core::OpSpec {
@@ -87,6 +89,7 @@ impl OpSpec {
             core::OpKind::Limit { .. } => "limit",
             core::OpKind::Union => "union",
             core::OpKind::Zip => "zip",
+            core::OpKind::Sink => "sink",
         }
     }
 
@@ -178,7 +181,7 @@ impl Config {
         *, execution="streaming", preserve_order=true,
         block_bytes_target=core::Config::default().block_bytes_target.0,
         task_span_target_us=core::Config::default().task_span_target.0,
-        deaths_max=core::Config::default().deaths_max,
+        deaths_max=core::Config::default().deaths_max, epoch_units=0,
     ))]
     fn new(
         execution: &str,
@@ -186,6 +189,7 @@ impl Config {
         block_bytes_target: u64,
         task_span_target_us: u64,
         deaths_max: u32,
+        epoch_units: u64,
     ) -> PyResult<Self> {
         let execution = match execution {
             "streaming" => core::Execution::Streaming,
@@ -201,6 +205,7 @@ impl Config {
             block_bytes_target: Bytes(block_bytes_target),
             task_span_target: Span(task_span_target_us),
             deaths_max,
+            epoch_units,
         }))
     }
 
@@ -232,15 +237,21 @@ impl Config {
         self.0.deaths_max
     }
 
+    #[getter]
+    fn epoch_units(&self) -> u64 {
+        self.0.epoch_units
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "Config(execution={:?}, preserve_order={}, block_bytes_target={}, \
-             task_span_target_us={}, deaths_max={})",
+             task_span_target_us={}, deaths_max={}, epoch_units={})",
             self.execution(),
             if self.0.preserve_order { "True" } else { "False" },
             self.0.block_bytes_target.0,
             self.0.task_span_target.0,
             self.0.deaths_max,
+            self.0.epoch_units,
         )
     }
 }

@@ -142,6 +142,8 @@ pub(crate) enum Action {
     EmitBlock { block: u64, instead_of: Option<u64> },
     /// Forget a block: nobody will ask for it again.
     DropBlock { block: u64 },
+    /// All that follows from the units of an epoch is written, or taken, for good.
+    CommitEpoch { epoch: u32 },
     /// The run cannot go on. The driver raises an error and answers `Event.StopRequested`.
     FailRun { op: u32, task: Option<u64>, cause: String, message: String },
 }
@@ -200,6 +202,7 @@ impl From<core::Action> for Action {
                 Self::EmitBlock { block: block.0, instead_of: instead_of.map(|lost| lost.0) }
             }
             core::Action::DropBlock { block } => Self::DropBlock { block: block.0 },
+            core::Action::CommitEpoch { epoch } => Self::CommitEpoch { epoch: epoch.0 },
             core::Action::FailRun { op, task, cause } => Self::FailRun {
                 op: op.0,
                 task: task.map(|task| task.0),

@@ -10,6 +10,7 @@
 mod actions;
 mod arrivals;
 mod coverage;
+mod epochs;
 mod events;
 mod final_checks;
 mod losses;
@@ -32,8 +33,8 @@ use crate::workload::Scenario;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{invariant} violated at {}.{:06} s: {what}", at.0 / 1_000_000, at.0 % 1_000_000)]
 pub struct Violation {
-    /// Its name in the design, `"I1"` to `"I9"`, `"attribution"` of time, or `"protocol"` for an order that
-    /// makes no sense.
+    /// Its name in the design, `"I1"` to `"I9"`, `"attribution"` of time, `"epochs"`, or `"protocol"` for
+    /// an order that makes no sense.
     pub invariant: &'static str,
     /// When.
     pub at: Time,
@@ -77,6 +78,7 @@ pub struct Checker<'a> {
     lost_in_hand: BTreeMap<BlockId, BlockId>,
     /// What has come to each limit.
     arrivals: BTreeMap<usize, Arrivals>,
+    epochs_committed: u64,
     failure: Option<FailCause>,
     /// Failures that the events of the run justify.
     justified: Vec<FailCause>,
@@ -119,6 +121,8 @@ struct WorkBook {
     work: Work,
     input: Content,
     output: Content,
+    /// That of all that it works on.
+    epoch: u64,
     /// Rows of the output that were accepted.
     accepted: u64,
     attempts: u32,
@@ -140,6 +144,8 @@ struct ActorBook {
 #[derive(Clone, Debug)]
 struct BlockBook {
     producer: usize,
+    /// That of the work that made it.
+    epoch: u64,
     node: NodeId,
     bytes: u64,
     content: Content,
@@ -189,6 +195,7 @@ impl<'a> Checker<'a> {
             lost_input: BTreeMap::new(),
             replacements: BTreeMap::new(),
             lost_in_hand: BTreeMap::new(),
+            epochs_committed: 0,
             failure: None,
             justified: Vec::new(),
             is_owed: false,

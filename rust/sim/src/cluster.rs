@@ -230,6 +230,7 @@ impl<'a> Cluster<'a> {
             match action {
                 Action::DropBlock { block } => self.drop_block(*block),
                 Action::EmitBlock { block, instead_of } => self.give(*block, *instead_of),
+                Action::CommitEpoch { .. } => {}
                 Action::FailRun { .. } => self.befall(self.now, Event::StopRequested),
                 order => {
                     let at = self.now.after(self.scenario.delays.order);
@@ -295,7 +296,10 @@ impl<'a> Cluster<'a> {
             Action::CancelTask { task } => self.fail(task, TaskFailure::Cancelled),
             Action::StartActor { actor, op, node } => self.start_actor(actor, op, node),
             Action::StopActor { actor } => self.stop_actor(actor),
-            Action::EmitBlock { .. } | Action::DropBlock { .. } | Action::FailRun { .. } => {}
+            Action::EmitBlock { .. }
+            | Action::DropBlock { .. }
+            | Action::CommitEpoch { .. }
+            | Action::FailRun { .. } => {}
         }
     }
 

@@ -70,7 +70,7 @@ pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
 }
 
 const fn is_of_chain(kind: &OpKind) -> bool {
-    matches!(kind, OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_))
+    matches!(kind, OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink)
 }
 
 /// The nodes that came and went, for a run on the same cluster.

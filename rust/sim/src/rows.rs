@@ -205,7 +205,7 @@ impl RowMap {
             }
             let kind = match spec.kind {
                 OpKind::Source { .. } => RowKind::Source(ends(&unit_rows[position])),
-                OpKind::Tasks | OpKind::Actors(_) => RowKind::Map(flow),
+                OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink => RowKind::Map(flow),
                 OpKind::Limit { rows } => {
                     let in_order = plan.config().preserve_order || meets_zip(plan, position);
                     RowKind::Limit { rows: rows.0, in_order }
@@ -292,6 +292,26 @@ impl RowMap {
             }
             op = reader;
         }
+    }
+
+    /// The rows that come to the first input of operator `at`, or to the consumer, for what `op` puts
+    /// out. None if they do not, or a limit takes any of them.
+    #[must_use]
+    pub fn reaching(&self, op: usize, content: &Content, at: Option<usize>) -> Option<Content> {
+        let (mut op, mut content) = (op, content.clone());
+        while let Some((reader, port)) = self.ops[op].reader {
+            if at == Some(reader) {
+                return Some(content);
+            }
+            match self.ops[reader].kind {
+                RowKind::Union => content = content.shifted(self.rows_before(reader, port)),
+                RowKind::Limit { rows, in_order: true } => content = content.below(rows),
+                RowKind::Limit { in_order: false, .. } => return None,
+                _ => content = self.of_input(reader, &content),
+            }
+            op = reader;
+        }
+        at.is_none().then_some(content)
     }
 
     /// The operators whose output has the rows that come to an input of `op` with these numbers, and

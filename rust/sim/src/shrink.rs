@@ -3,7 +3,7 @@
 //! Owns the steps. Deterministic: the same world shrinks to the same smaller one. Knows nothing of
 //! what an oracle judges.
 
-use millstream_core::{OpId, OpKind, OpSpec, Plan, Span};
+use millstream_core::{Config, OpId, OpKind, OpSpec, Plan, Span};
 
 use crate::checker::Violation;
 use crate::description;
@@ -92,6 +92,7 @@ const STEPS: &[Step] = &[
         take: |world, at| Some(simpler_model(world, at)),
     },
     Step { count: |world| world.plan.ops().len(), take: simpler_operator },
+    Step { count: |_| 1, take: |world, _| without_epochs(world) },
     Step { count: |_| 1, take: |world, _| units(world, longest(world).saturating_sub(1)) },
     Step {
         count: |world| world.unit_rows.iter().map(Vec::len).sum(),
@@ -249,6 +250,12 @@ fn simpler_operator(world: &Scenario, position: usize) -> Option<Scenario> {
 
 fn with_ops(world: &Scenario, ops: Vec<OpSpec>) -> Option<Scenario> {
     let plan = Plan::new(ops, *world.plan.config()).ok()?;
+    Some(Scenario { plan, ..world.clone() })
+}
+
+fn without_epochs(world: &Scenario) -> Option<Scenario> {
+    let config = Config { epoch_units: 0, ..*world.plan.config() };
+    let plan = Plan::new(world.plan.ops().to_vec(), config).ok()?;
     Some(Scenario { plan, ..world.clone() })
 }
 

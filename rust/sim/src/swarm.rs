@@ -3,6 +3,7 @@
 //! Owns what is drawn: a seed first draws which shapes and faults exist in its world at all, and
 //! then how large and how frequent they are. Knows nothing of how worlds are run or judged.
 
+mod ending;
 mod graph;
 
 use std::collections::BTreeMap;
@@ -123,7 +124,8 @@ pub fn scenario(seed: u64) -> Scenario {
     let models: Vec<OpModel> = (0..shape.ops).map(|_| shape.model(&mut random)).collect();
     shape.trim(&models);
     let ops = shape.ops(&mut random);
-    let (ops, models, unit_rows) = shape.widen(seed, ops, models);
+    let (mut ops, mut models, unit_rows) = shape.widen(seed, ops, models);
+    ending::draw(seed, &mut ops, &mut models, &mut shape.config);
     let store = store(&mut random, &models);
     let nodes = nodes(&mut random, &ops, store);
     let faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
@@ -208,6 +210,7 @@ impl Shape {
             block_bytes_target: Bytes(random.pick(&[1_000, 10_000, 1_000_000])),
             task_span_target: Span(random.pick(&[0, 10_000, 200_000])),
             deaths_max: u32::try_from(random.between(2, 6)).unwrap_or(4),
+            epoch_units: 0,
         };
         let units = random.pick(&[0, 1, 3, 10, 40, 100]);
         let (least, most) = (random.pick(&[0, 1, 1]), random.pick(&[1, 5, 50]));

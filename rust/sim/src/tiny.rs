@@ -26,6 +26,8 @@ pub fn worlds() -> impl Iterator<Item = (String, Scenario)> {
         vec![Kind::Tasks, Kind::Actors],
         vec![Kind::Actors, Kind::Tasks],
         vec![Kind::Actors, Kind::Actors],
+        vec![Kind::Sink],
+        vec![Kind::Actors, Kind::Sink],
     ];
     let mut worlds = Vec::new();
     for chain in &chains {
@@ -49,6 +51,8 @@ pub fn worlds() -> impl Iterator<Item = (String, Scenario)> {
 enum Kind {
     Tasks,
     Actors,
+    /// Units are in epochs where there is one.
+    Sink,
 }
 
 struct Tiny<'a> {
@@ -76,11 +80,13 @@ impl Tiny<'_> {
             preserve_order: self.in_order,
             block_bytes_target: Bytes(BLOCK_BYTES),
             task_span_target: Span::ZERO,
+            epoch_units: if self.chain.contains(&Kind::Sink) { EPOCH_UNITS } else { 0 },
             ..Config::default()
         };
         let source = OpKind::Source { units: vec![Unit::default(); self.units] };
         let maps = self.chain.iter().map(|kind| match kind {
             Kind::Tasks => OpKind::Tasks,
+            Kind::Sink => OpKind::Sink,
             Kind::Actors => {
                 OpKind::Actors(PoolSpec { actors_min: 1, actors_max: 2, tasks_in_flight_max: 2 })
             }
@@ -144,6 +150,8 @@ fn model() -> OpModel {
 
 const BLOCK_BYTES: u64 = 1_000;
 const ROWS: u64 = 3;
+/// Four units are two epochs, three are one and a half.
+const EPOCH_UNITS: u64 = 2;
 /// Too small for every operator to have its window, just enough for three, and plenty.
 const STORES: [u64; 3] = [1, 3, 50];
 const KILLS: [Option<u64>; 6] = [None, Some(0), Some(1), Some(2), Some(3), Some(5)];

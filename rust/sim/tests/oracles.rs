@@ -1,8 +1,8 @@
 //! Each oracle speaks up when a scheduler does what it must not.
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, Event, FailCause, NodeId, OpId, Rows, Scheduler, Snapshot,
-    Span, TaskFailure, TaskId, Time, Work,
+    Action, ActorId, BlockId, Bytes, Config, Epoch, Event, FailCause, NodeId, OpId, Plan, Rows,
+    Scheduler, Snapshot, Span, TaskFailure, TaskId, Time, Work,
 };
 use millstream_sim::checker::Checker;
 use millstream_sim::tiny;
@@ -165,6 +165,48 @@ fn i9_rows_out_of_order_or_twice() {
     let died = Event::TaskFailed { task: TaskId(0), failure: TaskFailure::WorkerDied };
     let (invariant, what) = one_read(vec![made(0, 0, 2), died], vec![again]);
     assert_eq!((invariant, what.contains("2 rows are out already")), ("I9", true), "{what}");
+}
+
+/// The world with each unit in an epoch of its own.
+fn world_of_epochs() -> Scenario {
+    let world = world();
+    let config = Config { epoch_units: 1, ..*world.plan.config() };
+    let plan = Plan::new(world.plan.ops().to_vec(), config).expect("because it was one before");
+    Scenario { plan, ..world }
+}
+
+#[test]
+fn epochs_committed_too_early_or_out_of_order() {
+    let world = world_of_epochs();
+    let commit = |epoch| Action::CommitEpoch { epoch: Epoch(epoch) };
+    let cases = [
+        (vec![commit(0)], "unit 0 of operator 0 was not read"),
+        (vec![commit(1)], "0 is next"),
+        (vec![read(0, 0), commit(0)], "work 0 of operator 0 is not done"),
+    ];
+    for (actions, words) in cases {
+        let judged = Checker::new(&world).judge(Time(1), &[], &actions, &snapshot(&world));
+        let violation = judged.expect_err(words);
+        assert_eq!(violation.invariant, "epochs", "{}", violation.what);
+        assert!(violation.what.contains(words), "{}", violation.what);
+    }
+}
+
+#[test]
+fn epochs_that_are_mixed_or_not_all_out() {
+    let world = world_of_epochs();
+    let mut checker = Checker::new(&world);
+    let mut judge = |events: Vec<Event>, actions: Vec<Action>| {
+        let judged = checker.judge(Time(1), &events, &actions, &snapshot(&world));
+        judged.expect_err("its snapshot does not fit").what
+    };
+    let both = launch(2, 1, Work::Blocks(vec![BlockId(0), BlockId(1)]));
+    judge(vec![], vec![read(0, 0), read(1, 1)]);
+    let what = judge(vec![made(0, 0, 3), finished(0), made(1, 1, 3), finished(1)], vec![both]);
+    assert!(what.contains("it works on {0, 1}"), "{what}");
+    let commit = Action::CommitEpoch { epoch: Epoch(0) };
+    let what = judge(vec![], vec![commit]);
+    assert!(what.contains("a block of it exists"), "{what}");
 }
 
 #[test]

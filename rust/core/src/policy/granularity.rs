@@ -7,7 +7,7 @@ use crate::estimate::{quantity, whole};
 use crate::plan::{OpKind, Port};
 use crate::policy::limits;
 use crate::protocol::Reason;
-use crate::queue::InputQueue;
+use crate::queue::{InputQueue, Queued};
 use crate::state::State;
 use crate::units::{Bytes, OpId, Rows};
 
@@ -27,7 +27,7 @@ pub(crate) enum Portion {
 pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
     match state.spec(op).kind {
         OpKind::Source { .. } => units_portion(state, op),
-        OpKind::Tasks | OpKind::Actors(_) => blocks_portion(state, op, anything),
+        OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink => blocks_portion(state, op, anything),
         OpKind::Limit { .. } => limit_portion(state, op),
         OpKind::Zip => zip_portion(state, op),
         OpKind::Union => Err(Reason::InputEmpty),
@@ -97,16 +97,24 @@ fn blocks_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Re
         return Err(nothing_ready(operator.queue()));
     }
     let (rows, wanted) = (operator.queue().ready_rows(), state.spec(op).bundle_rows_min);
-    if rows < wanted && !operator.input_ended() && !anything {
+    let is_full = rows >= wanted || epoch_ends(state, op);
+    if !is_full && !operator.input_ended() && !anything {
         return Err(Reason::Bundling { rows, wanted });
     }
     Ok(Portion::Blocks(blocks(state, op, anything)))
+}
+
+/// Whether what is ready goes on into another epoch, so that waiting makes no bundle larger.
+fn epoch_ends(state: &State, op: OpId) -> bool {
+    let ready = || state.op(op).queue().ready().map(|queued| state.epoch_of(queued.block));
+    state.plan.config().epoch_units > 0 && ready().next() != ready().last()
 }
 
 /// Units until the task is long enough, its output a block's worth, or the slots have their share.
 fn units(state: &State, op: OpId) -> u64 {
     let operator = state.op(op);
     let left = operator.units_total - operator.unit_next;
+    let of_epoch = left.min(state.units_to_epoch_end(operator.unit_next));
     let estimates = &operator.estimates;
     let Some(span_each) = estimates.busy_per_item() else {
         return left.min(1);
@@ -115,7 +123,7 @@ fn units(state: &State, op: OpId) -> u64 {
     let bytes_each = estimates.bytes_per_item().unwrap_or(0.0);
     let by_bytes = quotient(state.plan.config().block_bytes_target.0, bytes_each);
     let by_share = left / (SHARES_PER_SLOT * state.parallelism(op));
-    by_span.min(by_bytes).min(by_share).min(limits::items_wanted(state, op)).max(1).min(left)
+    by_span.min(by_bytes).min(by_share).min(limits::items_wanted(state, op)).max(1).min(of_epoch)
 }
 
 /// Blocks until a batch is full and the task is long enough, or the slots have their share.
@@ -126,7 +134,10 @@ fn blocks(state: &State, op: OpId, anything: bool) -> usize {
     let rows_long = if anything { 1 } else { rows_long(state, op) };
     let rows_wanted = Rows(rows_long.min(rows_share).max(rows_min.0));
     let (mut count, mut rows, mut bytes) = (0, Rows::ZERO, Bytes::ZERO);
-    for queued in operator.queue().ready() {
+    let has_epochs = state.plan.config().epoch_units > 0;
+    let epoch = |queued: &Queued| has_epochs.then(|| state.epoch_of(queued.block));
+    let first = operator.queue().ready().next().and_then(epoch);
+    for queued in operator.queue().ready().take_while(|queued| epoch(queued) == first) {
         let is_full = rows >= rows_wanted && count > 0;
         let is_heavy = bytes + queued.bytes > state.plan.config().block_bytes_target;
         if is_full || (is_heavy && count > 0 && rows >= rows_min) || count >= BUNDLE_BLOCKS_MAX {

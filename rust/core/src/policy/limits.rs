@@ -81,7 +81,8 @@ fn rows_coming(state: &State, op: OpId, limit: OpId) -> Option<Rows> {
 }
 
 fn makes_rows(state: &State, op: OpId) -> bool {
-    matches!(state.spec(op).kind, OpKind::Tasks | OpKind::Actors(_))
+    let kind = &state.spec(op).kind;
+    kind.has_stateless_tasks() || matches!(kind, OpKind::Actors(_))
 }
 
 /// Tasks and blocks between `op` and the limit, its own tasks included.

@@ -17,7 +17,7 @@ use crate::protocol::{Action, Reason, Slice, Work};
 use crate::queue::pop_blocks;
 use crate::scheduler::Scheduler;
 use crate::state::State;
-use crate::units::{ActorId, Bytes, NodeId, OpId, Rows, TaskId};
+use crate::units::{ActorId, Bytes, Epoch, NodeId, OpId, Rows, TaskId};
 
 impl Scheduler {
     /// Decides all that can be decided now.
@@ -35,6 +35,7 @@ impl Scheduler {
             return;
         }
         self.emit_output();
+        self.commit_epochs();
         loop {
             while self.pass() {}
             if self.is_cut() || self.state.is_moving() || self.state.is_done() {
@@ -250,14 +251,19 @@ impl Scheduler {
 
     /// Notes what new work reads, so that its output can be made again.
     fn begin_lineage(&mut self, op: OpId, number: u64, work: &Work, items: u64) {
-        let origin = match work {
-            Work::Units { first, count } => Origin::Units { first: *first, count: *count },
+        let (origin, epoch) = match work {
+            Work::Units { first, count } => {
+                let origin = Origin::Units { first: *first, count: *count };
+                (origin, self.state.epoch_of_unit(*first))
+            }
             Work::Blocks(_) | Work::Slices(_) => {
                 let slices = self.state.slices(work);
-                Origin::of_blocks(slices.iter().map(|slice| self.state.range(slice)))
+                let origin = Origin::of_blocks(slices.iter().map(|slice| self.state.range(slice)));
+                let first = work.blocks().next();
+                (origin, first.map_or(Epoch(0), |block| self.state.epoch_of(block)))
             }
         };
-        self.state.lineage.begin(op, number, origin, items);
+        self.state.lineage.begin(op, number, origin, items, epoch);
     }
 
     /// Nothing moves and nothing may: lets the work nearest to the output pass its limits. If it is

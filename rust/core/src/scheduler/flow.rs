@@ -12,7 +12,7 @@ use crate::protocol::{Action, FailCause};
 use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;
 use crate::state::Place;
-use crate::units::{BlockId, OpId, Rows, TaskId};
+use crate::units::{BlockId, Epoch, OpId, Rows, TaskId};
 
 impl Scheduler {
     /// From the sources down: lets blocks pass, and marks the operators that are through.
@@ -25,7 +25,7 @@ impl Scheduler {
                 OpKind::Limit { .. } => self.pass_limit(op),
                 OpKind::Union => self.pass_union(op),
                 OpKind::Zip => self.check_rows(op),
-                OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_) => {}
+                OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink => {}
             }
             self.end_if_through(op);
         }
@@ -47,6 +47,14 @@ impl Scheduler {
             self.state.output_blocks += 1;
             self.state.output_rows += queued.rows.0;
             self.actions.push_back(Action::EmitBlock { block: queued.block, instead_of: None });
+        }
+    }
+
+    /// Commits the epochs that are over, as many as one turn may.
+    pub(super) fn commit_epochs(&mut self) {
+        while let Some(epoch) = self.state.epoch_over().filter(|_| !self.is_cut()) {
+            self.state.epochs_committed = Epoch(epoch.0 + 1);
+            self.actions.push_back(Action::CommitEpoch { epoch });
         }
     }
 

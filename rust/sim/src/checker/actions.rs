@@ -52,6 +52,7 @@ impl Checker<'_> {
                 self.check_replacement(*block, *lost)
             }
             Action::DropBlock { block } => self.check_drop(*block),
+            Action::CommitEpoch { epoch } => self.check_commit(*epoch),
             Action::FailRun { op, cause, .. } => self.check_fail(*op, *cause),
         }
     }
@@ -96,7 +97,7 @@ impl Checker<'_> {
         };
         let first = match (work, &spec.kind) {
             (Work::Units { first, .. }, OpKind::Source { .. }) => Some((*first, 0)),
-            (Work::Blocks(blocks), OpKind::Tasks | OpKind::Actors(_)) => {
+            (Work::Blocks(blocks), OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink) => {
                 self.first_of(op, blocks.first().map(|block| self.whole(*block)))
             }
             (Work::Slices(inputs), OpKind::Limit { .. } | OpKind::Zip) => {
@@ -112,6 +113,7 @@ impl Checker<'_> {
             self.check_same_work(key, work)?;
             return Ok(key);
         }
+        let epoch = self.epoch_of(work)?;
         let (input, output) = match work {
             Work::Units { first, count } => {
                 (Content::default(), self.take_units(op, *first, *count)?)
@@ -126,6 +128,7 @@ impl Checker<'_> {
             work: work.clone(),
             input,
             output,
+            epoch,
             accepted: 0,
             attempts: 0,
             deaths: 0,

@@ -58,6 +58,7 @@ impl Checker<'_> {
         }
         let mut book = BlockBook {
             producer: 0,
+            epoch: 0,
             node,
             bytes: 0,
             content: Content::default(),
@@ -72,6 +73,7 @@ impl Checker<'_> {
         });
         if let Some(key) = key.filter(|key| self.accept(id, *key, rows.0, &mut book)) {
             book.producer = key.0;
+            book.epoch = self.works[&key].epoch;
             book.bytes = bytes.0;
             if let Some(node) = self.nodes.get_mut(&node) {
                 node.store_used += bytes.0;

@@ -130,6 +130,7 @@ impl Checker<'_> {
             ensure!(is_through, "I3", "work {first} of operator {op} was never finished");
         }
         self.check_nothing_missing()?;
+        self.check_all_committed()?;
         self.check_output()
     }
 

@@ -176,7 +176,7 @@ impl Farm {
                 Action::EmitBlock { block, .. } => {
                     self.schedule(self.now.after(CONSUMED), Due::Taken(*block));
                 }
-                Action::DropBlock { .. } => {}
+                Action::DropBlock { .. } | Action::CommitEpoch { .. } => {}
                 Action::FailRun { cause, .. } => panic!("the run failed: {cause:?}"),
             }
         }
