@@ -13,7 +13,8 @@ pub(crate) struct Estimate {
     mean: f64,
     deviation: f64,
     largest: f64,
-    last: f64,
+    recent_peak: f64,
+    recent_low: f64,
 }
 
 impl Estimate {
@@ -31,7 +32,10 @@ impl Estimate {
             self.deviation += 0.25 * (distance - self.deviation);
         }
         self.samples += 1;
-        self.last = sample;
+        let faded = self.recent_peak - PEAK_FADES * (self.recent_peak - self.mean);
+        self.recent_peak = if sample > faded { sample } else { faded };
+        let faded = self.recent_low + LOW_FADES * (self.mean - self.recent_low);
+        self.recent_low = if sample < faded || self.samples == 1 { sample } else { faded };
         self.largest = if sample > self.largest { sample } else { self.largest };
     }
 
@@ -39,13 +43,18 @@ impl Estimate {
         self.samples > 0
     }
 
-    /// The newest sample.
-    pub(crate) fn last(&self) -> Option<f64> {
-        self.is_known().then_some(self.last)
+    /// The smallest of the last few samples, which fades towards the mean.
+    pub(crate) fn recent_low(&self) -> Option<f64> {
+        self.is_known().then_some(self.recent_low)
     }
 
     pub(crate) fn mean(&self) -> Option<f64> {
         self.is_known().then_some(self.mean)
+    }
+
+    /// The largest of the last samples, which fades towards the mean.
+    pub(crate) fn recent_peak(&self) -> Option<f64> {
+        self.is_known().then_some(self.recent_peak)
     }
 
     /// A value that few samples exceed: the mean and four deviations, at most the largest seen.
@@ -91,6 +100,10 @@ pub(crate) const fn whole(estimate: f64) -> u64 {
     estimate as u64
 }
 
+/// By which part a peak comes nearer to the mean with each sample.
+const PEAK_FADES: f64 = 1.0 / 16.0;
+/// The same of a low.
+const LOW_FADES: f64 = 1.0 / 4.0;
 /// Work that takes no time at all would make a rate infinite.
 pub(crate) const MIN_SPAN_US: f64 = 0.01;
 /// Per-item values are kept in thousandths, since a row may take less than a microsecond.

@@ -17,7 +17,7 @@ use crate::plan::OpKind;
 use crate::policy::granularity::{self, Portion};
 use crate::policy::placement::{self, Need, Site};
 use crate::policy::scaling;
-use crate::policy::{limits, lookahead};
+use crate::policy::{limits, lookahead, tail};
 use crate::protocol::{Reason, Verdict};
 use crate::state::State;
 use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
@@ -257,9 +257,9 @@ fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
     let Some(reader) = state.worker_after(op).filter(|_| !state.is_bulk()) else {
         return Ok(());
     };
-    let rows = Rows(state.rows_after(op).0 + state.op(op).rows_coming);
+    let rows = state.rows_after(op) + lookahead::rows_soon(state, op);
     let wanted = rows_wanted(state, op, reader);
-    if rows < wanted {
+    if rows < wanted || tail::is_near(state, op) {
         return Ok(());
     }
     // Before anything is measured rows say nothing, since a task may make any number of them.
@@ -278,7 +278,8 @@ fn rows_wanted(state: &State, op: OpId, reader: OpId) -> Rows {
         return Rows::ZERO;
     };
     let slots = quantity(state.parallelism(reader));
-    let ahead = LATENCIES_AHEAD * latency + SPAN_AHEAD_US;
+    let high = quantity(state.op(op).estimates.busy.high().unwrap_or(0));
+    let ahead = (LATENCIES_AHEAD * latency).max(high) + SPAN_AHEAD_US;
     let flowing = slots * ahead / span_each.max(MIN_SPAN_US);
     let batches = slots * BATCHES_AHEAD * quantity(state.spec(reader).bundle_rows_min.0);
     Rows(whole(flowing + batches) + 1)

@@ -104,16 +104,16 @@ fn output_span(estimates: &TaskEstimates) -> Option<(f64, bool)> {
     if 2.0 * lead < busy {
         return Some((busy, false));
     }
-    Some((estimates.lead.last().map_or(lead, |last| lead.min(last)), true))
+    Some((estimates.lead.recent_low().map_or(lead, |low| lead.min(low)), true))
 }
 
 /// CPU slots that a task takes.
-fn slots_each(state: &State, op: OpId) -> f64 {
+pub(crate) fn slots_each(state: &State, op: OpId) -> f64 {
     quantity(state.spec(op).resources.cpu.0) / quantity(Slots::whole(1).0)
 }
 
 /// CPU slots that no actor holds.
-fn cpus(state: &State) -> f64 {
+pub(crate) fn cpus(state: &State) -> f64 {
     quantity(state.ledger.task_cpus().0) / quantity(Slots::whole(1).0)
 }
 

@@ -7,14 +7,15 @@
 
 use alloc::vec::Vec;
 
-use crate::estimate::{quantity, whole};
+use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::operator::Task;
 use crate::policy::admission;
 use crate::policy::flow::Flow;
 use crate::policy::granularity::Portion;
+use crate::policy::tail;
 use crate::protocol::{Reason, Work};
 use crate::state::State;
-use crate::units::{Bytes, OpId, Span, TaskId, Time};
+use crate::units::{Bytes, OpId, Rows, Span, TaskId, Time};
 
 /// Whether `bytes` may be promised before they are needed: there is room for them even if all that
 /// runs puts out what is expected of it.
@@ -69,24 +70,38 @@ fn beyond(output: Bytes, input: Bytes) -> Bytes {
 pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<(), Reason> {
     let growth = portion_growth(state, op, portion);
     let live = state.op(op).live.len() as u64;
-    if growth == Bytes::ZERO || live == 0 || state.is_bulk() {
+    if growth == Bytes::ZERO || state.is_bulk() {
         return Ok(());
     }
     let flow = Flow::through(state, op);
     if let Some(flow) = &flow {
         flow.check_slots(state, op, live)?;
-    } else if 2 * live < state.parallelism(op) || next_probe(state, op) == Some(state.now) {
+    } else if live == 0
+        || (2 * live < state.parallelism(op) && coming(state, op) < limit(state))
+        || next_probe(state, op) == Some(state.now)
+    {
         return Ok(());
     }
-    let limit = state.ledger.open_room() + state.ledger.reserved() + state.ledger.used();
-    let room = limit.saturating_sub(lying_ahead(state, op, flow.as_ref()) + kept(state, op));
+    let limit = limit(state);
+    let lying = lying_ahead(state, op, flow.as_ref()) + kept(state, op);
+    let room = limit.saturating_sub(lying);
     if growth <= room {
+        return Ok(());
+    }
+    let lacking = (growth + lying).saturating_sub(limit);
+    let stall = flow.map(|flow| quantity(lacking.0) / flow.drain);
+    if stall.is_some_and(|stall| tail::leaves(state, op, stall)) {
         return Ok(());
     }
     match admission::no_room(state, growth, room) {
         full @ Reason::OutputFull { .. } => Err(full),
         _ => Err(Reason::MemoryAhead { needs: growth, room }),
     }
+}
+
+/// What all stores that take new work hold.
+fn limit(state: &State) -> Bytes {
+    state.ledger.open_room() + state.ledger.reserved() + state.ledger.used()
 }
 
 /// A block for each operator below, and what those hold beside it that finish their blocks together
@@ -112,7 +127,10 @@ fn next_probe(state: &State, op: OpId) -> Option<Time> {
     let tasks_below =
         state.workers_below(op).filter(|below| state.op(*below).pool.is_none()).count();
     let slots = state.parallelism(op).saturating_sub(tasks_below as u64);
-    if operator.estimates.lead.is_known() || operator.live.len() as u64 >= slots {
+    if operator.estimates.lead.is_known()
+        || operator.live.len() as u64 >= slots
+        || coming(state, op) >= limit(state).times(PROBES_STORES)
+    {
         return None;
     }
     let since = |(_, id): (u64, &TaskId)| state.tasks[id].stretch.since();
@@ -124,13 +142,12 @@ fn next_probe(state: &State, op: OpId) -> Option<Time> {
 /// The most that will lie in the stores from when on a task of `op` that is launched now puts out its
 /// blocks, but for those.
 fn lying_ahead(state: &State, op: OpId, flow: Option<&Flow>) -> Bytes {
-    let coming = |other: OpId| state.op(other).growth.max(state.op(other).credit);
-    let others: Bytes = state.op_ids().filter(|other| *other != op).map(coming).sum();
-    let lying = state.ledger.used() + others;
-    let Some(flow) = flow else { return lying + coming(op) };
+    let others = state.op_ids().filter(|other| *other != op).map(|other| coming(state, other));
+    let lying = state.ledger.used() + others.sum();
+    let Some(flow) = flow else { return lying + coming(state, op) };
     if state.op(op).live.len() > PHASES_MAX {
         // So many tasks end at any time.
-        return (lying + coming(op)).saturating_sub(Bytes(whole(flow.drain * flow.span)));
+        return (lying + coming(state, op)).saturating_sub(Bytes(whole(flow.drain * flow.span)));
     }
     let mut arrivals = arrivals(state, op, flow);
     arrivals.push((flow.span, 0.0));
@@ -146,10 +163,16 @@ fn lying_ahead(state: &State, op: OpId, flow: Option<&Flow>) -> Bytes {
     Bytes(whole(most))
 }
 
+/// What the live tasks of `op` will put out beyond their input.
+fn coming(state: &State, op: OpId) -> Bytes {
+    state.op(op).growth.max(state.op(op).credit)
+}
+
 /// In how many microseconds each live task of `op` puts out how many bytes. One that lasts longer
-/// than usual is taken to last as long again.
+/// than usual is taken to last as long again; late ones are left out where slots have nothing to do,
+/// so that the worst is that one of those waits for room.
 fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
-    let live = state.op(op).live.iter().map(|(_, id)| &state.tasks[id]);
+    let live = state.op(op).live.iter().map(|(_, id)| &*state.tasks[id]);
     let wait = |task: &Task| {
         let age = quantity(task.stretch.moving(state.now).0);
         let is_out = task.is_paused() || flow.is_burst && task.lead.is_some();
@@ -159,7 +182,9 @@ fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
             left => left,
         }
     };
-    live.map(|task| (wait(task), quantity(task.growth.max(task.credit).0))).collect()
+    let is_dry = state.rows_after(op) == Rows::ZERO;
+    let counted = live.filter(|task| !(is_dry && is_late(state, flow.span, task)));
+    counted.map(|task| (wait(task), quantity(task.growth.max(task.credit).0))).collect()
 }
 
 /// Whether the next task of `op` goes before those of the operators below: it is a source, and fewer
@@ -169,22 +194,54 @@ pub(crate) fn is_urgent(state: &State, op: OpId) -> bool {
     if state.is_bulk() || !is_source {
         return false;
     }
+    if tail::is_near(state, op) {
+        return true;
+    }
     Flow::through(state, op).is_some_and(|flow| {
-        quantity(tasks_on_time(state, op, &flow) as u64) + TASKS_ROUNDED < flow.tasks_wanted
+        let on_time = tasks_on_time(state, op, &flow);
+        quantity(on_time as u64) + TASKS_ROUNDED < flow.tasks_wanted
+            || (on_time == 0 && runs_dry(state, op, &flow))
     })
+}
+
+/// Whether the operator after `op` would have nothing to do before a task of `op` that is launched
+/// now puts out its blocks.
+fn runs_dry(state: &State, op: OpId, flow: &Flow) -> bool {
+    let Some(reader) = state.worker_after(op) else { return false };
+    let Some(each) = state.op(reader).estimates.busy_per_item() else { return false };
+    let rounds = 1.0 + flow.span / each.max(MIN_SPAN_US);
+    quantity(state.rows_after(op).0) < rounds * quantity(state.parallelism(reader))
 }
 
 /// Live tasks of `op`, but for those that last far longer than usual: of those nothing can be
 /// expected soon.
 fn tasks_on_time(state: &State, op: OpId, flow: &Flow) -> usize {
+    state.op(op).live.len() - late_tasks(state, op, flow).count()
+}
+
+/// Live tasks of `op` that last far longer than usual and have put out nothing yet.
+fn late_tasks<'a>(state: &'a State, op: OpId, flow: &Flow) -> impl Iterator<Item = &'a Task> {
     let live = &state.op(op).live;
-    if live.len() > PHASES_MAX {
-        return live.len();
-    }
-    let is_on_time = |task: &Task| {
-        task.lead.is_some() || quantity(task.stretch.age(state.now).0) <= SPANS_LATE * flow.span
-    };
-    live.iter().filter(|(_, id)| is_on_time(&state.tasks[id])).count()
+    let looked_at = if live.len() > PHASES_MAX { 0 } else { live.len() };
+    let span = flow.span;
+    live.iter()
+        .take(looked_at)
+        .map(|(_, id)| &*state.tasks[id])
+        .filter(move |task| is_late(state, span, task))
+}
+
+fn is_late(state: &State, span: f64, task: &Task) -> bool {
+    task.lead.is_none() && quantity(task.stretch.age(state.now).0) > SPANS_LATE * span
+}
+
+/// Rows that tasks of `op` are expected to put out soon: those of late ones are not among them.
+pub(crate) fn rows_soon(state: &State, op: OpId) -> Rows {
+    let operator = state.op(op);
+    let flow = Some(op).filter(|_| operator.live.len() <= PHASES_MAX);
+    let late = flow
+        .and_then(|op| Flow::through(state, op))
+        .map_or(0, |flow| late_tasks(state, op, &flow).map(|task| task.rows_coming).sum());
+    Rows(operator.rows_coming - late)
 }
 
 fn portion_growth(state: &State, op: OpId, portion: Portion) -> Bytes {
@@ -223,6 +280,8 @@ const PHASES_MAX: usize = 64;
 const LEADS_OF_BURST: u64 = 10;
 /// Unknown tasks are taken to run for at least this long.
 const PROBE_SPAN_MIN: Span = Span(1_000_000);
+/// Probes together may put out this many times what the stores hold, since the first ones drain.
+const PROBES_STORES: u64 = 2;
 /// A held launch is not looked at again sooner than this, unless something happens.
 const REVIEW_SPAN_MIN: Span = Span(1_000);
 /// What makes a wanted number of tasks a whole one.

@@ -14,3 +14,4 @@ pub(crate) mod lookahead;
 pub(crate) mod placement;
 pub(crate) mod ranking;
 pub(crate) mod scaling;
+pub(crate) mod tail;

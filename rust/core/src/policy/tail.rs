@@ -1,0 +1,54 @@
+//! Whether the end is so near that the longest way through the pipeline decides when it comes.
+//!
+//! While much is left to do, a slot that waits for room costs the others. At the end slots are idle
+//! in any case, and what counts is that the last units start early.
+
+use crate::estimate::quantity;
+use crate::policy::flow;
+use crate::state::State;
+use crate::units::OpId;
+
+/// Whether all work from source `op` on that is left would be done, evenly spread, before a unit that
+/// is launched now has gone through all operators.
+pub(crate) fn is_near(state: &State, op: OpId) -> bool {
+    leaves(state, op, 0.0)
+}
+
+/// Whether that would be so if a slot waited for `stall` microseconds.
+pub(crate) fn leaves(state: &State, op: OpId, stall: f64) -> bool {
+    let is_source = state.op(op).units_total > 0;
+    is_source
+        && longest_way(state, op)
+            .is_some_and(|way| span_left(state, op).is_some_and(|left| left + stall < way))
+}
+
+/// How long the next unit may take to get through, in microseconds, if its tasks last as long as the
+/// longest of late.
+fn longest_way(state: &State, op: OpId) -> Option<f64> {
+    let ops = core::iter::once(op).chain(state.workers_below(op));
+    ops.map(|at| state.op(at).estimates.busy.recent_peak()).sum()
+}
+
+/// How long the scarcest resource is busy with all that is left of `op` and below, in microseconds.
+fn span_left(state: &State, op: OpId) -> Option<f64> {
+    let source = state.op(op);
+    let (mut cpu, mut longest) = (0.0, 0.0_f64);
+    let mut items = quantity(source.units_total - source.unit_next);
+    let mut above = None;
+    for at in core::iter::once(op).chain(state.workers_below(op)) {
+        let operator = state.op(at);
+        if let Some(above) = above {
+            let made = items * state.op(above).estimates.rows_per_item()?;
+            items = made + quantity(state.rows_after(above).0 + state.op(above).rows_coming);
+        }
+        let live = operator.live.len() as u64;
+        let work = items * operator.estimates.busy_per_item()?
+            + quantity(live) * operator.estimates.busy.mean()?;
+        longest = longest.max(work / quantity(state.parallelism(at)));
+        if operator.pool.is_none() {
+            cpu += work * flow::slots_each(state, at);
+        }
+        above = Some(at);
+    }
+    Some(longest.max(cpu / flow::cpus(state)))
+}
