@@ -77,7 +77,7 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
     if let Some(flow) = &flow {
         flow.check_slots(state, op, live)?;
     } else if live == 0
-        || (2 * live < state.parallelism(op) && coming(state, op) < limit(state))
+        || (2 * live < state.parallelism(op) && declared(state, op) < limit(state))
         || next_probe(state, op) == Some(state.now)
     {
         return Ok(());
@@ -102,6 +102,13 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
 /// What all stores that take new work hold.
 fn limit(state: &State) -> Bytes {
     state.ledger.open_room() + state.ledger.reserved() + state.ledger.used()
+}
+
+/// What the live tasks of `op` put out if their units become what is said of them, and are all like the
+/// next one. Zero where nothing is said.
+fn declared(state: &State, op: OpId) -> Bytes {
+    let operator = state.op(op);
+    state.unit_bytes(op, operator.unit_next, 1).times(operator.live.len() as u64)
 }
 
 /// A block for each operator below, and what those hold beside it that finish their blocks together
@@ -129,7 +136,7 @@ fn next_probe(state: &State, op: OpId) -> Option<Time> {
     let slots = state.parallelism(op).saturating_sub(tasks_below as u64);
     if operator.estimates.lead.is_known()
         || operator.live.len() as u64 >= slots
-        || coming(state, op) >= limit(state).times(PROBES_STORES)
+        || declared(state, op) >= limit(state).times(PROBES_STORES)
     {
         return None;
     }
