@@ -30,6 +30,7 @@ class Hand:
         self.seen = []
         self.emitted = []
         self.held = set()
+        self.waiting = set()
         self.blocks = itertools.count()
         self.now = 0
 
@@ -50,8 +51,12 @@ class Hand:
             case Action.StartActor(actor=actor, node=node):
                 return [Event.ActorReady(actor, node, load_us=500)]
             case Action.LaunchTask(task=task, credit=credit) if credit < MIB:
+                self.waiting.add(task)
                 return [Event.BlockReady(task, ordinal=0, bytes=MIB)]
+            case Action.ResumeTask(task=task) if task not in self.waiting:
+                return []  # more credit than it needs: it is through
             case Action.LaunchTask(task=task) | Action.ResumeTask(task=task):
+                self.waiting.discard(task)
                 block = next(self.blocks)
                 self.held.add(block)
                 made = Event.BlockProduced(task, block, rows=2, bytes=MIB, node=0)
