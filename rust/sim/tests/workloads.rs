@@ -12,6 +12,15 @@ fn every_published_workload_completes_within_its_memory() {
     }
 }
 
+/// Its output never has room, however long it waits: the operators below must not run dry meanwhile.
+#[test]
+fn a_unit_larger_than_the_memory_does_not_wait_until_nothing_else_is_left() {
+    let spiky = workloads().into_iter().find(|workload| workload.name == "spiky");
+    let spiky = spiky.expect("because the table has this row");
+    let outcome = spiky.with_memory(Bytes(800_000_000)).run().unwrap_or_else(|e| panic!("{e}"));
+    assert!(outcome.ratio < 1.5, "{outcome:?}");
+}
+
 /// The makespans that an independent simulator gives for these policies, in seconds, and by how much
 /// this one may differ: where durations vary or sources stall, the longest task.
 #[test]

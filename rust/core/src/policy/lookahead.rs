@@ -82,8 +82,12 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
     {
         return Ok(());
     }
-    let limit = limit(state);
-    let lying = lying_ahead(state, op, flow.as_ref()) + kept(state, op);
+    let (limit, kept) = (limit(state), kept(state, op));
+    if live == 0 && growth + kept > limit {
+        // There never is room for all of it, however long it waits.
+        return Ok(());
+    }
+    let lying = lying_ahead(state, op, flow.as_ref()) + kept;
     let room = limit.saturating_sub(lying);
     if growth <= room {
         return Ok(());
