@@ -257,9 +257,12 @@ fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
     let Some(reader) = state.worker_after(op).filter(|_| !state.is_bulk()) else {
         return Ok(());
     };
-    let rows = state.rows_after(op) + lookahead::rows_soon(state, op);
-    let wanted = rows_wanted(state, op, reader);
-    if rows < wanted || tail::is_near(state, op) {
+    let (waiting, wanted) = (state.rows_after(op), rows_wanted(state, op, reader));
+    if waiting + Rows(state.op(op).rows_coming) < wanted || tail::is_near(state, op) {
+        return Ok(());
+    }
+    let rows = waiting + lookahead::rows_soon(state, op);
+    if rows < wanted {
         return Ok(());
     }
     // Before anything is measured rows say nothing, since a task may make any number of them.
@@ -294,7 +297,8 @@ pub(crate) fn no_room(state: &State, needs: Bytes, free: Bytes) -> Reason {
     Reason::MemoryReserved { needs, free }
 }
 
-/// Twice the latency covers its spread; the constant covers what the driver and Ray add.
+/// Twice the latency, or the longest that is usual, covers its spread; the constant covers what the
+/// driver and Ray add.
 const LATENCIES_AHEAD: f64 = 2.0;
 const SPAN_AHEAD_US: f64 = 500_000.0;
 /// The batch that an actor works on, the one queued behind it, and one more.

@@ -230,15 +230,13 @@ fn tasks_on_time(state: &State, op: OpId, flow: &Flow) -> usize {
     state.op(op).live.len() - late_tasks(state, op, flow).count()
 }
 
-/// Live tasks of `op` that last far longer than usual and have put out nothing yet.
+/// Live tasks of `op` that last far longer than usual and have put out nothing yet. None are looked for
+/// among very many.
 fn late_tasks<'a>(state: &'a State, op: OpId, flow: &Flow) -> impl Iterator<Item = &'a Task> {
-    let live = &state.op(op).live;
+    let (live, span) = (&state.op(op).live, flow.span);
+    let tasks = live.iter().map(|(_, id)| &*state.tasks[id]);
     let looked_at = if live.len() > PHASES_MAX { 0 } else { live.len() };
-    let span = flow.span;
-    live.iter()
-        .take(looked_at)
-        .map(|(_, id)| &*state.tasks[id])
-        .filter(move |task| is_late(state, span, task))
+    tasks.take(looked_at).filter(move |task| is_late(state, span, task))
 }
 
 fn is_late(state: &State, span: f64, task: &Task) -> bool {
@@ -247,12 +245,10 @@ fn is_late(state: &State, span: f64, task: &Task) -> bool {
 
 /// Rows that tasks of `op` are expected to put out soon: those of late ones are not among them.
 pub(crate) fn rows_soon(state: &State, op: OpId) -> Rows {
-    let operator = state.op(op);
-    let flow = Some(op).filter(|_| operator.live.len() <= PHASES_MAX);
-    let late = flow
-        .and_then(|op| Flow::through(state, op))
-        .map_or(0, |flow| late_tasks(state, op, &flow).map(|task| task.rows_coming).sum());
-    Rows(operator.rows_coming - late)
+    let coming = state.op(op).rows_coming;
+    let Some(flow) = Flow::through(state, op) else { return Rows(coming) };
+    let late: u64 = late_tasks(state, op, &flow).map(|task| task.rows_coming).sum();
+    Rows(coming - late)
 }
 
 fn portion_growth(state: &State, op: OpId, portion: Portion) -> Bytes {

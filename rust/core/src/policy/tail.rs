@@ -17,9 +17,8 @@ pub(crate) fn is_near(state: &State, op: OpId) -> bool {
 /// Whether that would be so if a slot waited for `stall` microseconds.
 pub(crate) fn leaves(state: &State, op: OpId, stall: f64) -> bool {
     let is_source = state.op(op).units_total > 0;
-    is_source
-        && longest_way(state, op)
-            .is_some_and(|way| span_left(state, op).is_some_and(|left| left + stall < way))
+    let spans = || Some((span_left(state, op)?, longest_way(state, op)?));
+    is_source && spans().is_some_and(|(left, way)| left + stall < way)
 }
 
 /// How long the next unit may take to get through, in microseconds, if its tasks last as long as the
