@@ -284,13 +284,18 @@ impl RowMap {
             if at == Some(reader) {
                 return Some((port, content));
             }
-            match self.ops[reader].kind {
-                RowKind::Union => content = content.shifted(self.rows_before(reader, port)),
-                RowKind::Limit { rows, in_order: true } => content = content.below(rows),
-                RowKind::Limit { .. } => {}
-                _ => return None,
-            }
+            content = self.behind(reader, port, &content)?;
             op = reader;
+        }
+    }
+
+    /// The numbers that rows have behind an operator that blocks pass. None if it works on them.
+    fn behind(&self, reader: usize, port: usize, content: &Content) -> Option<Content> {
+        match self.ops[reader].kind {
+            RowKind::Union => Some(content.shifted(self.rows_before(reader, port))),
+            RowKind::Limit { rows, in_order: true } => Some(content.below(rows)),
+            RowKind::Limit { in_order: false, .. } => Some(content.clone()),
+            RowKind::Source(_) | RowKind::Map(_) | RowKind::Zip => None,
         }
     }
 
@@ -303,12 +308,11 @@ impl RowMap {
             if at == Some(reader) {
                 return Some(content);
             }
-            match self.ops[reader].kind {
-                RowKind::Union => content = content.shifted(self.rows_before(reader, port)),
-                RowKind::Limit { rows, in_order: true } => content = content.below(rows),
-                RowKind::Limit { in_order: false, .. } => return None,
-                _ => content = self.of_input(reader, &content),
+            if matches!(self.ops[reader].kind, RowKind::Limit { in_order: false, .. }) {
+                return None;
             }
+            let passed = self.behind(reader, port, &content);
+            content = passed.unwrap_or_else(|| self.of_input(reader, &content));
             op = reader;
         }
         at.is_none().then_some(content)

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use millstream_core::{BlockId, Epoch, Work};
+use millstream_core::{BlockId, Epoch, OpKind, Work};
 
 use crate::checker::actions::ensure;
 use crate::checker::coverage::Coverage;
-use crate::checker::{Checker, Finding, Place};
+use crate::checker::{BlockBook, Checker, Finding, Place};
 use crate::rows::Content;
 
 impl Checker<'_> {
@@ -34,8 +34,7 @@ impl Checker<'_> {
         ensure!(epoch < self.epochs_total(), "epochs", "there are {} epochs", self.epochs_total());
         self.check_units_begun(epoch)?;
         self.check_works_done(epoch)?;
-        let waiting =
-            |book: &&super::BlockBook| book.epoch == epoch && book.place != Place::Useless;
+        let waiting = |book: &&BlockBook| book.epoch == epoch && book.place != Place::Useless;
         let left = self.blocks.values().find(waiting);
         ensure!(left.is_none(), "epochs", "a block of it exists: {left:?}");
         self.check_rows_out(epoch)?;
@@ -102,7 +101,7 @@ impl Checker<'_> {
 
     fn sink(&self) -> Option<usize> {
         let ops = self.scenario.plan.ops();
-        ops.iter().position(|op| matches!(op.kind, millstream_core::OpKind::Sink))
+        ops.iter().position(|op| matches!(op.kind, OpKind::Sink))
     }
 
     fn has_epochs(&self) -> bool {
