@@ -275,25 +275,41 @@ fn a_source_is_held_while_there_would_be_no_room_for_its_output() {
 
 /// A source on 8 CPUs of which a unit is as large as half of the store, and a map.
 fn large_units() -> World {
-    let units = vec![Unit { bytes: Bytes(5 * MIB) }; 20];
-    let read = OpSpec { kind: OpKind::Source { units }, ..source(0) };
+    units_of(Bytes(5 * MIB))
+}
+
+/// A source on 8 CPUs of whose units so much is declared, and a map.
+fn units_of(bytes: Bytes) -> World {
+    let read = OpSpec { kind: OpKind::Source { units: vec![Unit { bytes }; 20] }, ..source(0) };
     let config = Config { block_bytes_target: Bytes(MIB), ..config() };
     World::new(vec![read, tasks(0)], config, 8, 0, 10 * MIB)
 }
 
-#[test]
-fn unknown_tasks_that_last_are_joined_by_others_at_growing_distances() {
-    let mut world = large_units();
-    assert_eq!(world.live_of(0).len(), 2, "as many as the store holds the output of");
+/// When more tasks of the source are launched while nothing else happens, in seconds.
+fn later_launches(world: &mut World) -> Vec<u64> {
     let mut launches = vec![];
     while let Some(due) = world.scheduler.next_wakeup() {
         let before = world.live_of(0).len();
         world.at(due, Event::TimePassed);
         assert_eq!(world.live_of(0).len(), before + 1);
-        launches.push(due);
+        assert_eq!(due.0 % 1_000_000, 0);
+        launches.push(due.0 / 1_000_000);
     }
-    let seconds = |s: u64| Time(s * 1_000_000);
-    assert_eq!(launches, [1, 2].map(seconds), "twice what the store holds is on its way");
+    launches
+}
+
+#[test]
+fn unknown_tasks_that_last_are_joined_by_others_at_growing_distances() {
+    let mut world = units_of(Bytes(3 * MIB));
+    assert_eq!(world.live_of(0).len(), 4, "half of the slots");
+    assert_eq!(later_launches(&mut world), [1, 2, 4], "a slot is left for the map");
+}
+
+#[test]
+fn unknown_tasks_are_no_more_than_the_stores_are_declared_to_hold_and_later_twice_as_many() {
+    let mut world = large_units();
+    assert_eq!(world.live_of(0).len(), 2, "as many as the store holds the output of");
+    assert_eq!(later_launches(&mut world), [1, 2], "twice what the store holds is on its way");
 }
 
 #[test]
