@@ -164,6 +164,10 @@ impl Ledger {
         (stores().min().unwrap_or_default(), stores().max().unwrap_or_default())
     }
 
+    pub(crate) fn is_one_node(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
     pub(crate) fn knows(&self, node: NodeId) -> bool {
         self.nodes.contains_key(&node)
     }

@@ -145,6 +145,7 @@ fn has_room(state: &State, task: &Task, is_enough: impl Fn(Bytes) -> bool) -> bo
 /// The room at a node that work `number` of `op` must leave alone: one block for the oldest work of
 /// each operator below, and one for that of its own operator.
 ///
+/// On several nodes, also a block of input for each pool below, whose actors read what lies elsewhere.
 /// Where inputs come together, one for each operator of the other inputs too that it may have to wait
 /// for; but not for the oldest work of the input that all others wait for.
 pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
@@ -158,7 +159,9 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
         .filter(|reader| !matches!(state.spec(*reader).kind, OpKind::Union))
         .filter(|reader| account.total.fits(&state.spec(*reader).resources))
         .map(|reader| {
-            oldest(state, reader).map_or(state.block_bytes(reader), |(_, task)| lacks(state, task))
+            let own = oldest(state, reader)
+                .map_or(state.block_bytes(reader), |(_, task)| lacks(state, task));
+            own + kept_for_copy(state, reader, account)
         })
         .sum();
     let older = oldest_own.filter(|(oldest, _)| *oldest < number);
@@ -167,6 +170,16 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
         lacks(state, task).max(rest)
     });
     below + older + kept_for_remakes(state, op, number, account)
+}
+
+/// The room for a copy of one block that an actor of `op` reads, unless it is much of the store.
+fn kept_for_copy(state: &State, op: OpId, account: &Account) -> Bytes {
+    if state.op(op).pool.is_none() || state.ledger.is_one_node() {
+        return Bytes::ZERO;
+    }
+    let inputs = state.spec(op).inputs.iter();
+    let block = inputs.map(|input| state.block_bytes(*input)).max().unwrap_or(Bytes::ZERO);
+    if block.times(COPIES_IN_STORE) > account.store { Bytes::ZERO } else { block }
 }
 
 /// One block for each operator, but for those below, that has lost rows to make again.
@@ -303,6 +316,8 @@ const LATENCIES_AHEAD: f64 = 2.0;
 const SPAN_AHEAD_US: f64 = 500_000.0;
 /// The batch that an actor works on, the one queued behind it, and one more.
 const BATCHES_AHEAD: f64 = 3.0;
+/// Room for copies is kept where the store holds this many of them.
+const COPIES_IN_STORE: u64 = 8;
 /// Tasks that are compared before credit goes to the first for which there is room.
 const CANDIDATES_MAX: usize = 16;
 /// Tasks and blocks ahead of each slot of a reader that has not finished a task yet.

@@ -7,6 +7,7 @@
 //! that no longer counts, since the end is near ([`tail`]), [`placement`] where.
 
 pub(crate) mod admission;
+pub(crate) mod division;
 pub(crate) mod flow;
 pub(crate) mod granularity;
 pub(crate) mod limits;

@@ -1,5 +1,8 @@
 //! How many actors a pool should have.
 
+use crate::estimate::{quantity, whole};
+use crate::policy::division;
+use crate::pool::Pool;
 use crate::state::State;
 use crate::units::OpId;
 
@@ -16,19 +19,62 @@ pub(crate) fn is_short(state: &State, op: OpId) -> bool {
 /// Whether the pool of `op` should grow beyond its smallest size now, and may.
 ///
 /// It grows as soon as work waits that its actors cannot take, by one for each load of tasks in
-/// flight. No pool grows while another is short, for the other could not run at all. An actor is
-/// never stopped while its operator has work, so a pool cannot oscillate.
+/// flight, up to its part of the slots that others need too, and only if an actor would have work left when it has
+/// loaded. No pool grows while another is short, for the other could not run at all.
 pub(crate) fn wants_more(state: &State, op: OpId) -> bool {
     may_start(state, op)
         && state.op(op).pool.as_ref().is_some_and(|pool| {
-            pool.alive() < pool.spec.actors_max && waiting_tasks(state, op) > pool.room()
+            pool.alive() < pool.spec.actors_max
+                && waiting_tasks(state, op) > pool.room()
+                && lacking(state, op) > 0
+                && outlasts_load(state, op, pool)
         })
         && !state.op_ids().any(|other| is_short(state, other))
+}
+
+/// How many workers `op` lacks of its part of the slots that others need too; any number where
+/// nobody does.
+pub(crate) fn lacking(state: &State, op: OpId) -> u64 {
+    let lacks = |part: f64| whole(part + 0.5).saturating_sub(workers(state, op));
+    division::workers(state, op).map_or(u64::MAX, lacks)
+}
+
+/// Whether the pool of `op` would still be clearly ahead of `other` with one actor less, when `other`
+/// has `coming` more workers: each measured against its part of the slots. Estimates vary, so who is
+/// ahead by little is not ahead; and before both are measured, nobody is.
+pub(crate) fn is_ahead(state: &State, op: OpId, other: OpId, coming: u64) -> bool {
+    let has_more = state.op(op).pool.as_ref().is_some_and(|p| p.size() > p.spec.actors_min);
+    let is_measured = |op: OpId| state.op(op).estimates.busy.is_known();
+    if !has_more || !is_measured(op) || !is_measured(other) {
+        return false;
+    }
+    let parts = (division::workers(state, op), division::workers(state, other));
+    let (Some(part), Some(part_other)) = parts else { return false };
+    let ahead = quantity(workers(state, op) - 1) / part;
+    ahead > quantity(workers(state, other) + coming) / part_other * CLEARLY
+}
+
+/// Actors, but for those that are to end; or tasks that run.
+fn workers(state: &State, op: OpId) -> u64 {
+    let operator = state.op(op);
+    operator.pool.as_ref().map_or(operator.live.len() as u64, |pool| pool.size().into())
 }
 
 fn may_start(state: &State, op: OpId) -> bool {
     let operator = state.op(op);
     !operator.is_done && (operator.input_ended() || !state.is_bulk())
+}
+
+/// Whether the actors that `op` has would be busy for longer than another one loads.
+fn outlasts_load(state: &State, op: OpId, pool: &Pool) -> bool {
+    let estimates = &state.op(op).estimates;
+    match estimates.load.mean().filter(|_| estimates.busy.is_known()) {
+        Some(load) => {
+            let left = division::work_left(state)[op.0 as usize];
+            left > load * quantity(pool.size().into())
+        }
+        None => true,
+    }
 }
 
 /// Tasks that could be launched if there were actors.
@@ -42,3 +88,6 @@ fn waiting_tasks(state: &State, op: OpId) -> u64 {
         }
     }
 }
+
+/// Who is ahead by less than this factor is not.
+const CLEARLY: f64 = 1.05;

@@ -1,0 +1,56 @@
+//! Slots that a pool has beyond its part, given back to those that lack them.
+
+use alloc::vec::Vec;
+
+use crate::policy::scaling;
+use crate::pool::Actor;
+use crate::scheduler::Scheduler;
+use crate::units::{ActorId, OpId};
+
+impl Scheduler {
+    /// Makes pools that are ahead of `op` give up actors whose slots it lacks: idle ones at once, else
+    /// those with the least work when they have done it. One that loads is left alone.
+    pub(super) fn reclaim_slots(&mut self, op: OpId) {
+        let rivals = self.state.op_ids().filter(|other| *other != op && self.overlap(op, *other));
+        let rivals: Vec<OpId> =
+            rivals.filter(|other| self.state.op(*other).pool.is_some()).collect();
+        let coming = |this: &Self| this.retiring_among(&rivals);
+        while !self.is_cut() && scaling::lacking(&self.state, op) > coming(self) {
+            let is_ahead =
+                |other: &&OpId| scaling::is_ahead(&self.state, **other, op, coming(self));
+            let ahead = rivals.iter().find(is_ahead);
+            let Some((other, actor)) = ahead.and_then(|at| Some((*at, self.least_busy(*at)?)))
+            else {
+                return;
+            };
+            self.give_up(other, actor);
+        }
+    }
+
+    fn give_up(&mut self, op: OpId, actor: ActorId) {
+        let now = self.state.now;
+        let pool = self.state.op_mut(op).pool.as_mut().expect("because only pools have actors");
+        if pool.actor(actor).is_some_and(Actor::is_busy) {
+            pool.retire(actor, now);
+        } else {
+            self.stop_actor(op, actor);
+        }
+    }
+
+    /// The ready actor of `op` with the fewest tasks.
+    fn least_busy(&self, op: OpId) -> Option<ActorId> {
+        let pool = self.state.op(op).pool.as_ref()?;
+        let ready = pool.actors().filter(|(_, actor)| actor.is_ready && !actor.is_retiring);
+        ready.min_by_key(|(id, actor)| (actor.tasks.len(), *id)).map(|(id, _)| id)
+    }
+
+    /// Actors of `ops` that end when they have done what they have.
+    fn retiring_among(&self, ops: &[OpId]) -> u64 {
+        let pools = ops.iter().filter_map(|op| self.state.op(*op).pool.as_ref());
+        pools.map(|pool| u64::from(pool.alive() - pool.size())).sum()
+    }
+
+    fn overlap(&self, op: OpId, other: OpId) -> bool {
+        self.state.spec(other).resources.overlaps(&self.state.spec(op).resources)
+    }
+}
