@@ -1092,17 +1092,18 @@ def run_seed(seed: int, *, trace: str | PathLike[str] | None = None) -> str:
         OSError: The trace cannot be written.
     """
 
-def run_workloads(memory: Literal["exact", "half", "least"] = "exact") -> str:
+def run_workloads(memory: Literal["exact", "half", "least", "clusters"] = "exact") -> str:
     """Simulates the published scheduling workloads.
 
     Args:
         memory: The memory limits: those of the table, half of each, or for each pipeline the least
-            in which it completes without passing its limit.
+            in which it completes without passing its limit. `"clusters"`: the workloads on many
+            nodes, or with pools that grow, instead.
 
     Returns:
         JSON: a list of objects with `name`, `memory_bytes`, `makespan_s`, `bound_s`,
         `best_known_s`, `ratio`, `peak_over_limit_bytes`, `spilled_bytes`, `idle_cpu_s`,
-        `idle_gpu_s`, `stalled_s`, and the makespans of other policies, `greedy_s`, `static_s` and
+        `idle_gpu_s`, `stalled_s`, `goals`, what else the row asks for, and the makespans of other policies, `greedy_s`, `static_s` and
         `published_s`, each null where it is stuck; with the least memory also `below`, what happens
         with one block less.
 

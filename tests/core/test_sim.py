@@ -46,8 +46,20 @@ def test_workloads_are_reported_beside_their_bounds():
         assert outcome["ratio"] == pytest.approx(outcome["makespan_s"] / outcome["bound_s"])
         assert outcome["ratio"] >= 1
         assert outcome["spilled_bytes"] == 0
-    printed = command("workloads", "--json")
-    assert json.loads(printed.stdout) == outcomes
+
+
+def test_all_workloads_are_printed_for_programs_and_for_people():
+    printed = json.loads(command("workloads", "--json").stdout)
+    by_name = {outcome["name"]: outcome for outcome in printed}
+    clusters = {"robber_128cpu", "hetero_memory", "ramp", "spot", "chain_14"}
+    assert {"fig9", "spiky", "two_datasets"} | clusters < set(by_name)
+    for name in clusters:
+        lines = "\n".join(sim.tables.cluster_lines(by_name[name]))
+        assert name in lines
+        assert ("MISSED" in lines) != all(goal["is_reached"] for goal in by_name[name]["goals"])
+        assert by_name[name]["spilled_bytes"] == 0
+    refused = by_name["chain_14"]
+    assert (refused["makespan_s"], refused["ratio"]) == (None, None)
 
 
 def test_half_of_the_memory_is_half_of_each_limit():
@@ -86,7 +98,7 @@ def test_slots_are_idle_stalled_or_working():
 
 
 def test_an_unknown_memory_is_refused():
-    with pytest.raises(ValueError, match="'exact', 'half' or 'least'"):
+    with pytest.raises(ValueError, match="'exact', 'half', 'least' or 'clusters'"):
         sim.workloads("twice")
 
 

@@ -12,10 +12,12 @@ from collections import Counter
 from millstream import _core
 from millstream.sim.cost import Cost, bench
 from millstream.sim.published import (
+    Goal,
     JitteredOutcome,
     LeastOutcome,
     Memory,
     WorkloadOutcome,
+    cluster_workloads,
     jittered_workloads,
     least_workloads,
     workloads,
@@ -30,6 +32,7 @@ __all__ = [
     "Consumer",
     "Cost",
     "Faults",
+    "Goal",
     "Hold",
     "JitteredOutcome",
     "LeastOutcome",
@@ -44,6 +47,7 @@ __all__ = [
     "Variation",
     "WorkloadOutcome",
     "bench",
+    "cluster_workloads",
     "jittered_workloads",
     "least_workloads",
     "replay",

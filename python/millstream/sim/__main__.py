@@ -14,6 +14,7 @@ from millstream import _core
 from millstream.errors import MillstreamError
 from millstream.sim import (
     bench,
+    cluster_workloads,
     jittered_workloads,
     least_workloads,
     replay,
@@ -116,6 +117,10 @@ def _workloads(options: argparse.Namespace) -> list[str]:
         return [json.dumps(least, indent=2)] if options.json else lines
     outcomes = workloads("half" if options.half else "exact")
     lines = [tables.HEADER, *map(tables.workload_line, outcomes)]
+    if not options.half:
+        clusters = cluster_workloads()
+        outcomes += clusters
+        lines += [line for outcome in clusters for line in tables.cluster_lines(outcome)]
     return [json.dumps(outcomes, indent=2)] if options.json else lines
 
 

@@ -11,10 +11,12 @@ from typing import Literal, TypeAlias, TypedDict
 from millstream import _core
 
 __all__ = [
+    "Goal",
     "JitteredOutcome",
     "LeastOutcome",
     "Memory",
     "WorkloadOutcome",
+    "cluster_workloads",
     "jittered_workloads",
     "least_workloads",
     "workloads",
@@ -23,24 +25,38 @@ __all__ = [
 Memory: TypeAlias = Literal["exact", "half"]
 
 
+class Goal(TypedDict):
+    """Something that a workload asks for beside its ratio."""
+
+    what: str
+    """What is measured, and its unit."""
+    measured: float
+    wanted: float
+    is_most: bool
+    """Whether `wanted` is the most that it should be, else it is the least."""
+    is_reached: bool
+
+
 class WorkloadOutcome(TypedDict):
     """How the scheduler did on a published workload. Times in seconds, sizes in bytes.
 
+    A plan that is refused has no makespan and no ratio.
     Beside it stand the makespans of plain greed, of the best static split of the CPU slots and of
     the policy of arXiv 2501.12407; None where a policy is stuck for ever, or is not compared.
     """
 
     name: str
     memory_bytes: int
-    makespan_s: float
+    makespan_s: float | None
     bound_s: float
     best_known_s: float | None
-    ratio: float
+    ratio: float | None
     peak_over_limit_bytes: int
     spilled_bytes: int
     idle_cpu_s: float
     idle_gpu_s: float
     stalled_s: float
+    goals: list[Goal]
     greedy_s: float | None
     static_s: float | None
     published_s: float | None
@@ -84,6 +100,21 @@ def workloads(memory: Memory = "exact") -> list[WorkloadOutcome]:
         millstream._core.OracleError: A run violates an invariant.
     """
     outcomes: list[WorkloadOutcome] = json.loads(_core.run_workloads(memory))
+    return outcomes
+
+
+def cluster_workloads() -> list[WorkloadOutcome]:
+    """Simulates the workloads on clusters of many nodes, with pools that grow, and with nodes that go.
+
+    It takes half a minute.
+
+    Returns:
+        One outcome for each.
+
+    Raises:
+        millstream._core.OracleError: A run violates an invariant.
+    """
+    outcomes: list[WorkloadOutcome] = json.loads(_core.run_workloads("clusters"))
     return outcomes
 
 

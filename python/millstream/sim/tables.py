@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from millstream.sim.cost import Cost
-from millstream.sim.published import JitteredOutcome, LeastOutcome, WorkloadOutcome
+from millstream.sim.published import Goal, JitteredOutcome, LeastOutcome, WorkloadOutcome
 
 __all__ = [
     "HEADER",
     "JITTERED_HEADER",
+    "cluster_lines",
     "cost_lines",
     "jittered_line",
     "least_lines",
@@ -36,14 +37,19 @@ def workload_line(outcome: WorkloadOutcome) -> str:
     """One row: the makespan beside its bound, and where the slots' time went."""
     return (
         f"{outcome['name']:26} {outcome['memory_bytes'] / _GB:5.2f} GB "
-        f"{outcome['makespan_s']:7.1f} s {outcome['bound_s']:7.1f} "
-        f"{_seconds(outcome['best_known_s'])} {outcome['ratio']:6.3f} "
+        f"{_seconds(outcome['makespan_s'])} s {outcome['bound_s']:7.1f} "
+        f"{_seconds(outcome['best_known_s'])} {_ratio(outcome['ratio'])} "
         f"{_seconds(outcome['greedy_s'])} {_seconds(outcome['static_s'])} "
         f"{_seconds(outcome['published_s'])} "
         f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB "
         f"{outcome['spilled_bytes'] / _GB:5.1f} GB {outcome['idle_cpu_s']:7.1f} s "
         f"{outcome['idle_gpu_s']:7.1f} s {outcome['stalled_s']:7.1f} s"
     )
+
+
+def cluster_lines(outcome: WorkloadOutcome) -> list[str]:
+    """One row, and what else it asks for."""
+    return [workload_line(outcome), *(f"    {_goal_text(goal)}" for goal in outcome["goals"])]
 
 
 def least_lines(outcome: LeastOutcome) -> list[str]:
@@ -61,6 +67,16 @@ def jittered_line(outcome: JitteredOutcome) -> str:
         f"{outcome['bound_s']:7.1f} {outcome['worst_over_bound']:6.3f} "
         f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB"
     )
+
+
+def _goal_text(goal: Goal) -> str:
+    sign = "<=" if goal["is_most"] else ">="
+    verdict = "" if goal["is_reached"] else "   MISSED"
+    return f"{goal['what']}: {goal['measured']:,.3f} (to reach: {sign} {goal['wanted']:,.2f}){verdict}"
+
+
+def _ratio(ratio: float | None) -> str:
+    return f"{'-':>6}" if ratio is None else f"{ratio:6.3f}"
 
 
 def _seconds(span_s: float | None) -> str:

@@ -107,7 +107,8 @@ fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<Strin
 
 /// Simulates the published scheduling workloads.
 ///
-/// With the memory of the table, half of it, or the least in which each can drain.
+/// With the memory of the table, half of it, or the least in which each can drain; or those on
+/// clusters, which have a memory of their own.
 #[pyfunction]
 #[pyo3(signature = (memory="exact"))]
 fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
@@ -115,8 +116,10 @@ fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
         "exact" => py.detach(|| varied(variants::exact())),
         "half" => py.detach(|| varied(variants::half())),
         "least" => py.detach(|| varied(variants::least())),
+        "clusters" => py.detach(|| varied(variants::clusters())),
         other => {
-            let words = format!("memory must be 'exact', 'half' or 'least', not {other:?}");
+            let words =
+                format!("memory must be 'exact', 'half', 'least' or 'clusters', not {other:?}");
             Err(PyValueError::new_err(words))
         }
     }

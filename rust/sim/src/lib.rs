@@ -9,6 +9,7 @@
 pub mod baselines;
 pub mod checker;
 pub mod cluster;
+pub mod clusters;
 pub mod cost;
 pub mod description;
 pub mod faults;

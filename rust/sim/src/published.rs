@@ -45,6 +45,33 @@ pub struct Outcome {
     pub idle_gpu_s: f64,
     /// Time in which tasks held a slot and waited for room, all slots together.
     pub stalled_s: f64,
+    /// What its row asks for beside the ratio.
+    pub goals: Vec<Goal>,
+}
+
+/// Something that is to be reached.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Goal {
+    /// What is measured, and its unit.
+    pub what: &'static str,
+    /// How much it is.
+    pub measured: f64,
+    /// How much it should be.
+    pub wanted: f64,
+    /// Whether `wanted` is the most that it should be, else it is the least.
+    pub is_most: bool,
+    /// Whether it is reached.
+    pub is_reached: bool,
+}
+
+impl Goal {
+    pub(crate) fn at_most(what: &'static str, measured: f64, wanted: f64) -> Self {
+        Self { what, measured, wanted, is_most: true, is_reached: measured <= wanted }
+    }
+
+    pub(crate) fn at_least(what: &'static str, measured: f64, wanted: f64) -> Self {
+        Self { what, measured, wanted, is_most: false, is_reached: measured >= wanted }
+    }
 }
 
 /// One row of the table: a pipeline, a memory limit, and what is possible.
@@ -128,6 +155,7 @@ impl Workload {
             idle_cpu_s: of(Slot::Cpu, CPU_SLOTS),
             idle_gpu_s: of(Slot::Gpu, GPU_SLOTS),
             stalled_s: seconds(report.ops.iter().map(|op| op.stalled).sum()),
+            goals: Vec::new(),
         }
     }
 

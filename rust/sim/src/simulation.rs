@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::checker::{Checker, Violation};
 use crate::cluster::Cluster;
 use crate::random::Random;
-use crate::timeline::{Hold, ResourceReport, Timeline};
+use crate::timeline::{Hold, PoolSize, ResourceReport, Timeline};
 use crate::trace::{Recorder, step};
 use crate::workload::Scenario;
 
@@ -44,6 +44,8 @@ pub struct Report {
     pub resources: Vec<ResourceReport>,
     /// When and why operators launched nothing.
     pub holds: Vec<Hold>,
+    /// For each operator, how many actors it had from when on; nothing for one without actors.
+    pub pools: Vec<Vec<PoolSize>>,
 }
 
 /// How a run ended.
@@ -321,6 +323,7 @@ impl Simulation<'_> {
             last: Some(last),
             resources: self.timeline.resources(self.scenario.plan.ops(), self.cluster.spans()),
             holds: self.timeline.clone().holds(),
+            pools: self.timeline.pools().to_vec(),
         }
     }
 }
@@ -372,6 +375,7 @@ fn refused(words: &str) -> Report {
         last: None,
         resources: Vec::new(),
         holds: Vec::new(),
+        pools: Vec::new(),
     }
 }
 

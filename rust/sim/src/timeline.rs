@@ -29,6 +29,25 @@ pub struct Hold {
     pub words: String,
 }
 
+/// How many actors an operator has from a moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PoolSize {
+    /// Since when.
+    pub since: Time,
+    /// Those that take tasks.
+    pub ready: u64,
+    /// Those that load.
+    pub starting: u64,
+}
+
+impl PoolSize {
+    /// All of them.
+    #[must_use]
+    pub const fn actors(&self) -> u64 {
+        self.ready + self.starting
+    }
+}
+
 /// How much of a resource there was over a run, and how much of that tasks worked on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ResourceReport {
@@ -45,6 +64,7 @@ pub struct ResourceReport {
 pub struct Timeline {
     holds: Vec<Hold>,
     present: Vec<Option<(Reason, Time)>>,
+    pools: Vec<Vec<PoolSize>>,
     nodes: BTreeMap<NodeId, Resources>,
     available: BTreeMap<String, u128>,
     now: Time,
@@ -57,6 +77,7 @@ impl Timeline {
         Self {
             holds: Vec::new(),
             present: vec![None; ops],
+            pools: vec![Vec::new(); ops],
             nodes: nodes.iter().map(|spec| (spec.node, spec.resources.clone())).collect(),
             available: BTreeMap::new(),
             now: Time::default(),
@@ -79,6 +100,7 @@ impl Timeline {
         }
         for (op, seen) in (0..).map(OpId).zip(&snapshot.ops) {
             self.note_verdict(op, &seen.verdict);
+            self.note_pool(op, seen.actors_ready, seen.actors_starting);
         }
     }
 
@@ -89,6 +111,12 @@ impl Timeline {
             self.end_hold(op);
         }
         self.holds
+    }
+
+    /// For each operator each change of its number of actors.
+    #[must_use]
+    pub fn pools(&self) -> &[Vec<PoolSize>] {
+        &self.pools
     }
 
     /// How much of each resource there was, and what operators made of it.
@@ -128,6 +156,15 @@ impl Timeline {
         }
         self.end_hold(op);
         self.present[op.0 as usize] = reason.map(|reason| (reason.clone(), self.now));
+    }
+
+    fn note_pool(&mut self, op: OpId, ready: u64, starting: u64) {
+        let (sizes, size) =
+            (&mut self.pools[op.0 as usize], PoolSize { since: self.now, ready, starting });
+        let last = sizes.last().map_or((0, 0), |last| (last.ready, last.starting));
+        if last != (ready, starting) {
+            sizes.push(size);
+        }
     }
 
     fn end_hold(&mut self, op: OpId) {

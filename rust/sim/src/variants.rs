@@ -7,6 +7,7 @@ use millstream_core::{Bytes, Span, Time};
 use serde::Serialize;
 
 use crate::checker::Violation;
+use crate::clusters::{self, ClusterWorkload};
 use crate::published::{BLOCK_BYTES, Jitter, Outcome, Workload, seconds, workloads};
 use crate::shared::{self, SharedReport, Tenant};
 
@@ -93,6 +94,20 @@ pub fn exact() -> Result<Vec<Compared>, Failure> {
     Ok(rows)
 }
 
+/// The workloads on clusters of many nodes, or with pools that grow.
+///
+/// # Errors
+/// The first row that fails.
+pub fn clusters() -> Result<Vec<Compared>, Failure> {
+    let row = |workload: &ClusterWorkload| {
+        let jitter = Jitter::default();
+        let named = |violation| Failure { workload: workload.name.to_owned(), jitter, violation };
+        let outcome = workload.run().map_err(named)?;
+        Ok(Compared { outcome, greedy_s: None, static_s: None, published_s: None })
+    };
+    clusters::workloads().iter().map(row).collect()
+}
+
 /// Two datasets like `appendix_a` at a time, on its 8 CPUs and twice its smallest memory.
 fn two_datasets() -> Result<Compared, Failure> {
     let one = workloads().into_iter().find(|workload| workload.name == "appendix_a");
@@ -120,6 +135,7 @@ fn two_datasets() -> Result<Compared, Failure> {
             idle_cpu_s: idle_cpu_s(&report, makespan),
             idle_gpu_s: 0.0,
             stalled_s: 0.0,
+            goals: Vec::new(),
         },
         greedy_s: None,
         static_s: None,

@@ -1,7 +1,23 @@
 //! The published workloads run under the oracles, within their memory.
 
 use millstream_core::{Bytes, Span};
+use millstream_sim::clusters;
 use millstream_sim::published::{Workload, workloads};
+
+/// A pool takes from the other what it has too much, all actors start at once, what does not fit is
+/// refused, and nothing is spilled.
+#[test]
+fn pools_on_clusters_reach_what_their_rows_ask_for() {
+    for workload in clusters::workloads().iter().filter(|workload| workload.name != "spot") {
+        let outcome = workload.run().unwrap_or_else(|error| panic!("{}: {error}", workload.name));
+        assert_eq!((outcome.peak_over_limit_bytes, outcome.spilled_bytes), (0, 0), "{outcome:?}");
+        let missed: Vec<&str> =
+            outcome.goals.iter().filter(|goal| !goal.is_reached).map(|goal| goal.what).collect();
+        let known =
+            if workload.name == "hetero_memory" { vec!["over unlimited memory"] } else { vec![] };
+        assert_eq!(missed, known, "{outcome:?}");
+    }
+}
 
 #[test]
 fn every_published_workload_completes_within_its_memory() {
