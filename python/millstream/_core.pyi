@@ -1103,9 +1103,10 @@ def run_workloads(memory: Literal["exact", "half", "least", "clusters"] = "exact
     Returns:
         JSON: a list of objects with `name`, `memory_bytes`, `makespan_s`, `bound_s`,
         `best_known_s`, `ratio`, `peak_over_limit_bytes`, `spilled_bytes`, `idle_cpu_s`,
-        `idle_gpu_s`, `stalled_s`, `goals`, what else the row asks for, and the makespans of other policies, `greedy_s`, `static_s` and
-        `published_s`, each null where it is stuck; with the least memory also `below`, what happens
-        with one block less.
+        `idle_gpu_s`, `stalled_s`, `goals`, what else the row asks for, and the makespans of other
+        policies, `greedy_s`, `static_s` and `published_s`, each null where it is stuck; with the
+        least memory also `below`, what happens with one block less. A plan that is refused has no
+        makespan.
 
     Raises:
         ValueError: `memory` is none of these words.

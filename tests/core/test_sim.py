@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from millstream import sim
+from millstream.sim import tables
 
 
 def command(*words):
@@ -54,7 +55,7 @@ def test_all_workloads_are_printed_for_programs_and_for_people():
     clusters = {"robber_128cpu", "hetero_memory", "ramp", "spot", "chain_14"}
     assert {"fig9", "spiky", "two_datasets"} | clusters < set(by_name)
     for name in clusters:
-        lines = "\n".join(sim.tables.cluster_lines(by_name[name]))
+        lines = "\n".join(tables.cluster_lines(by_name[name]))
         assert name in lines
         assert ("MISSED" in lines) != all(goal["is_reached"] for goal in by_name[name]["goals"])
         assert by_name[name]["spilled_bytes"] == 0

@@ -104,7 +104,7 @@ def workloads(memory: Memory = "exact") -> list[WorkloadOutcome]:
 
 
 def cluster_workloads() -> list[WorkloadOutcome]:
-    """Simulates the workloads on clusters of many nodes, with pools that grow, and with nodes that go.
+    """Simulates the workloads on clusters: many nodes, pools that grow, nodes that go.
 
     It takes half a minute.
 

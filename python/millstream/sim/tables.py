@@ -72,7 +72,8 @@ def jittered_line(outcome: JitteredOutcome) -> str:
 def _goal_text(goal: Goal) -> str:
     sign = "<=" if goal["is_most"] else ">="
     verdict = "" if goal["is_reached"] else "   MISSED"
-    return f"{goal['what']}: {goal['measured']:,.3f} (to reach: {sign} {goal['wanted']:,.2f}){verdict}"
+    wanted = f"(to reach: {sign} {goal['wanted']:,.2f})"
+    return f"{goal['what']}: {goal['measured']:,.3f} {wanted}{verdict}"
 
 
 def _ratio(ratio: float | None) -> str:
