@@ -240,14 +240,17 @@ impl InputQueue {
         rows_taken
     }
 
-    /// The blocks that have the next `count` rows.
+    /// The blocks that have the next `count` rows, and the empty ones among and right after them.
     pub(crate) fn holders(&self, count: Rows) -> impl Iterator<Item = BlockId> {
         let before = self.ready.iter().scan(Rows::ZERO, |rows, queued| {
             let before = *rows;
             *rows += queued.rows;
-            Some((before, queued.block))
+            Some((before, queued))
         });
-        before.take_while(move |(before, _)| *before < count).map(|(_, block)| block)
+        let is_taken = move |before: Rows, rows: Rows| before < count || rows == Rows::ZERO;
+        before
+            .take_while(move |(before, queued)| is_taken(*before, queued.rows))
+            .map(|(_, queued)| queued.block)
     }
 
     /// Takes all there is, in no order that matters.

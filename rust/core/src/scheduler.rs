@@ -21,7 +21,7 @@ use crate::resources::Resources;
 use crate::scheduler::decide::Refusal;
 use crate::snapshot::{self, Snapshot};
 use crate::state::{Place, State, SubmitError};
-use crate::units::{Bytes, NodeId, Time};
+use crate::units::{ActorId, Bytes, NodeId, Time};
 
 /// A run of one plan on one cluster.
 #[derive(Clone, Debug)]
@@ -34,6 +34,9 @@ pub struct Scheduler {
     /// How many actions may wait before the turn is cut.
     actions_before_cut: usize,
     wakeup: Option<Time>,
+    /// Actors that the events since the last turn ended, and their nodes: should those be lost too, the
+    /// order is withdrawn.
+    stops: Vec<(ActorId, NodeId)>,
     /// What each operator was refused in this turn.
     refusals: Vec<Refusal>,
 }
@@ -54,6 +57,7 @@ impl Scheduler {
             is_due: true,
             actions_before_cut: 0,
             wakeup: None,
+            stops: Vec::new(),
             refusals,
         })
     }
@@ -64,6 +68,8 @@ impl Scheduler {
         self.state.now = self.state.now.max(now);
         self.attribution.advance(&self.state, self.state.now);
         self.is_due = true;
+        let stale_events = self.state.stale_events;
+        let tells = !matches!(event, Event::TimePassed | Event::TurnDelayed { .. });
         match event {
             Event::BlockProduced { task, block, rows, bytes, node } => {
                 self.block_produced(task, block, rows, bytes, node);
@@ -89,6 +95,9 @@ impl Scheduler {
             Event::TimePassed => {}
             Event::StopRequested => self.stop(),
         }
+        if tells && self.state.stale_events == stale_events {
+            self.state.last_fact = self.state.now;
+        }
     }
 
     /// The next order, until there is none.
@@ -97,6 +106,7 @@ impl Scheduler {
             self.is_due = false;
             self.wakeup = None;
             self.turn();
+            self.stops.clear();
             if self.is_cut() {
                 self.wakeup = Some(self.state.now);
             }

@@ -118,6 +118,8 @@ pub(crate) struct State {
     pub(crate) plan: Plan,
     /// When the last event came.
     pub(crate) now: Time,
+    /// When the last event came that told something new.
+    pub(crate) last_fact: Time,
     pub(crate) ledger: Ledger,
     pub(crate) ops: Vec<Operator>,
     pub(crate) output: InputQueue,
@@ -159,6 +161,7 @@ impl State {
         Ok(Self {
             plan,
             now: Time::default(),
+            last_fact: Time::default(),
             ledger,
             ops,
             output: InputQueue::new(in_order),

@@ -3,8 +3,11 @@
 //! Owns the turns, and the oracles that need more than one of them: I4 (something always moves), I5
 //! (bytes on a node) and I6 (the same once more).
 
+use std::any::Any;
+use std::cell::Cell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use millstream_core::{
     Action, Event, Execution, FailCause, NodeId, Scheduler, Snapshot, Span, Time,
@@ -88,10 +91,21 @@ pub struct OpReport {
 /// Runs a scenario to its end. `trace` gets the turns as they happen.
 ///
 /// # Errors
-/// The first oracle that is violated. A panic of the core is one too.
+/// The first oracle that is violated. A panic of the core, the cluster or an oracle is one too.
 pub fn run<'a>(
     scenario: &'a Scenario,
     trace: Option<&'a mut dyn Write>,
+) -> Result<Report, Violation> {
+    let at = Rc::new(Cell::new(Time::default()));
+    catch_unwind(AssertUnwindSafe(|| play(scenario, trace, Rc::clone(&at))))
+        .unwrap_or_else(|panic| Err(panicked(at.get(), &*panic, "")))
+}
+
+/// Runs a scenario to its end. `at` shows how far it is.
+fn play<'a>(
+    scenario: &'a Scenario,
+    trace: Option<&'a mut dyn Write>,
+    at: Rc<Cell<Time>>,
 ) -> Result<Report, Violation> {
     let nodes = scenario.nodes.iter().cloned().map(Into::into).collect();
     let scheduler = match Scheduler::submit(scenario.plan.clone(), nodes) {
@@ -102,6 +116,7 @@ pub fn run<'a>(
     let recorder = trace.map(|writer| Recorder::start(writer, &scenario.plan, &scenario.nodes));
     let mut simulation = Simulation {
         scenario,
+        at,
         first: scheduler.clone(),
         scheduler,
         cluster: Cluster::new(scenario),
@@ -112,6 +127,7 @@ pub fn run<'a>(
         random: Random::of(&[scenario.seed, DRIVER]),
         recorder: recorder.transpose().map_err(|error| broken_trace(&error))?,
         turns: Vec::new(),
+        turns_max: turns_max(scenario),
         events: 0,
     };
     simulation.run()
@@ -119,6 +135,8 @@ pub fn run<'a>(
 
 struct Simulation<'a> {
     scenario: &'a Scenario,
+    /// The time of the present turn.
+    at: Rc<Cell<Time>>,
     /// The scheduler as it was submitted, for I6.
     first: Scheduler,
     scheduler: Scheduler,
@@ -131,6 +149,7 @@ struct Simulation<'a> {
     random: Random,
     recorder: Option<Recorder<&'a mut dyn Write>>,
     turns: Vec<Turn>,
+    turns_max: u64,
     events: u64,
 }
 
@@ -159,6 +178,7 @@ impl Simulation<'_> {
     /// One turn of the driver, judged.
     fn turn(&mut self, events: Vec<Event>) -> Result<(), Violation> {
         let now = self.cluster.now();
+        self.at.set(now);
         let actions = self.step(now, events.clone())?;
         let snapshot = self.scheduler.snapshot();
         self.checker.judge(now, &events, &actions, &snapshot)?;
@@ -180,14 +200,7 @@ impl Simulation<'_> {
             }
             actions
         }));
-        stepped.map_err(|panic| {
-            let words = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-                .unwrap_or_default();
-            Violation { invariant: "panic", at: now, what: format!("{words}\n  at {known}") }
-        })
+        stepped.map_err(|panic| panicked(now, &*panic, &format!("\n  at {known}")))
     }
 
     fn keep(
@@ -200,9 +213,7 @@ impl Simulation<'_> {
             recorder.record(now, &events, &actions).map_err(|error| broken_trace(&error))?;
         }
         self.turns.push(Turn { now, events, actions });
-        let rows = self.scenario.unit_rows.iter().flatten();
-        let items = rows.map(|rows| rows + 1).sum::<u64>();
-        if self.turns.len() as u64 > TURNS_MAX.max(items.saturating_mul(TURNS_PER_ITEM)) {
+        if self.turns.len() as u64 > self.turns_max {
             let what = format!("the run does not end\n{}", pending(&self.scheduler.snapshot()));
             return Err(self.violation("I4", what));
         }
@@ -328,6 +339,14 @@ impl Simulation<'_> {
     }
 }
 
+/// Far more turns than a run takes that gets on at all.
+fn turns_max(scenario: &Scenario) -> u64 {
+    let items: u64 = scenario.unit_rows.iter().flatten().map(|rows| rows + 1).sum();
+    let rows = scenario.row_map().rows_read();
+    let turns = items.saturating_mul(TURNS_PER_ITEM).max(rows.saturating_mul(TURNS_PER_ROW));
+    turns.max(TURNS_MAX)
+}
+
 /// What is left to do, and what holds it.
 fn pending(snapshot: &Snapshot) -> String {
     let ops = snapshot.ops.iter().map(|op| {
@@ -379,6 +398,16 @@ fn refused(words: &str) -> Report {
     }
 }
 
+/// What a panic said, as the violation that it is.
+fn panicked(at: Time, panic: &(dyn Any + Send), details: &str) -> Violation {
+    let words = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_default();
+    Violation { invariant: "panic", at, what: format!("{words}{details}") }
+}
+
 fn broken_trace(error: &std::io::Error) -> Violation {
     Violation {
         invariant: "trace",
@@ -391,6 +420,7 @@ fn broken_trace(error: &std::io::Error) -> Violation {
 const DRIVER: u64 = 5;
 /// The core's own assertions look at everything that exists, so they are not made each time.
 const CHECK_EACH_TURNS: usize = 7;
-/// Far more than any run needs that gets on at all.
 const TURNS_MAX: u64 = 200_000;
 const TURNS_PER_ITEM: u64 = 100;
+/// Each row that an operator reads may be a block and a task of its own, and be made again.
+const TURNS_PER_ROW: u64 = 20;

@@ -122,12 +122,14 @@ fn kept(state: &State, op: OpId) -> Bytes {
     state.workers_below(op).map(|below| state.block_bytes(below).times(blocks(below))).sum()
 }
 
-/// When to ask again about a launch that was held for a `reason` that passes with time alone.
+/// When to ask again about a launch that was held for a `reason` that passes with time alone. The
+/// longer nothing has happened, the less the rate says that room was to be made at.
 pub(crate) fn review_at(state: &State, op: OpId, reason: &Reason) -> Option<Time> {
     let Reason::MemoryAhead { needs, room } = reason else { return None };
     let Some(flow) = Flow::through(state, op) else { return next_probe(state, op) };
     let wait = whole(quantity(needs.saturating_sub(*room).0) / flow.drain);
-    Some(state.now.after(Span(wait).max(REVIEW_SPAN_MIN)))
+    let quiet = Span(state.now.since(state.last_fact).0 / REVIEWS_OF_QUIET);
+    Some(state.now.after(Span(wait).max(quiet).max(REVIEW_SPAN_MIN)))
 }
 
 /// When the next task of `op` may start while nothing is known of its tasks: half of the slots are
@@ -291,6 +293,8 @@ const PROBE_SPAN_MIN: Span = Span(1_000_000);
 const PROBES_STORES: u64 = 2;
 /// A held launch is not looked at again sooner than this, unless something happens.
 const REVIEW_SPAN_MIN: Span = Span(1_000);
+/// Nor sooner than this part of the time in which nothing happened.
+const REVIEWS_OF_QUIET: u64 = 8;
 /// What makes a wanted number of tasks a whole one.
 const TASKS_ROUNDED: f64 = 0.5;
 /// From which multiple of the usual span on a task is late.

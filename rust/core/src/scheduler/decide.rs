@@ -38,6 +38,8 @@ impl Scheduler {
         self.commit_epochs();
         loop {
             while self.pass() {}
+            // A limit that has all its rows since now ended what was above it.
+            self.commit_epochs();
             if self.is_cut() || self.state.is_moving() || self.state.is_done() {
                 return;
             }
@@ -70,15 +72,19 @@ impl Scheduler {
     pub(super) fn start_actors(&mut self, wants_actor: fn(&State, OpId) -> bool) -> bool {
         let first = self.state.actor_next;
         for op in self.state.op_ids() {
-            while !self.is_cut() && wants_actor(&self.state, op) {
-                let Some(node) = placement::actor_node(&self.state, op) else {
-                    self.reclaim_slots(op);
-                    break;
-                };
-                self.start_actor(op, node);
-            }
+            while !self.is_cut() && wants_actor(&self.state, op) && self.start_one(op) {}
         }
         self.state.actor_next > first && !self.is_cut()
+    }
+
+    /// Starts an actor of `op` if there is a place for it; else asks for one.
+    pub(super) fn start_one(&mut self, op: OpId) -> bool {
+        let node = placement::actor_node(&self.state, op);
+        match node {
+            Some(node) => self.start_actor(op, node),
+            None => self.reclaim_slots(op),
+        }
+        node.is_some()
     }
 
     fn start_actor(&mut self, op: OpId, node: NodeId) {
@@ -104,6 +110,7 @@ impl Scheduler {
         let actor = pool.remove(id).expect("because the caller found it there");
         self.state.actors.remove(&id);
         self.state.ledger.unseat_actor(actor.node, op);
+        self.stops.push((id, actor.node));
         self.actions.push_back(Action::StopActor { actor: id });
     }
 
@@ -335,8 +342,12 @@ impl Scheduler {
         idle.map(|(other, actor)| self.stop_actor(other, actor)).is_some()
     }
 
-    /// Cancels the youngest paused task above `op` or beside it that holds slots which it needs.
+    /// Cancels the youngest paused task above `op` or beside it that holds slots which it needs, unless
+    /// it fills a gap. Where actors alone leave `op` no slot, that would gain nothing.
     fn preempt_other(&mut self, op: OpId) -> bool {
+        if self.state.ledger.fitting(op, Share::BesideActors) == 0 {
+            return false;
+        }
         let wanted = &self.state.spec(op).resources;
         let below = self.state.plan.below(op);
         let victim = self
@@ -344,7 +355,7 @@ impl Scheduler {
             .op_ids()
             .filter(|other| *other != op && !below.contains(other))
             .filter(|other| self.state.spec(*other).resources.overlaps(wanted))
-            .find_map(|other| self.state.op(other).paused.values().next_back().copied());
+            .find_map(|other| self.youngest_paused(other));
         let Some(id) = victim else { return false };
         self.preempt(id);
         true

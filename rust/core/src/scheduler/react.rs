@@ -260,6 +260,7 @@ impl Scheduler {
     pub(super) fn actor_lost(&mut self, actor: ActorId, user_code: bool) {
         let Some((op, was_ready)) = self.remove_actor(actor, TaskFailure::WorkerDied) else {
             self.state.stale_events += 1;
+            self.withdraw_stops(|id, _| id == actor);
             return;
         };
         if was_ready || self.state.is_stopping {
@@ -290,6 +291,13 @@ impl Scheduler {
             self.task_failed(task, failure);
         }
         Some((op, actor.is_ready))
+    }
+
+    /// Takes back orders to stop actors that are gone before the order has left.
+    fn withdraw_stops(&mut self, is_gone: impl Fn(ActorId, NodeId) -> bool) {
+        for (id, _) in self.stops.extract_if(.., |(id, node)| is_gone(*id, *node)) {
+            self.actions.retain(|action| *action != Action::StopActor { actor: id });
+        }
     }
 
     pub(super) fn node_joined(&mut self, node: NodeId, resources: Resources, store: Bytes) {
@@ -338,6 +346,7 @@ impl Scheduler {
         for actor in actors {
             self.remove_actor(actor, TaskFailure::NotRun);
         }
+        self.withdraw_stops(|_, at| at == node);
         let tasks: Vec<TaskId> =
             self.state.tasks.iter().filter(|(_, t)| t.node == node).map(|(id, _)| id).collect();
         for task in tasks {

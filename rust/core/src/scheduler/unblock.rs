@@ -4,7 +4,7 @@
 //! the gaps, nearest to the output first, that then passes its limits, and paused tasks that then
 //! give up their slots.
 
-use crate::policy::{admission, scaling};
+use crate::policy::admission;
 use crate::protocol::{Action, Reason};
 use crate::scheduler::Scheduler;
 use crate::units::{ActorId, OpId, TaskId};
@@ -65,11 +65,20 @@ impl Scheduler {
                 self.preempt_youngest(op)
             }
             Err(Reason::ActorStarting { actors: 0 }) => {
-                (self.stop_surplus_actor(op) || self.stop_actor_below(op))
-                    && self.start_actors(scaling::is_short)
+                self.clear_place(op) || self.preempt_for(op)
             }
             Err(_) => false,
         }
+    }
+
+    /// Stops idle actors until one of `op` has a place. What they held may not be enough.
+    fn clear_place(&mut self, op: OpId) -> bool {
+        while self.stop_surplus_actor(op) || self.stop_actor_below(op) {
+            if self.start_one(op) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Stops an idle actor of an operator below, which has nothing to do until `op` has run. It took
@@ -108,7 +117,8 @@ impl Scheduler {
         true
     }
 
-    fn youngest_paused(&self, op: OpId) -> Option<TaskId> {
+    /// The youngest paused task of `op`, but for those that fill a gap.
+    pub(super) fn youngest_paused(&self, op: OpId) -> Option<TaskId> {
         let mut paused = self.state.op(op).paused.values().rev();
         paused.find(|id| !self.state.tasks[id].is_filling).copied()
     }

@@ -176,10 +176,15 @@ impl Checker<'_> {
         }
     }
 
-    /// Ends all that was on a node: a loss counts against nobody.
+    /// Ends all that was on a node, first what ran there, then what lay there: a loss counts against nobody.
     fn note_node_lost(&mut self, id: NodeId) {
         if self.nodes.remove(&id).is_none() {
             return;
+        }
+        self.actors.retain(|_, actor| actor.node != id);
+        let tasks = self.tasks.iter().filter(|(_, task)| task.node == id);
+        for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
+            self.note_failed(task, TaskFailure::NotRun);
         }
         let there = self.blocks.iter().filter(|(_, block)| {
             // Of what it is given only the consumer can tell that it is gone.
@@ -188,11 +193,6 @@ impl Checker<'_> {
         });
         for block in there.map(|(block, _)| *block).collect::<Vec<BlockId>>() {
             self.note_block_lost(block);
-        }
-        self.actors.retain(|_, actor| actor.node != id);
-        let tasks = self.tasks.iter().filter(|(_, task)| task.node == id);
-        for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
-            self.note_failed(task, TaskFailure::NotRun);
         }
         self.note_homeless();
     }
