@@ -235,8 +235,8 @@ def test_a_partition_column_that_does_not_exist(tmp_path):
         ({"num_cpus": 1000}, "1000 CPU", "4 CPU"),
         ({"num_gpus": 2, "batch_size": 8}, "2 GPU", "1 GPU"),
         ({"resources": {"tpu": 1}}, "1 tpu", "4 CPU"),
-        ({"memory": 1 << 50}, "1073741824 MiB memory", "4 CPU"),
-        ({"memory": 1 << 70}, "memory", "must be below"),
+        ({"memory": 1 << 50}, "1048576.0 GiB of heap", "4 CPU"),
+        ({"memory": 1 << 70}, "17179869183.9 GiB of heap", "4 CPU"),
     ],
 )
 def test_resources_that_no_node_has(options, asked, there):

@@ -72,6 +72,7 @@ _Bottleneck: TypeAlias = Literal[
     "cpu_short",
     "gpu_short",
     "store_full",
+    "heap_full",
     "slow_consumer",
     "skewed_work",
     "slow_start",
@@ -86,6 +87,7 @@ _Cause: TypeAlias = Literal[
     "actor_user_code",
     "task_deaths",
     "actor_deaths",
+    "out_of_memory",
     "block_lost",
     "nodes_gone",
     "rows_differ",
@@ -116,6 +118,7 @@ class OpSpec:
         cpu: CPUs that one task holds while it runs, or one actor while it lives.
         gpu: GPUs, likewise.
         custom: Custom resources by name, likewise.
+        heap_bytes: Bytes of memory beside the object store that it declares, likewise.
         concurrency_max: Tasks that may run at a time; 0: as many as there is room for.
         bundle_rows_min: Rows that a task wants as input. One with fewer is launched only when no
             more input comes. 0: any number.
@@ -139,6 +142,7 @@ class OpSpec:
         cpu: float = 0.0,
         gpu: float = 0.0,
         custom: Mapping[str, float] = ...,
+        heap_bytes: int = 0,
         concurrency_max: int = 0,
         bundle_rows_min: int = 0,
         unit_bytes: Sequence[int] = ...,
@@ -159,6 +163,8 @@ class OpSpec:
     def gpu(self) -> float: ...
     @property
     def custom(self) -> dict[str, float]: ...
+    @property
+    def heap_bytes(self) -> int: ...
     @property
     def concurrency_max(self) -> int: ...
     @property
@@ -231,6 +237,7 @@ class Node:
         store_bytes: The object-store bytes that the run may hold there.
         gpu: Its GPUs.
         custom: Its custom resources by name.
+        heap_bytes: Its memory beside the object store; 0: unknown, and not watched.
 
     Raises:
         ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0.
@@ -244,6 +251,7 @@ class Node:
         store_bytes: int,
         gpu: float = 0.0,
         custom: Mapping[str, float] = ...,
+        heap_bytes: int = 0,
     ) -> Node: ...
     @property
     def node(self) -> int: ...
@@ -253,6 +261,8 @@ class Node:
     def gpu(self) -> float: ...
     @property
     def custom(self) -> dict[str, float]: ...
+    @property
+    def heap_bytes(self) -> int: ...
     @property
     def store_bytes(self) -> int: ...
 
@@ -397,14 +407,19 @@ class Event:
         Args:
             actor: The actor.
             user_code: Whether its constructor raised, which fails the run.
+            out_of_memory: Whether it was killed because the node's memory ran out.
         """
 
-        __match_args__ = ("actor", "user_code")
-        def __new__(cls, actor: int, user_code: bool = False) -> Event.ActorLost: ...
+        __match_args__ = ("actor", "user_code", "out_of_memory")
+        def __new__(
+            cls, actor: int, user_code: bool = False, out_of_memory: bool = False
+        ) -> Event.ActorLost: ...
         @property
         def actor(self) -> int: ...
         @property
         def user_code(self) -> bool: ...
+        @property
+        def out_of_memory(self) -> bool: ...
 
     @final
     class NodeJoined(Event):
@@ -539,6 +554,7 @@ class Action:
                 must leave out.
             rows_wanted: Rows that it hands over after those, since they were lost; None: all.
             credit: Bytes that it may hand over before it must wait for `ResumeTask`.
+            heap: Bytes of memory that are reserved for it, or by its actor.
         """
 
         __match_args__ = (
@@ -554,6 +570,7 @@ class Action:
             "rows_skipped",
             "rows_wanted",
             "credit",
+            "heap",
         )
         def __new__(
             cls,
@@ -569,6 +586,7 @@ class Action:
             rows_skipped: int,
             rows_wanted: int | None,
             credit: int,
+            heap: int = 0,
         ) -> Action.LaunchTask: ...
         @property
         def task(self) -> int: ...
@@ -594,6 +612,8 @@ class Action:
         def rows_wanted(self) -> int | None: ...
         @property
         def credit(self) -> int: ...
+        @property
+        def heap(self) -> int: ...
 
     @final
     class ResumeTask(Action):
@@ -617,16 +637,21 @@ class Action:
 
     @final
     class StartActor(Action):
-        """Start an actor of the operator `op` on `node` and load its state."""
+        """Start an actor of the operator `op` on `node` and load its state.
 
-        __match_args__ = ("actor", "op", "node")
-        def __new__(cls, actor: int, op: int, node: int) -> Action.StartActor: ...
+        Of the node's memory `heap` bytes are reserved for it.
+        """
+
+        __match_args__ = ("actor", "op", "node", "heap")
+        def __new__(cls, actor: int, op: int, node: int, heap: int = 0) -> Action.StartActor: ...
         @property
         def actor(self) -> int: ...
         @property
         def op(self) -> int: ...
         @property
         def node(self) -> int: ...
+        @property
+        def heap(self) -> int: ...
 
     @final
     class StopActor(Action):
@@ -763,6 +788,9 @@ class Snapshot:
     @property
     def overshoots(self) -> int:
         """Launches and resumptions let past the memory limit, since nothing else could run."""
+    @property
+    def heap_overshoots(self) -> int:
+        """Workers started with less memory than they are thought to need, for the same reason."""
     @property
     def output_rows(self) -> int:
         """Rows given to the consumer."""
@@ -981,6 +1009,12 @@ class OpSnapshot:
     def heap_peak_bytes(self) -> int:
         """The largest resident memory of one of its workers."""
     @property
+    def heap_each_bytes(self) -> int:
+        """What each of its tasks or actors is thought to need; 0 where memory is not watched."""
+    @property
+    def memory_kills(self) -> int:
+        """Workers of it that were killed since a node's memory ran out."""
+    @property
     def store_used(self) -> int:
         """Bytes of its output that exist now."""
     @property
@@ -1027,6 +1061,12 @@ class NodeSnapshot:
     @property
     def store_peak(self) -> int:
         """The most bytes of blocks that ever lay there."""
+    @property
+    def heap_total(self) -> int:
+        """Its memory beside the object store; 0: unknown, and not watched."""
+    @property
+    def heap_reserved(self) -> int:
+        """What of that the run's tasks and actors hold."""
 
 def replay_trace(trace: bytes) -> str:
     """Replays a trace in a new scheduler and compares its actions byte by byte.

@@ -12,7 +12,7 @@ NUMBERS = [
     *("tasks_preempted", "actors_starting", "actors_ready", "actors_started", "actors_lost"),
     *("queued_blocks", "queued_rows", "queued_bytes", "rows_in", "rows_out", "blocks_out"),
     *("bytes_out", "units_total", "units_done", "busy_us", "heap_peak_bytes"),
-    *("store_used", "store_reserved"),
+    *("heap_each_bytes", "memory_kills", "store_used", "store_reserved"),
 ]
 
 
@@ -65,6 +65,7 @@ def snapshot(*ops, nodes=(), **numbers):
         "output_rows": 0,
         "stale_events": 0,
         "overshoots": 0,
+        "heap_overshoots": 0,
         "elapsed_us": 10_000_000,
         "cpu_times": times(),
         "gpu_times": times(),

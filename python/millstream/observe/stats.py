@@ -68,7 +68,9 @@ def _trouble(snapshot: Snapshot) -> list[str]:
     counts = {
         "task retried": sum(op.tasks_retried for op in snapshot.ops),
         "actor lost": sum(op.actors_lost for op in snapshot.ops),
+        "worker killed for lack of memory": sum(op.memory_kills for op in snapshot.ops),
         "launch beyond the memory limit, since nothing else could run": snapshot.overshoots,
+        "worker started with less memory than it is thought to need": snapshot.heap_overshoots,
         "late event of a lost attempt, ignored": snapshot.stale_events,
     }
     told = [f"{count_text(count)} x {what}" for what, count in counts.items() if count]

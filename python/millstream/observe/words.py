@@ -28,6 +28,11 @@ BOTTLENECKS = {
         "more object-store memory or nodes, smaller outputs (fewer or smaller columns), or "
         "`preserve_order=False`, which lets blocks leave as they come",
     ),
+    "heap_full": (
+        "memory for one more worker of {op}",
+        "more memory or nodes, a smaller `batch_size`, or less of `memory` where that is more than "
+        "its workers need",
+    ),
     "slow_consumer": (
         "the consumer: the loop that takes the rows was slower than the pipeline",
         "nothing in the pipeline; a faster loop, or several of them",
@@ -68,6 +73,7 @@ REASONS = {
     "no_free_slot": "no free CPU or GPU",
     "concurrency_reached": "its own limit of tasks",
     "slot_reserved": "the last slots are kept for later operators",
+    "heap_reserved": "no node has the memory free",
     "memory_reserved": "no room in the object store",
     "output_full": "output waits for the consumer",
     "downstream_fed": "the next operator has enough",

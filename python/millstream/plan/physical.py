@@ -13,6 +13,7 @@ from typing import Any, Literal
 from millstream import _core
 from millstream.context import DataContext
 from millstream.errors import ResourcesError
+from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 from millstream.run.worker import ReadUnit, Stage
 
 Kind = Literal["source", "tasks", "actors", "limit", "union", "zip"]
@@ -124,6 +125,8 @@ def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:
 
 def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
     """The operator at position `number` of a plan, in numbers, for the scheduler."""
+    custom = dict(op.custom)
+    heap_bytes = min(int(custom.pop(MEMORY, 0) * MEMORY_UNIT_BYTES), _HEAP_BYTES_MAX)
     try:
         return _core.OpSpec(
             name=op.name,
@@ -131,7 +134,8 @@ def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
             inputs=op.inputs_at(number),
             cpu=op.cpu,
             gpu=op.gpu,
-            custom=dict(op.custom),
+            custom=custom,
+            heap_bytes=heap_bytes,
             concurrency_max=op.concurrency_max,
             bundle_rows_min=op.bundle_rows_min,
             unit_bytes=[unit.nbytes for unit in op.units],
@@ -152,6 +156,8 @@ _TITLES = {
     "union": "UnionOperator",
     "zip": "ZipOperator",
 }
+#: More than any node has; a request for more is refused like one for this much.
+_HEAP_BYTES_MAX = (1 << 64) - 1
 #: Below this the fixed cost of a block shows.
 BLOCK_BYTES_MIN = 1 << 20
 #: Above this larger blocks gain nothing.

@@ -23,7 +23,7 @@ import pyarrow as pa
 from millstream import _core
 from millstream.errors import MillstreamError, UserCodeError
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES, BlockHandle, OpBody
+from millstream.run.protocol import BlockHandle, OpBody
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
@@ -70,7 +70,7 @@ class LocalBackend:
                 node=0,
                 cpu=self._cpus,
                 gpu=self._gpus,
-                custom={MEMORY: float(_memory_bytes() // MEMORY_UNIT_BYTES)},
+                heap_bytes=_memory_bytes(),
                 store_bytes=self._store_bytes,
             )
         ]
@@ -234,11 +234,8 @@ class _Task:
             for output in outputs:
                 match output:
                     case TaskEnd():
-                        self._shared.tell(
-                            _core.Event.TaskFinished(
-                                self._number, output.busy_us, output.heap_peak_bytes
-                            )
-                        )
+                        # All workers are one process, so what one of them uses is not known.
+                        self._shared.tell(_core.Event.TaskFinished(self._number, output.busy_us))
                     case TaskError():
                         self.fail(output.error)
                     case (meta, table):

@@ -15,8 +15,7 @@ from millstream import _core
 from millstream.errors import MillstreamError, WorkerError
 from millstream.run.worker import BlockMeta, ReadUnit, Stage
 
-#: The custom resource that is heap memory, as people read it: "8192 MiB memory". In bytes, what
-#: large machines have would exceed the core's numbers.
+#: Heap memory among the custom resources that users ask for, as people read it: "8192 MiB memory".
 MEMORY = "MiB memory"
 MEMORY_UNIT_BYTES = 1 << 20
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeGuard
 
 import pyarrow as pa
@@ -283,9 +284,23 @@ class _Task:
 
 
 def heap_peak_bytes() -> int:
-    """Returns the most memory that this process ever held, in bytes."""
+    """Returns the most memory that this process ever held, in bytes.
+
+    Of shared memory, what it has mapped at the moment is left out: that is the object store's.
+    """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    if sys.platform == "darwin":
+        return peak
+    return max(0, peak - _shared_kib()) * 1024
+
+
+def _shared_kib() -> int:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    shared = (line.split()[1] for line in lines if line.startswith("RssShmem:"))
+    return int(next(shared, "0"))
 
 
 def _full(

@@ -145,12 +145,15 @@ fn divide_node(
     };
     let cpu = claims(&|resources| resources.cpu.0, has.cpu.0);
     let gpu = claims(&|resources| resources.gpu.0, has.gpu.0);
+    let heap = claims(&|resources| resources.heap.0, has.heap.0);
     let mut shares: Vec<(Resources, Bytes)> = cpu
         .into_iter()
         .zip(gpu)
-        .map(|(cpu, gpu)| {
+        .zip(heap)
+        .map(|((cpu, gpu), heap)| {
             let custom = BTreeMap::new();
-            (Resources { cpu: Slots(cpu), gpu: Slots(gpu), custom }, Bytes::ZERO)
+            let (cpu, gpu, heap) = (Slots(cpu), Slots(gpu), Bytes(heap));
+            (Resources { cpu, gpu, custom, heap }, Bytes::ZERO)
         })
         .collect();
     for name in has.custom.keys() {

@@ -21,6 +21,8 @@ pub enum Bottleneck {
     GpuShort,
     /// Room in the object store.
     StoreFull,
+    /// Heap for one more task or actor.
+    HeapFull,
     /// The consumer of the output.
     SlowConsumer,
     /// One piece of work that takes many times longer than the others.
@@ -75,6 +77,7 @@ impl Snapshot {
         let is_source = op.units_total > 0;
         match constraint {
             Constraint::Store => causes.add(Bottleneck::StoreFull, Some(id), span),
+            Constraint::Heap => causes.add(Bottleneck::HeapFull, Some(id), span),
             Constraint::Consumer => causes.add(Bottleneck::SlowConsumer, None, span),
             Constraint::Straggler => causes.add(Bottleneck::SkewedWork, Some(id), span),
             Constraint::Loading => causes.add(Bottleneck::SlowStart, Some(id), span),

@@ -28,6 +28,8 @@ pub enum Constraint {
     Loading,
     /// The store has no room.
     Store,
+    /// No node has the heap free that one more task or actor needs.
+    Heap,
     /// The store is full of blocks that wait for the consumer, or only such blocks are left.
     Consumer,
 }
@@ -55,6 +57,7 @@ enum Cause {
     Limit,
     Loading,
     Store,
+    Heap,
     Consumer,
     /// Tasks that are under way are enough.
     UnderWay,
@@ -73,6 +76,7 @@ impl Hold {
             Reason::NoFreeSlot { .. } => ("no_free_slot", Idle, Cause::Slots),
             Reason::ConcurrencyReached { .. } => ("concurrency_reached", Idle, Cause::Limit),
             Reason::SlotReserved { .. } => ("slot_reserved", InputWait, Cause::Kept),
+            Reason::HeapReserved { .. } => ("heap_reserved", MemoryHeld, Cause::Heap),
             Reason::MemoryReserved { .. } => ("memory_reserved", MemoryHeld, Cause::Store),
             Reason::MemoryAhead { .. } => ("memory_ahead", MemoryHeld, Cause::Store),
             Reason::OutputFull { .. } => ("output_full", OutputBlocked, Cause::Consumer),
@@ -149,6 +153,7 @@ fn binding_at(
         Cause::Limit => by_slots(None),
         Cause::Loading => alone(Constraint::Loading, op),
         Cause::Store => alone(store_or_consumer(state), op),
+        Cause::Heap => alone(Constraint::Heap, op),
         Cause::Consumer => alone(Constraint::Consumer, op),
         Cause::Above | Cause::Order | Cause::UnderWay | Cause::Nowhere => {
             let constraint = last_work(state, attribution, op, slotting);

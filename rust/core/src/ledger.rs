@@ -1,7 +1,8 @@
 //! The account of slots and bytes, per node and per operator.
 //!
 //! Owns I1: on every node, total = free + reserved + used, and nothing goes negative. Knows nothing
-//! of tasks or blocks; whoever debits an account remembers what to give back.
+//! of tasks or blocks; whoever debits an account remembers what to give back. Heap is booked like a
+//! slot, but what an operator asks for of it changes during a run, so it is given back by amount.
 
 mod index;
 #[cfg(test)]
@@ -75,6 +76,8 @@ pub(crate) enum Share {
     BesideActors,
     /// What nothing holds.
     Free,
+    /// The same, whatever heap is held.
+    FreeSlots,
 }
 
 /// All accounts. A node that is gone is absent, and what is given back to it vanishes.
@@ -84,11 +87,22 @@ pub(crate) struct Ledger {
     /// What all nodes have.
     capacity: Resources,
     lanes: Vec<Lane>,
+    asks: Vec<Ask>,
     /// The shape of each operator's request.
     shapes: Vec<usize>,
     index: Index,
     /// The smallest store, and the largest.
     stores: (Bytes, Bytes),
+}
+
+/// What one operator asks for.
+#[derive(Clone, Debug)]
+struct Ask {
+    /// All but heap.
+    slots: Resources,
+    for_actors: bool,
+    /// The heap that it wants, which may be more than a node has.
+    heap: Bytes,
 }
 
 #[derive(Clone, Debug)]
@@ -100,12 +114,24 @@ struct Record {
 impl Ledger {
     /// An account for operators that ask for `requests`, each with whether actors hold it.
     pub(crate) fn new<'a>(requests: impl Iterator<Item = (&'a Resources, bool)>) -> Self {
-        let mut index = Index::new();
-        let shapes: Vec<usize> =
-            requests.map(|(request, for_actors)| index.add_shape(request, for_actors)).collect();
-        let lanes = alloc::vec![Lane::default(); shapes.len()];
-        let capacity = Resources::default();
-        Self { nodes: Table::new(), capacity, lanes, shapes, index, stores: Default::default() }
+        let ask = |(request, for_actors): (&Resources, bool)| Ask {
+            slots: Resources { heap: Bytes::ZERO, ..request.clone() },
+            for_actors,
+            heap: request.heap,
+        };
+        let asks: Vec<Ask> = requests.map(ask).collect();
+        let lanes = alloc::vec![Lane::default(); asks.len()];
+        let mut ledger = Self {
+            nodes: Table::new(),
+            capacity: Resources::default(),
+            lanes,
+            asks,
+            shapes: Vec::new(),
+            index: Index::new(),
+            stores: Default::default(),
+        };
+        ledger.rebuild_index();
+        ledger
     }
 
     pub(crate) fn join(&mut self, node: NodeId, resources: Resources, store: Bytes) {
@@ -125,12 +151,14 @@ impl Ledger {
         let entries = self.index.add(node, &account);
         self.nodes.insert(node, Record { account, entries });
         self.stores = self.find_stores();
+        self.adapt_heap();
     }
 
     pub(crate) fn drain(&mut self, node: NodeId) {
         if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
             account.draining = true;
             self.index.update(node, account, entries);
+            self.adapt_heap();
         }
     }
 
@@ -151,6 +179,7 @@ impl Ledger {
             self.capacity.debit(&account.total);
             self.index.remove(&account, entries);
             self.stores = self.find_stores();
+            self.adapt_heap();
         }
     }
 
@@ -231,6 +260,7 @@ impl Ledger {
             Share::Total => fitting.total,
             Share::BesideActors => fitting.beside_actors,
             Share::Free => fitting.free,
+            Share::FreeSlots => fitting.free_slots,
         }
     }
 
@@ -241,11 +271,21 @@ impl Ledger {
         let has = match share {
             Share::Total => &account.total,
             Share::BesideActors => &account.beside_actors,
-            Share::Free => &account.free,
+            Share::Free | Share::FreeSlots => &account.free,
         };
         let wanted = &self.shape(op).request;
         let elsewhere = self.fitting(op, share) - u32::from(has.fits(wanted));
         elsewhere > 0 || has.fits_both(wanted, &self.shape(other).request)
+    }
+
+    /// Whether what `op` asks for but for heap fits, on a node that takes new work, beside all actors
+    /// and one more of `other` at `node`. Looks at all nodes.
+    pub(crate) fn fits_beside_without_heap(&self, op: OpId, other: OpId, node: NodeId) -> bool {
+        let slots = |op: OpId| &self.asks[op.0 as usize].slots;
+        self.nodes().filter(|(_, account)| !account.draining).any(|(at, account)| {
+            let has = &account.beside_actors;
+            if at == node { has.fits_both(slots(op), slots(other)) } else { has.fits(slots(op)) }
+        })
     }
 
     /// The nodes that take new work and have free what `op` asks for: a list for each class of nodes,
@@ -265,26 +305,108 @@ impl Ledger {
         &self.index.shapes[self.shapes[op.0 as usize]]
     }
 
-    pub(crate) fn take_slots(&mut self, node: NodeId, op: OpId) {
-        self.exchange_slots(node, op, |account, request| account.free.debit(request));
+    /// What a task or an actor of `op` asks for now: of heap, at most all that a node has on which
+    /// it could run.
+    pub(crate) fn request(&self, op: OpId) -> &Resources {
+        &self.shape(op).request
     }
 
-    pub(crate) fn give_slots(&mut self, node: NodeId, op: OpId) {
-        self.exchange_slots(node, op, |account, request| account.free.credit(request));
+    /// The heap that `op` wants, which may be more than a node has.
+    pub(crate) fn heap_wanted(&self, op: OpId) -> Bytes {
+        self.asks[op.0 as usize].heap
     }
 
-    /// Takes slots for an actor, which holds them for long.
-    pub(crate) fn seat_actor(&mut self, node: NodeId, op: OpId) {
-        self.exchange_slots(node, op, |account, request| {
-            account.free.debit(request);
-            account.beside_actors.debit(request);
+    /// Changes the heap that `op` asks for from now on. What it holds it keeps.
+    pub(crate) fn want_heap(&mut self, op: OpId, heap: Bytes) {
+        self.asks[op.0 as usize].heap = heap;
+        self.adapt_heap();
+    }
+
+    /// The largest heap of a node that takes new work and could run `op`; zero: none is watched.
+    pub(crate) fn heap_max(&self, op: OpId) -> Bytes {
+        let slots = &self.asks[op.0 as usize].slots;
+        let open = self.nodes().filter(|(_, account)| !account.draining);
+        let fitting = open.filter(|(_, account)| account.total.fits_without_heap(slots));
+        fitting.map(|(_, account)| account.total.heap).max().unwrap_or_default()
+    }
+
+    /// Builds the index anew where an operator's request of heap has changed: rare, since an
+    /// estimate only grows, step by step.
+    fn adapt_heap(&mut self) {
+        let is_stale = |(position, ask): (usize, &Ask)| {
+            let request = &self.index.shapes[self.shapes[position]].request;
+            ask.heap > Bytes::ZERO && request.heap != self.heap_request(op_at(position))
+        };
+        if self.asks.iter().enumerate().any(is_stale) {
+            self.rebuild_index();
+        }
+    }
+
+    fn heap_request(&self, op: OpId) -> Bytes {
+        match self.heap_wanted(op) {
+            Bytes::ZERO => Bytes::ZERO,
+            wanted => wanted.min(self.heap_max(op)),
+        }
+    }
+
+    fn rebuild_index(&mut self) {
+        let mut index = Index::new();
+        self.shapes = (0..self.asks.len())
+            .map(|position| {
+                let heap = self.heap_request(op_at(position));
+                let ask = &self.asks[position];
+                index.add_shape(&Resources { heap, ..ask.slots.clone() }, ask.for_actors)
+            })
+            .collect();
+        for (node, record) in self.nodes.iter_mut() {
+            record.entries = index.add(node, &record.account);
+        }
+        self.index = index;
+    }
+
+    pub(crate) fn take_slots(&mut self, node: NodeId, op: OpId, heap: Bytes) {
+        self.exchange_slots(node, op, |account, slots| {
+            account.free.debit(slots);
+            account.free.heap -= heap;
         });
     }
 
-    pub(crate) fn unseat_actor(&mut self, node: NodeId, op: OpId) {
-        self.exchange_slots(node, op, |account, request| {
-            account.free.credit(request);
-            account.beside_actors.credit(request);
+    pub(crate) fn give_slots(&mut self, node: NodeId, op: OpId, heap: Bytes) {
+        self.exchange_slots(node, op, |account, slots| {
+            account.free.credit(slots);
+            account.free.heap += heap;
+        });
+    }
+
+    /// Takes slots for an actor, which holds them for long.
+    pub(crate) fn seat_actor(&mut self, node: NodeId, op: OpId, heap: Bytes) {
+        self.exchange_slots(node, op, |account, slots| {
+            account.free.debit(slots);
+            account.beside_actors.debit(slots);
+            account.free.heap -= heap;
+            account.beside_actors.heap -= heap;
+        });
+    }
+
+    pub(crate) fn unseat_actor(&mut self, node: NodeId, op: OpId, heap: Bytes) {
+        self.exchange_slots(node, op, |account, slots| {
+            account.free.credit(slots);
+            account.beside_actors.credit(slots);
+            account.free.heap += heap;
+            account.beside_actors.heap += heap;
+        });
+    }
+
+    /// Takes more heap for a task that runs.
+    pub(crate) fn take_more(&mut self, node: NodeId, op: OpId, heap: Bytes) {
+        self.exchange_slots(node, op, |account, _| account.free.heap -= heap);
+    }
+
+    /// Takes more heap for an actor that is seated.
+    pub(crate) fn seat_more(&mut self, node: NodeId, op: OpId, heap: Bytes) {
+        self.exchange_slots(node, op, |account, _| {
+            account.free.heap -= heap;
+            account.beside_actors.heap -= heap;
         });
     }
 
@@ -295,7 +417,7 @@ impl Ledger {
         exchange: impl FnOnce(&mut Account, &Resources),
     ) {
         if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
-            exchange(account, &self.index.shapes[self.shapes[op.0 as usize]].request);
+            exchange(account, &self.asks[op.0 as usize].slots);
             account.withhold();
             self.index.update(node, account, entries);
         }
@@ -363,7 +485,14 @@ impl Ledger {
         for (node, account) in self.nodes() {
             assert!(account.total.fits(&account.free), "I1: {node} has more free than it has");
         }
+        for op in (0..self.asks.len()).map(op_at) {
+            assert_eq!(self.request(op).heap, self.heap_request(op), "what {op} asks for of heap");
+        }
         assert_eq!(self.stores, self.find_stores(), "the smallest and the largest store");
         self.index.assert_recounted(self.nodes());
     }
+}
+
+fn op_at(position: usize) -> OpId {
+    OpId(u32::try_from(position).expect("because a plan has few operators"))
 }

@@ -54,6 +54,12 @@ pub(crate) struct Task {
     pub(crate) credit: Bytes,
     /// Room on `node` for copies of input from other nodes.
     pub(crate) copies: Bytes,
+    /// Heap that its attempt was given when it was launched, by itself or by its actor.
+    pub(crate) heap_given: Bytes,
+    /// Heap that is held for it on `node`, if it has no actor.
+    pub(crate) heap: Bytes,
+    /// The most with which it was killed for lack of memory.
+    pub(crate) heap_killed: Option<Bytes>,
     /// The size of the finished block with which it waits for credit.
     pub(crate) ready: Option<Bytes>,
     /// The size of the last block with which an attempt waited: the next one has to make it again.
@@ -91,6 +97,9 @@ impl Task {
             growth: Bytes::ZERO,
             credit: Bytes::ZERO,
             copies: Bytes::ZERO,
+            heap_given: Bytes::ZERO,
+            heap: Bytes::ZERO,
+            heap_killed: None,
             ready: None,
             block_known: Bytes::ZERO,
             handed_over: 0,
@@ -206,6 +215,7 @@ pub(crate) struct Counters {
     pub(crate) tasks_failed: u64,
     pub(crate) tasks_retried: u64,
     pub(crate) tasks_preempted: u64,
+    pub(crate) memory_kills: u64,
     pub(crate) rows_in: u64,
     pub(crate) units_done: u64,
     pub(crate) blocks_out: u64,
@@ -246,6 +256,10 @@ pub(crate) struct Operator {
     pub(crate) rows_coming: u64,
     /// What its live tasks will put out beyond the bytes of their input.
     pub(crate) growth: Bytes,
+    /// Pieces of work that were killed for lack of memory and have not ended well since.
+    pub(crate) killed: u64,
+    /// The most heap that a worker of it was seen to use, or is declared to.
+    pub(crate) heap_known: Bytes,
     /// What its tasks, those that wait for their next attempt too, may put out now.
     pub(crate) credit: Bytes,
     pub(crate) estimates: TaskEstimates,
@@ -271,6 +285,8 @@ impl Operator {
             limit_left: Rows::ZERO,
             rows_coming: 0,
             growth: Bytes::ZERO,
+            killed: 0,
+            heap_known: Bytes::ZERO,
             credit: Bytes::ZERO,
             estimates: TaskEstimates::default(),
             counters: Counters::default(),

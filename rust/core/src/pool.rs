@@ -7,13 +7,17 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::attribution::Stretch;
 use crate::plan::PoolSpec;
-use crate::units::{ActorId, NodeId, TaskId, Time};
+use crate::units::{ActorId, Bytes, NodeId, TaskId, Time};
 
 /// One actor.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     pub(crate) node: NodeId,
     pub(crate) is_ready: bool,
+    /// Heap that it was given when it was started.
+    pub(crate) heap_given: Bytes,
+    /// Heap that is held for it.
+    pub(crate) heap: Bytes,
     /// Whether it takes no more tasks, since its node is draining.
     pub(crate) is_retiring: bool,
     /// Its tasks, in the order in which it runs them, one at a time.
@@ -50,6 +54,10 @@ pub(crate) struct Pool {
     retiring: u32,
     /// Actors in a row that died before they were ready.
     pub(crate) deaths_loading: u32,
+    /// The most heap with which one was killed while it was loading.
+    pub(crate) heap_killed: Option<Bytes>,
+    /// Actors from this one on were started after the last such kill.
+    pub(crate) started_since_kill: ActorId,
 }
 
 impl Pool {
@@ -64,6 +72,8 @@ impl Pool {
             occupied: 0,
             retiring: 0,
             deaths_loading: 0,
+            heap_killed: None,
+            started_since_kill: ActorId(0),
         }
     }
 
@@ -99,16 +109,24 @@ impl Pool {
         self.actors.iter().map(|(id, actor)| (*id, actor))
     }
 
+    /// Where its ready actors are, and what heap is held for each.
+    pub(crate) fn ready_heaps_mut(&mut self) -> impl Iterator<Item = (NodeId, &mut Bytes)> {
+        let ready = self.actors.values_mut().filter(|actor| actor.is_ready);
+        ready.map(|actor| (actor.node, &mut actor.heap))
+    }
+
     pub(crate) fn actor(&self, id: ActorId) -> Option<&Actor> {
         self.actors.get(&id)
     }
 
-    pub(crate) fn start(&mut self, id: ActorId, node: NodeId) {
+    pub(crate) fn start(&mut self, id: ActorId, node: NodeId, heap: Bytes) {
         self.actors.insert(
             id,
             Actor {
                 node,
                 is_ready: false,
+                heap_given: heap,
+                heap,
                 is_retiring: false,
                 tasks: BTreeSet::new(),
                 paused: BTreeSet::new(),
@@ -128,6 +146,7 @@ impl Pool {
         self.replace_opening(None, is_open);
         self.starting -= 1;
         self.deaths_loading = 0;
+        self.heap_killed = None;
         true
     }
 
@@ -286,7 +305,7 @@ mod tests {
     fn the_least_loaded_actor_is_offered_first() {
         let mut pool = pool();
         for id in [ActorId(0), ActorId(1)] {
-            pool.start(id, NodeId(0));
+            pool.start(id, NodeId(0), Bytes::ZERO);
             assert!(pool.make_ready(id));
         }
         pool.assign(ActorId(0), TaskId(7), NOW);
@@ -303,7 +322,7 @@ mod tests {
     fn one_actor_of_each_node_is_offered() {
         let mut pool = pool();
         for (id, node) in [(0, 7), (1, 7), (2, 3), (3, u32::MAX)] {
-            pool.start(ActorId(id), NodeId(node));
+            pool.start(ActorId(id), NodeId(node), Bytes::ZERO);
             pool.make_ready(ActorId(id));
         }
         let offered: Vec<_> = pool.openings_by_node(0).map(|(node, a)| (node.0, a.0)).collect();
@@ -314,7 +333,7 @@ mod tests {
     #[test]
     fn an_actor_is_ready_once() {
         let mut pool = pool();
-        pool.start(ActorId(3), NodeId(0));
+        pool.start(ActorId(3), NodeId(0), Bytes::ZERO);
         assert_eq!((pool.starting(), pool.ready()), (1, 0));
         assert!(pool.make_ready(ActorId(3)));
         assert!(!pool.make_ready(ActorId(3)));
@@ -324,7 +343,7 @@ mod tests {
     #[test]
     fn tasks_behind_a_paused_one_do_not_move() {
         let mut pool = pool();
-        pool.start(ActorId(0), NodeId(0));
+        pool.start(ActorId(0), NodeId(0), Bytes::ZERO);
         pool.make_ready(ActorId(0));
         pool.assign(ActorId(0), TaskId(1), NOW);
         pool.assign(ActorId(0), TaskId(2), NOW);
@@ -340,7 +359,7 @@ mod tests {
     #[test]
     fn a_removed_actor_is_never_offered() {
         let mut pool = pool();
-        pool.start(ActorId(1), NodeId(0));
+        pool.start(ActorId(1), NodeId(0), Bytes::ZERO);
         pool.make_ready(ActorId(1));
         pool.assign(ActorId(1), TaskId(1), NOW);
         assert!(pool.remove(ActorId(1)).is_some());

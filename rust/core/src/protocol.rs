@@ -67,12 +67,15 @@ pub enum Event {
         actor: ActorId,
         /// Whether its constructor raised, which no new attempt would change.
         user_code: bool,
+        /// Whether it was killed because the node's memory ran out.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "core::ops::Not::not"))]
+        out_of_memory: bool,
     },
     /// A node can be used.
     NodeJoined {
         /// The node's new number.
         node: NodeId,
-        /// Its CPUs, GPUs and custom resources.
+        /// Its CPUs, GPUs, custom resources and heap.
         resources: Resources,
         /// The object-store bytes that this run may hold there.
         store: Bytes,
@@ -82,7 +85,7 @@ pub enum Event {
     ShareChanged {
         /// The node.
         node: NodeId,
-        /// Its CPUs, GPUs and custom resources.
+        /// Its CPUs, GPUs, custom resources and heap.
         resources: Resources,
         /// Its object-store bytes.
         store: Bytes,
@@ -128,7 +131,8 @@ pub enum TaskFailure {
     UserCode,
     /// The worker process died under it. Counted against the task if it was running.
     WorkerDied,
-    /// The node's memory ran out and the task was killed for it. Counted.
+    /// The node's memory ran out and the task was killed for it. Counted only if it held no more heap
+    /// than when it was killed before, or if the node's heap is not watched.
     OutOfMemory,
     /// It never ran: its actor or node went before its turn. Not counted.
     NotRun,
@@ -202,6 +206,9 @@ pub enum Action {
         /// Bytes that it may put into the object store. With a block that is larger than what is
         /// left of them it waits ([`Event::BlockReady`]) for [`Action::ResumeTask`].
         credit: Bytes,
+        /// Heap that is reserved for it, or by its actor.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Bytes::is_zero"))]
+        heap: Bytes,
     },
     /// Let a task put more into the object store.
     ResumeTask {
@@ -223,6 +230,9 @@ pub enum Action {
         op: OpId,
         /// Where.
         node: NodeId,
+        /// Heap that is reserved for it.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Bytes::is_zero"))]
+        heap: Bytes,
     },
     /// End an actor. It has no tasks, or tasks that are being cancelled.
     StopActor {
@@ -276,6 +286,15 @@ pub enum FailCause {
     ActorDeaths {
         /// How many.
         count: u32,
+    },
+    /// Tasks or actors were killed for lack of memory, again and again, with no more heap to be had.
+    OutOfMemory {
+        /// How many times a task was, or actors in a row.
+        count: u32,
+        /// What was reserved for the last of them.
+        reserved: Bytes,
+        /// The largest heap of a node that could run it.
+        largest: Bytes,
     },
     /// Rows were lost, and what had made them did not make them again.
     BlockLost {
@@ -342,6 +361,13 @@ pub enum Reason {
     SlotReserved {
         /// The operator that they are kept for.
         by: OpId,
+    },
+    /// No node has the heap free that a task or actor of it is thought to need.
+    HeapReserved {
+        /// What it needs.
+        needs: Bytes,
+        /// The nodes that have all else that it needs free.
+        nodes: u32,
     },
     /// No node has room for the output it may put out before it can be paused.
     MemoryReserved {
@@ -424,6 +450,9 @@ impl fmt::Display for Reason {
             Self::NoFreeSlot { needs } => write!(f, "no node has {needs} free"),
             Self::ConcurrencyReached { limit } => write!(f, "runs its limit of {limit} tasks"),
             Self::SlotReserved { by } => write!(f, "the last slots are kept for {by}"),
+            Self::HeapReserved { needs, nodes } => {
+                write!(f, "needs {needs} of heap, which none of {nodes} nodes with slots has free")
+            }
             Self::MemoryReserved { needs, free } => {
                 write!(f, "needs {needs} of object store, {free} is free")
             }

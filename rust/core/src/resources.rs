@@ -1,15 +1,15 @@
-//! What a task asks for and what a node has: CPU, GPU and custom resources.
+//! What a task asks for and what a node has: CPU, GPU and custom resources, and heap bytes.
 //!
-//! Owns the arithmetic of slots. Bytes are the ledger's.
+//! Owns the arithmetic of them. The bytes of the object store are the ledger's.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::units::Slots;
+use crate::units::{Bytes, Slots};
 
-/// Amounts of CPU, GPU and custom resources.
+/// Amounts of CPU, GPU and custom resources, and of heap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Resources {
@@ -19,30 +19,40 @@ pub struct Resources {
     pub gpu: Slots,
     /// Custom resources by name. A name that is absent counts as zero.
     pub custom: BTreeMap<String, Slots>,
+    /// Bytes of memory outside the object store. A node without any has not said what it has, and
+    /// what it has is not watched.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Bytes::is_zero"))]
+    pub heap: Bytes,
 }
 
 impl Resources {
     /// Only CPUs.
     #[must_use]
     pub const fn cpu(cpu: Slots) -> Self {
-        Self { cpu, gpu: Slots::ZERO, custom: BTreeMap::new() }
+        Self { cpu, gpu: Slots::ZERO, custom: BTreeMap::new(), heap: Bytes::ZERO }
     }
 
     /// Only GPUs.
     #[must_use]
     pub const fn gpu(gpu: Slots) -> Self {
-        Self { cpu: Slots::ZERO, gpu, custom: BTreeMap::new() }
+        Self { cpu: Slots::ZERO, gpu, custom: BTreeMap::new(), heap: Bytes::ZERO }
     }
 
     /// Whether every amount is zero.
     #[must_use]
     pub fn is_zero(&self) -> bool {
-        self.named().all(|(_, amount)| amount == Slots::ZERO)
+        self.heap == Bytes::ZERO && self.named().all(|(_, amount)| amount == Slots::ZERO)
     }
 
     /// Whether `request` fits into these resources.
     #[must_use]
     pub fn fits(&self, request: &Self) -> bool {
+        self.heap >= request.heap && self.fits_without_heap(request)
+    }
+
+    /// Whether all of `request` but for its heap fits.
+    #[must_use]
+    pub fn fits_without_heap(&self, request: &Self) -> bool {
         self.cpu >= request.cpu
             && self.gpu >= request.gpu
             && request.custom.iter().all(|(name, wanted)| self.amount(name) >= *wanted)
@@ -65,6 +75,7 @@ impl Resources {
             .chain(custom)
             .filter(|(_, wanted)| *wanted > Slots::ZERO)
             .map(|(has, wanted)| has.0 / wanted.0)
+            .chain(self.heap.0.checked_div(request.heap.0))
             .fold(most, u64::min)
     }
 
@@ -72,7 +83,8 @@ impl Resources {
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let both = |one: Slots, other: Slots| one > Slots::ZERO && other > Slots::ZERO;
-        both(self.cpu, other.cpu)
+        (self.heap > Bytes::ZERO && other.heap > Bytes::ZERO)
+            || both(self.cpu, other.cpu)
             || both(self.gpu, other.gpu)
             || self.custom.iter().any(|(name, amount)| both(*amount, other.amount(name)))
     }
@@ -81,6 +93,7 @@ impl Resources {
     pub fn credit(&mut self, other: &Self) {
         self.cpu += other.cpu;
         self.gpu += other.gpu;
+        self.heap += other.heap;
         for (name, amount) in &other.custom {
             *self.custom.entry(name.clone()).or_default() += *amount;
         }
@@ -93,6 +106,7 @@ impl Resources {
     pub fn debit(&mut self, other: &Self) {
         self.cpu -= other.cpu;
         self.gpu -= other.gpu;
+        self.heap -= other.heap;
         for (name, amount) in other.custom.iter().filter(|(_, amount)| **amount > Slots::ZERO) {
             let held = self.custom.get_mut(name).expect("because what fits is held");
             *held -= *amount;
@@ -110,6 +124,7 @@ impl Resources {
             cpu: self.cpu.saturating_sub(other.cpu),
             gpu: self.gpu.saturating_sub(other.gpu),
             custom: custom.collect(),
+            heap: self.heap.saturating_sub(other.heap),
         }
     }
 
@@ -122,6 +137,7 @@ impl Resources {
             cpu: self.cpu.min(other.cpu),
             gpu: self.gpu.min(other.gpu),
             custom: custom.collect(),
+            heap: self.heap.min(other.heap),
         }
     }
 
@@ -132,6 +148,7 @@ impl Resources {
             cpu: self.cpu.times(count),
             gpu: self.gpu.times(count),
             custom: self.custom.iter().map(|(name, a)| (name.clone(), a.times(count))).collect(),
+            heap: self.heap.times(count),
         }
     }
 
@@ -159,6 +176,7 @@ impl fmt::Display for Resources {
             .named()
             .filter(|(_, amount)| *amount > Slots::ZERO)
             .map(|(name, amount)| alloc::format!("{amount} {name}"))
+            .chain((self.heap > Bytes::ZERO).then(|| alloc::format!("{} of heap", self.heap)))
             .collect();
         if parts.is_empty() {
             return f.write_str("nothing");
@@ -174,12 +192,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_resources() -> impl Strategy<Value = Resources> {
-        (0u64..100_000, 0u64..100_000, proptest::collection::btree_map("[ab]", 0u64..50_000, 0..2))
-            .prop_map(|(cpu, gpu, custom)| Resources {
+        let custom = proptest::collection::btree_map("[ab]", 0u64..50_000, 0..2);
+        (0u64..100_000, 0u64..100_000, custom, 0u64..9_000).prop_map(|(cpu, gpu, custom, heap)| {
+            Resources {
                 cpu: Slots(cpu),
                 gpu: Slots(gpu),
                 custom: custom.into_iter().map(|(name, a)| (name, Slots(a))).collect(),
-            })
+                heap: Bytes(heap),
+            }
+        })
     }
 
     proptest! {
@@ -194,6 +215,7 @@ mod tests {
             for (name, amount) in held.named() {
                 prop_assert_eq!(account.amount(name), amount);
             }
+            prop_assert_eq!(account.heap, held.heap);
         }
 
         #[test]
@@ -208,6 +230,8 @@ mod tests {
     fn a_request_prints_as_a_sentence_part() {
         let request = Resources { cpu: Slots(5_000), gpu: Slots::whole(1), ..Resources::default() };
         assert_eq!(request.to_string(), "0.5 CPU, 1 GPU");
+        let request = Resources { heap: Bytes(3 << 30), ..Resources::cpu(Slots::whole(1)) };
+        assert_eq!(request.to_string(), "1 CPU, 3.0 GiB of heap");
         assert_eq!(Resources::default().to_string(), "nothing");
     }
 }

@@ -3,6 +3,7 @@
 mod decide;
 mod demand;
 mod flow;
+mod heap;
 mod react;
 mod reclaim;
 mod remake;
@@ -80,7 +81,9 @@ impl Scheduler {
             }
             Event::TaskFailed { task, failure } => self.task_failed(task, failure),
             Event::ActorReady { actor, load, .. } => self.actor_ready(actor, load),
-            Event::ActorLost { actor, user_code } => self.actor_lost(actor, user_code),
+            Event::ActorLost { actor, user_code, out_of_memory } => {
+                self.actor_lost(actor, user_code, out_of_memory);
+            }
             Event::NodeJoined { node, resources, store } => {
                 self.node_joined(node, resources, store);
             }
@@ -156,6 +159,7 @@ impl Scheduler {
             !is_idle || state.ops.iter().any(has_work) || state.lineage.is_empty(),
             "lineage is kept of blocks that are gone"
         );
+        self.assert_heap_backed();
         for op in state.op_ids() {
             let lane = state.ledger.lane(op);
             let blocks = state.blocks.values().filter(|block| {
@@ -180,6 +184,18 @@ impl Scheduler {
                 (count(Appetite::Paused), count(Appetite::Hungry)),
                 "waiting in {op}"
             );
+        }
+    }
+    /// Asserts that all heap that is booked is held by a task or an actor.
+    fn assert_heap_backed(&self) {
+        for (node, account) in self.state.ledger.nodes() {
+            let tasks = self.state.tasks.values();
+            let tasks = tasks.filter(|task| task.node == node);
+            let pools = self.state.ops.iter().filter_map(|op| op.pool.as_ref());
+            let actors = pools.flat_map(Pool::actors).filter(|(_, actor)| actor.node == node);
+            let held: Bytes =
+                tasks.map(|task| task.heap).chain(actors.map(|(_, actor)| actor.heap)).sum();
+            assert_eq!(account.held().heap, held, "I1: the heap of {node}");
         }
     }
 }

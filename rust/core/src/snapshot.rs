@@ -80,6 +80,10 @@ pub struct OpSnapshot {
     pub busy: Span,
     /// The largest resident memory of one of its workers.
     pub heap_peak: Bytes,
+    /// Heap that each of its tasks or actors is thought to need now; zero where it is not watched.
+    pub heap_each: Bytes,
+    /// Workers of it that were killed since a node's memory ran out.
+    pub memory_kills: u64,
     /// Bytes of its output that exist now.
     pub store_used: Bytes,
     /// Bytes promised to its tasks now.
@@ -118,6 +122,10 @@ pub struct NodeSnapshot {
     pub store_reserved: Bytes,
     /// The most that ever lay there.
     pub store_used_peak: Bytes,
+    /// Its heap; zero: it is not watched.
+    pub heap_total: Bytes,
+    /// Heap that tasks and actors of the run hold.
+    pub heap_reserved: Bytes,
 }
 
 /// A run at a moment.
@@ -131,6 +139,9 @@ pub struct Snapshot {
     pub stale_events: u64,
     /// Launches and resumptions that were let pass the memory limit, since nothing else could run.
     pub overshoots: u64,
+    /// Tasks and actors that were started with less heap than they are thought to need, since nothing
+    /// else could run.
+    pub heap_overshoots: u64,
     /// Rows given to the consumer.
     pub output_rows: u64,
     /// Blocks given to the consumer.
@@ -158,6 +169,7 @@ pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
         nodes: node_snapshots(state),
         stale_events: state.stale_events,
         overshoots: state.overshoots,
+        heap_overshoots: state.heap_overshoots,
         output_rows: state.output_rows,
         output_blocks: state.output_blocks,
         epochs_committed: u64::from(state.epochs_committed.0),
@@ -207,6 +219,8 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         units_done: op.counters.units_done,
         busy: op.counters.busy,
         heap_peak: op.counters.heap_peak,
+        heap_each: state.ledger.request(id).heap,
+        memory_kills: op.counters.memory_kills,
         store_used: lane.used,
         store_reserved: lane.reserved,
         cpu_each: spec.resources.cpu,
@@ -228,6 +242,8 @@ fn node_snapshots(state: &State) -> Vec<NodeSnapshot> {
         store_used: account.used,
         store_reserved: account.reserved,
         store_used_peak: account.used_peak,
+        heap_total: account.total.heap,
+        heap_reserved: account.held().heap,
     };
     state.ledger.nodes().map(node_snapshot).collect()
 }

@@ -137,6 +137,7 @@ pub(crate) struct State {
     pub(crate) has_failed: bool,
     pub(crate) stale_events: u64,
     pub(crate) overshoots: u64,
+    pub(crate) heap_overshoots: u64,
     pub(crate) output_rows: u64,
     pub(crate) output_blocks: u64,
     /// The epoch to commit next.
@@ -178,6 +179,7 @@ impl State {
             has_failed: false,
             stale_events: 0,
             overshoots: 0,
+            heap_overshoots: 0,
             output_rows: 0,
             output_blocks: 0,
             epochs_committed: Epoch(0),
@@ -399,6 +401,7 @@ fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
     };
     let queues = spec.inputs.iter().map(|_| InputQueue::new(in_order)).collect();
     let mut operator = Operator::new(queues, units, pool);
+    operator.heap_known = spec.resources.heap;
     if let OpKind::Limit { rows } = spec.kind {
         operator.limit_left = rows;
     }

@@ -68,7 +68,7 @@ macro_rules! quantity {
 }
 
 quantity! {
-    /// Bytes of object store.
+    /// Bytes of object store or of heap.
     Bytes
 }
 quantity! {
@@ -103,6 +103,14 @@ impl fmt::Display for Slots {
         }
         let digits = alloc::format!("{part:04}");
         write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+impl Bytes {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
     }
 }
 

@@ -428,7 +428,8 @@ fn when_an_actor_dies_only_the_task_it_ran_is_charged() {
     for actor in (0..3).map(ActorId) {
         assert_eq!(world.live_of(1).len(), 2);
         world.live.retain(|_, state| state.0 != OpId(1));
-        let actions = world.tell(Event::ActorLost { actor, user_code: false });
+        let actions =
+            world.tell(Event::ActorLost { actor, user_code: false, out_of_memory: false });
         assert!(matches!(actions[..], [Action::StartActor { .. }]), "{actions:?}");
         world.ready();
     }
@@ -447,7 +448,7 @@ fn work_behind_a_younger_task_that_has_no_room_goes_first() {
     let [older, younger] = world.live_of(1)[..] else { panic!("one task for each actor") };
     world.live.remove(&older);
     world.made.remove(&older);
-    world.tell(Event::ActorLost { actor: ActorId(0), user_code: false });
+    world.tell(Event::ActorLost { actor: ActorId(0), user_code: false, out_of_memory: false });
     let retry = *world.live_of(1).last().unwrap();
     assert_eq!(world.live[&retry].1, Some(ActorId(1)), "it waits at the actor that is left");
     while !world.waiting.contains(&younger) {
@@ -465,10 +466,10 @@ fn actors_that_die_loading_four_times_in_a_row_fail_the_run() {
     let mut world = World::new(vec![source(1), actors(0, 1, 1)], config(), 1, 1, 1 << 30);
     for _ in 0..3 {
         let actor = world.starting.pop_front().unwrap();
-        world.tell(Event::ActorLost { actor, user_code: false });
+        world.tell(Event::ActorLost { actor, user_code: false, out_of_memory: false });
     }
     let actor = world.starting.pop_front().unwrap();
-    let actions = world.tell(Event::ActorLost { actor, user_code: false });
+    let actions = world.tell(Event::ActorLost { actor, user_code: false, out_of_memory: false });
     let cause = FailCause::ActorDeaths { count: 4 };
     assert_eq!(actions, [Action::FailRun { op: OpId(1), task: None, cause }]);
 }

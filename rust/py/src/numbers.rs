@@ -4,12 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use millstream_core::{Resources, Slots};
+use millstream_core::{Bytes, Resources, Slots};
 use pyo3::PyResult;
 use pyo3::exceptions::PyValueError;
 
-/// The resources that `cpu`, `gpu` and `custom` describe.
-pub(crate) fn resources(cpu: f64, gpu: f64, custom: BTreeMap<String, f64>) -> PyResult<Resources> {
+/// The resources that `cpu`, `gpu`, `custom` and `heap` describe.
+pub(crate) fn resources(
+    cpu: f64,
+    gpu: f64,
+    custom: BTreeMap<String, f64>,
+    heap: u64,
+) -> PyResult<Resources> {
     let custom = custom
         .into_iter()
         .map(|(name, amount)| {
@@ -17,7 +22,7 @@ pub(crate) fn resources(cpu: f64, gpu: f64, custom: BTreeMap<String, f64>) -> Py
             Ok((name, slots))
         })
         .collect::<PyResult<_>>()?;
-    Ok(Resources { cpu: slots("cpu", cpu)?, gpu: slots("gpu", gpu)?, custom })
+    Ok(Resources { cpu: slots("cpu", cpu)?, gpu: slots("gpu", gpu)?, custom, heap: Bytes(heap) })
 }
 
 /// `amount` as a float.

@@ -24,8 +24,8 @@ pub(crate) struct OpSpec(core::OpSpec);
 impl OpSpec {
     #[new]
     #[pyo3(signature = (
-        *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), concurrency_max=0,
-        bundle_rows_min=0, unit_bytes=Vec::new(), limit_rows=None, actors_min=1, actors_max=1,
+        *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), heap_bytes=0,
+        concurrency_max=0, bundle_rows_min=0, unit_bytes=Vec::new(), limit_rows=None, actors_min=1, actors_max=1,
         tasks_in_flight_max=2,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
@@ -36,6 +36,7 @@ impl OpSpec {
         cpu: f64,
         gpu: f64,
         custom: BTreeMap<String, f64>,
+        heap_bytes: u64,
         concurrency_max: u32,
         bundle_rows_min: u64,
         unit_bytes: Vec<u64>,
@@ -69,7 +70,7 @@ impl OpSpec {
             name,
             inputs: inputs.into_iter().map(OpId).collect(),
             kind,
-            resources: numbers::resources(cpu, gpu, custom)?,
+            resources: numbers::resources(cpu, gpu, custom, heap_bytes)?,
             concurrency_max,
             bundle_rows_min: Rows(bundle_rows_min),
         }))
@@ -111,6 +112,11 @@ impl OpSpec {
     #[getter]
     fn custom(&self) -> BTreeMap<String, f64> {
         numbers::custom(&self.0.resources)
+    }
+
+    #[getter]
+    fn heap_bytes(&self) -> u64 {
+        self.0.resources.heap.0
     }
 
     #[getter]
@@ -268,17 +274,20 @@ pub(crate) struct Node {
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (*, node, cpu, store_bytes, gpu=0.0, custom=BTreeMap::new()))]
+    #[pyo3(signature = (
+        *, node, cpu, store_bytes, gpu=0.0, custom=BTreeMap::new(), heap_bytes=0,
+    ))]
     fn new(
         node: u32,
         cpu: f64,
         store_bytes: u64,
         gpu: f64,
         custom: BTreeMap<String, f64>,
+        heap_bytes: u64,
     ) -> PyResult<Self> {
         Ok(Self {
             id: core::NodeId(node),
-            resources: numbers::resources(cpu, gpu, custom)?,
+            resources: numbers::resources(cpu, gpu, custom, heap_bytes)?,
             store: Bytes(store_bytes),
         })
     }
@@ -301,6 +310,11 @@ impl Node {
     #[getter]
     fn custom(&self) -> BTreeMap<String, f64> {
         numbers::custom(&self.resources)
+    }
+
+    #[getter]
+    fn heap_bytes(&self) -> u64 {
+        self.resources.heap.0
     }
 
     #[getter]

@@ -28,8 +28,8 @@ pub(crate) enum Event {
     /// An actor has loaded and takes tasks.
     ActorReady { actor: u64, node: u32, load_us: u64 },
     /// An actor is gone. Report it before the failures of its tasks.
-    #[pyo3(constructor = (actor, user_code=false))]
-    ActorLost { actor: u64, user_code: bool },
+    #[pyo3(constructor = (actor, user_code=false, out_of_memory=false))]
+    ActorLost { actor: u64, user_code: bool, out_of_memory: bool },
     /// A node can be used.
     NodeJoined { node: Node },
     /// The run may use no more than this of a node, which it shares with other runs.
@@ -83,8 +83,8 @@ impl Event {
                 node: NodeId(node),
                 load: Span(load_us),
             },
-            &Self::ActorLost { actor, user_code } => {
-                core::Event::ActorLost { actor: ActorId(actor), user_code }
+            &Self::ActorLost { actor, user_code, out_of_memory } => {
+                core::Event::ActorLost { actor: ActorId(actor), user_code, out_of_memory }
             }
             Self::NodeJoined { node } => core::Event::NodeJoined {
                 node: node.id,
@@ -112,6 +112,10 @@ impl Event {
 #[derive(Clone, PartialEq)]
 pub(crate) enum Action {
     /// Run a task.
+    #[pyo3(constructor = (
+        task, op, attempt, node, actor, first_unit, unit_count, blocks, slices, rows_skipped,
+        rows_wanted, credit, heap=0,
+    ))]
     LaunchTask {
         task: u64,
         op: u32,
@@ -125,13 +129,15 @@ pub(crate) enum Action {
         rows_skipped: u64,
         rows_wanted: Option<u64>,
         credit: u64,
+        heap: u64,
     },
     /// Let a task hand over `credit` more bytes.
     ResumeTask { task: u64, credit: u64 },
     /// End a task; answered by `TaskFailed("cancelled")`, or by its end if it was quicker.
     CancelTask { task: u64 },
     /// Start an actor of the operator `op` on `node` and load its state.
-    StartActor { actor: u64, op: u32, node: u32 },
+    #[pyo3(constructor = (actor, op, node, heap=0))]
+    StartActor { actor: u64, op: u32, node: u32, heap: u64 },
     /// End an actor. It has no tasks, or tasks that are being cancelled. Needs no answer.
     StopActor { actor: u64 },
     /// Give a block to the consumer.
@@ -168,6 +174,7 @@ impl From<core::Action> for Action {
                 rows_skipped,
                 rows_wanted,
                 credit,
+                heap,
             } => {
                 let blocks = work.blocks().map(|block| block.0).collect();
                 let (first_unit, unit_count, slices) = match work {
@@ -188,14 +195,15 @@ impl From<core::Action> for Action {
                     rows_skipped: rows_skipped.0,
                     rows_wanted: rows_wanted.map(|rows| rows.0),
                     credit: credit.0,
+                    heap: heap.0,
                 }
             }
             core::Action::ResumeTask { task, credit } => {
                 Self::ResumeTask { task: task.0, credit: credit.0 }
             }
             core::Action::CancelTask { task } => Self::CancelTask { task: task.0 },
-            core::Action::StartActor { actor, op, node } => {
-                Self::StartActor { actor: actor.0, op: op.0, node: node.0 }
+            core::Action::StartActor { actor, op, node, heap } => {
+                Self::StartActor { actor: actor.0, op: op.0, node: node.0, heap: heap.0 }
             }
             core::Action::StopActor { actor } => Self::StopActor { actor: actor.0 },
             core::Action::EmitBlock { block, instead_of } => {
@@ -260,6 +268,7 @@ const fn cause_name(cause: FailCause) -> &'static str {
         FailCause::ActorUserCode => "actor_user_code",
         FailCause::TaskDeaths { .. } => "task_deaths",
         FailCause::ActorDeaths { .. } => "actor_deaths",
+        FailCause::OutOfMemory { .. } => "out_of_memory",
         FailCause::BlockLost { .. } => "block_lost",
         FailCause::NodesGone => "nodes_gone",
         FailCause::RowsDiffer { .. } => "rows_differ",
@@ -275,6 +284,12 @@ fn cause_message(cause: FailCause) -> String {
         }
         FailCause::ActorDeaths { count } => {
             format!("{count} actors died one after the other while they were loading")
+        }
+        FailCause::OutOfMemory { count, reserved, largest } => {
+            format!(
+                "a worker was killed for lack of memory though nothing more could be reserved for it: \
+                 it had {reserved}, the largest node has {largest}; deaths that count: {count}"
+            )
         }
         FailCause::BlockLost { rows } => {
             format!("{} rows were lost, and the second time they did not come out again", rows.0)

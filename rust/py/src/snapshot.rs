@@ -40,6 +40,8 @@ pub(crate) struct OpSnapshot {
     units_done: u64,
     busy_us: u64,
     heap_peak_bytes: u64,
+    heap_each_bytes: u64,
+    memory_kills: u64,
     store_used: u64,
     store_reserved: u64,
     times: Times,
@@ -89,6 +91,8 @@ impl From<core::OpSnapshot> for OpSnapshot {
             units_done: op.units_done,
             busy_us: op.busy.0,
             heap_peak_bytes: op.heap_peak.0,
+            heap_each_bytes: op.heap_each.0,
+            memory_kills: op.memory_kills,
             store_used: op.store_used.0,
             store_reserved: op.store_reserved.0,
             times: Times::of_workers(&op.times),
@@ -115,6 +119,8 @@ pub(crate) struct NodeSnapshot {
     store_used: u64,
     store_reserved: u64,
     store_peak: u64,
+    heap_total: u64,
+    heap_reserved: u64,
 }
 
 #[pymethods]
@@ -145,6 +151,8 @@ impl From<core::NodeSnapshot> for NodeSnapshot {
             store_used: node.store_used.0,
             store_reserved: node.store_reserved.0,
             store_peak: node.store_used_peak.0,
+            heap_total: node.heap_total.0,
+            heap_reserved: node.heap_reserved.0,
         }
     }
 }
@@ -157,6 +165,7 @@ pub(crate) struct Snapshot {
     nodes: Vec<NodeSnapshot>,
     stale_events: u64,
     overshoots: u64,
+    heap_overshoots: u64,
     output_rows: u64,
     output_blocks: u64,
     epochs_committed: u64,
@@ -185,6 +194,7 @@ impl From<core::Snapshot> for Snapshot {
             nodes: snapshot.nodes.into_iter().map(Into::into).collect(),
             stale_events: snapshot.stale_events,
             overshoots: snapshot.overshoots,
+            heap_overshoots: snapshot.heap_overshoots,
             output_rows: snapshot.output_rows,
             output_blocks: snapshot.output_blocks,
             epochs_committed: snapshot.epochs_committed,

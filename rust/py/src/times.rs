@@ -85,6 +85,7 @@ impl From<core::Finding> for Finding {
             Bottleneck::CpuShort => "cpu_short",
             Bottleneck::GpuShort => "gpu_short",
             Bottleneck::StoreFull => "store_full",
+            Bottleneck::HeapFull => "heap_full",
             Bottleneck::SlowConsumer => "slow_consumer",
             Bottleneck::SkewedWork => "skewed_work",
             Bottleneck::SlowStart => "slow_start",
@@ -108,6 +109,7 @@ pub(crate) const fn constraint(constraint: Constraint) -> &'static str {
         Constraint::Straggler => "straggler",
         Constraint::Loading => "loading",
         Constraint::Store => "store",
+        Constraint::Heap => "heap",
         Constraint::Consumer => "consumer",
     }
 }

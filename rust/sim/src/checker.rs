@@ -13,6 +13,7 @@ mod coverage;
 mod epochs;
 mod events;
 mod final_checks;
+mod heap;
 mod losses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,14 @@ pub struct Checker<'a> {
     tasks_seen: u64,
     /// Actors in a row that were lost while they were loading, by operator.
     loads_lost: BTreeMap<usize, u32>,
+    /// The most heap with which one of those was killed for lack of memory.
+    loads_killed: BTreeMap<usize, Bytes>,
+    /// For each operator how many actors there were when one of those was killed last.
+    kills_seen: BTreeMap<usize, u64>,
+    /// Heap that an operator must ask for since workers with less were killed.
+    heap_raised: BTreeMap<usize, Bytes>,
+    /// Tasks and actors that got less than that.
+    heap_short: u64,
     blocks: BTreeMap<BlockId, BlockBook>,
     /// Blocks of dead attempts that were reported twice, and so may be dropped twice.
     doubled: BTreeSet<BlockId>,
@@ -106,6 +115,7 @@ struct TaskBook {
     actor: Option<ActorId>,
     /// Bytes that it may put into the store.
     credit: Bytes,
+    heap: Bytes,
     is_cancelled: bool,
     /// Of an attempt that makes lost rows again: where in the output the next of them are, and how
     /// many are left.
@@ -127,6 +137,8 @@ struct WorkBook {
     accepted: u64,
     attempts: u32,
     deaths: u32,
+    /// The most heap with which an attempt was killed for lack of memory.
+    heap_killed: Option<Bytes>,
     is_running: bool,
     is_done: bool,
     /// Whether its input is of no more use, unless some of its output is lost.
@@ -137,6 +149,7 @@ struct WorkBook {
 struct ActorBook {
     op: usize,
     node: NodeId,
+    heap: Bytes,
     is_ready: bool,
     tasks: BTreeSet<TaskId>,
 }
@@ -188,6 +201,10 @@ impl<'a> Checker<'a> {
             actors_seen: 0,
             tasks_seen: 0,
             loads_lost: BTreeMap::new(),
+            loads_killed: BTreeMap::new(),
+            kills_seen: BTreeMap::new(),
+            heap_raised: BTreeMap::new(),
+            heap_short: 0,
             blocks: BTreeMap::new(),
             doubled: BTreeSet::new(),
             output: Coverage::default(),
@@ -322,7 +339,7 @@ impl<'a> Checker<'a> {
             1 => Event::TaskFailed { task, failure: random.pick(&failures) },
             2 => Event::BlockProduced { task, block, rows: Rows(3), bytes: Bytes(5), node },
             3 => Event::ActorReady { actor, node, load: Span(1) },
-            4 => Event::ActorLost { actor, user_code: random.chance(500) },
+            4 => Event::ActorLost { actor, user_code: random.chance(500), out_of_memory: false },
             5 => Event::OutputTaken { block },
             6 => Event::BlockLost { block },
             _ => Event::NodeLost { node: NodeId(u32::MAX) },

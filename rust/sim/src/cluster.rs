@@ -6,6 +6,7 @@
 
 mod actors;
 mod consumer;
+mod heap;
 mod network;
 mod store;
 mod workers;
@@ -13,11 +14,12 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, Event, NodeId, Span, TaskFailure, TaskId, Time,
+    Action, ActorId, BlockId, Bytes, Event, NodeId, Resources, Span, TaskFailure, TaskId, Time,
 };
 
 use crate::cluster::actors::Actor;
 use crate::cluster::consumer::Reader;
+use crate::cluster::heap::Heap;
 use crate::cluster::network::Links;
 pub use crate::cluster::store::Store;
 pub use crate::cluster::workers::OpSpans;
@@ -38,6 +40,7 @@ pub struct Cluster<'a> {
     /// Happenings in the queue that follow from no order of the scheduler.
     foreign: usize,
     stores: BTreeMap<NodeId, Store>,
+    heaps: BTreeMap<NodeId, Heap>,
     blocks: BTreeMap<BlockId, Stored>,
     /// What was in blocks that are gone.
     lost: BTreeMap<BlockId, (usize, Content)>,
@@ -94,8 +97,8 @@ enum Happening {
     Hit(TaskId),
     /// An actor has loaded.
     Loaded(ActorId),
-    /// An actor ends while it loads; whether its constructor raised.
-    LoadFailed(ActorId, bool),
+    /// An actor ends while it loads.
+    LoadFailed(ActorId, TaskFailure),
     /// The consumer is done with a block.
     Consumed,
     /// A block is gone from its store.
@@ -115,6 +118,7 @@ impl<'a> Cluster<'a> {
             queued: 0,
             foreign: 0,
             stores: BTreeMap::new(),
+            heaps: BTreeMap::new(),
             blocks: BTreeMap::new(),
             lost: BTreeMap::new(),
             block_next: 0,
@@ -130,7 +134,7 @@ impl<'a> Cluster<'a> {
             spans: vec![OpSpans::default(); scenario.models.len()],
         };
         for spec in &scenario.nodes {
-            cluster.add_store(spec.node, spec.store);
+            cluster.add_node(spec.node, &spec.resources, spec.store);
         }
         for (time, spec) in &scenario.faults.joins {
             let event = Event::NodeJoined {
@@ -249,7 +253,9 @@ impl<'a> Cluster<'a> {
             Happening::Befell(event) => {
                 self.foreign -= 1;
                 match &event {
-                    Event::NodeJoined { node, store, .. } => self.add_store(*node, *store),
+                    Event::NodeJoined { node, resources, store } => {
+                        self.add_node(*node, resources, *store);
+                    }
                     Event::NodeLost { node } => self.lose_node(*node),
                     _ => {}
                 }
@@ -260,7 +266,7 @@ impl<'a> Cluster<'a> {
             Happening::Worked(task) => self.worked(task),
             Happening::Hit(task) => self.hit(task),
             Happening::Loaded(actor) => self.loaded(actor),
-            Happening::LoadFailed(actor, user_code) => self.lose_actor(actor, user_code),
+            Happening::LoadFailed(actor, failure) => self.lose_actor(actor, failure),
             Happening::Consumed => self.consumed(),
             Happening::Gone(block) => self.lose_block(block),
         }
@@ -294,7 +300,7 @@ impl<'a> Cluster<'a> {
                 self.announce(Event::TaskFailed { task, failure: TaskFailure::Cancelled });
             }
             Action::CancelTask { task } => self.fail(task, TaskFailure::Cancelled),
-            Action::StartActor { actor, op, node } => self.start_actor(actor, op, node),
+            Action::StartActor { actor, op, node, .. } => self.start_actor(actor, op, node),
             Action::StopActor { actor } => self.stop_actor(actor),
             Action::EmitBlock { .. }
             | Action::DropBlock { .. }
@@ -394,7 +400,8 @@ impl<'a> Cluster<'a> {
         self.queued += 1;
     }
 
-    fn add_store(&mut self, node: NodeId, store: Bytes) {
+    fn add_node(&mut self, node: NodeId, resources: &Resources, store: Bytes) {
+        self.heaps.insert(node, Heap::new(resources.heap.0));
         self.stores.insert(node, Store { bytes_max: store.0, ..Store::default() });
     }
 

@@ -311,6 +311,7 @@ impl Stage {
             emits_empty: false,
             load: Span::ZERO,
             heap: 0,
+            heap_variation: Variation::NONE,
             recorded: None,
         }
     }

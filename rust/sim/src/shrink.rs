@@ -3,7 +3,7 @@
 //! Owns the steps. Deterministic: the same world shrinks to the same smaller one. Knows nothing of
 //! what an oracle judges.
 
-use millstream_core::{Config, OpId, OpKind, OpSpec, Plan, Span};
+use millstream_core::{Bytes, Config, OpId, OpKind, OpSpec, Plan, Span};
 
 use crate::checker::Violation;
 use crate::description;
@@ -128,10 +128,16 @@ const WORLD: &[fn(&mut Scenario)] = &[
     |world| world.delays.turn = Span(world.delays.turn.0 / 2),
     |world| world.network = Network::default(),
     |world| world.overheads = Overheads::default(),
+    without_heaps,
     |world| world.consumer.rest = None,
     |world| world.consumer.blocks_max = None,
     |world| world.consumer.block = Span(world.consumer.block.0 / 2),
 ];
+
+fn without_heaps(world: &mut Scenario) {
+    let joining = world.faults.joins.iter_mut().map(|(_, spec)| spec);
+    world.nodes.iter_mut().chain(joining).for_each(|spec| spec.resources.heap = Bytes::ZERO);
+}
 
 const MODEL: &[fn(&mut OpModel)] = &[
     |model| model.pace_variation = Variation::NONE,
@@ -139,6 +145,7 @@ const MODEL: &[fn(&mut OpModel)] = &[
     |model| model.is_correlated = false,
     |model| model.emits_empty = false,
     |model| model.heap = 0,
+    |model| model.heap_variation = Variation::NONE,
     |model| model.load = Span(model.load.0 / 2),
     |model| model.pace = half_pace(model.pace),
     |model| model.block_rows = (model.block_rows / 2).max(1),

@@ -5,6 +5,7 @@
 
 mod ending;
 mod graph;
+mod heap;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -127,8 +128,13 @@ pub fn scenario(seed: u64) -> Scenario {
     let (mut ops, mut models, unit_rows) = shape.widen(seed, ops, models);
     ending::draw(seed, &mut ops, &mut models, &mut shape.config);
     let store = store(&mut random, &models);
-    let nodes = nodes(&mut random, &ops, store);
-    let faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
+    let mut nodes = nodes(&mut random, &ops, store);
+    let mut faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
+    if faults.calm_at.is_none() {
+        let joining = faults.joins.iter_mut().map(|(_, spec)| spec);
+        let nodes = nodes.iter_mut().chain(joining).map(|spec| &mut spec.resources);
+        heap::draw(seed, &mut ops, &mut models, nodes);
+    }
     let plan = Plan::new(ops, shape.config).expect("because the swarm draws well-formed plans");
     let consumer = consumer(&mut random);
     let delays = Delays {
@@ -314,7 +320,7 @@ impl Shape {
         }
         let gpu = if self.has_gpu { random.pick(&[0, 0, 5_000, 10_000]) } else { 0 };
         let cpu = random.pick(&[0, 5_000, 10_000, 10_000, 10_000, 20_000]);
-        Resources { cpu: Slots(cpu), gpu: Slots(gpu), custom }
+        Resources { cpu: Slots(cpu), gpu: Slots(gpu), custom, heap: Bytes::ZERO }
     }
 
     fn model(&self, random: &mut Random) -> OpModel {
@@ -342,6 +348,7 @@ impl Shape {
             emits_empty: !self.is_uniform && random.chance(500),
             load: Span(random.pick(&[0, 100_000, 5_000_000])),
             heap: random.between(0, 1 << 30),
+            heap_variation: Variation::NONE,
             recorded: None,
         }
     }

@@ -144,6 +144,7 @@ fn model() -> OpModel {
         emits_empty: true,
         load: Span(1_000),
         heap: 0,
+        heap_variation: Variation::NONE,
         recorded: None,
     }
 }

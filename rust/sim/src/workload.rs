@@ -99,8 +99,11 @@ pub struct OpModel {
     pub emits_empty: bool,
     /// How long an actor takes to start and load.
     pub load: Span,
-    /// The resident memory of a worker.
+    /// The resident memory of a worker, and at least of an actor.
     pub heap: u64,
+    /// How that varies, by the first item of a task.
+    #[serde(default)]
+    pub heap_variation: Variation,
     /// What it did before, which then decides its rows, its pace and its blocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Recorded>,
@@ -228,6 +231,12 @@ impl OpModel {
         Span(self.pace_variation.apply(exact.0, items.first(), [seed, op, PACE]))
     }
 
+    /// The memory that a worker of operator `op` has while it works on `items`.
+    #[must_use]
+    pub fn heap_used(&self, seed: u64, op: u64, items: &Content) -> u64 {
+        self.heap_variation.apply(self.heap, items.first(), [seed, op, HEAP])
+    }
+
     fn item_span(&self, item: u64) -> Span {
         match self.pace {
             Pace::Even { item, .. } => item,
@@ -311,6 +320,7 @@ impl OpModel {
 /// Keeps the draws of different models apart.
 const PACE: u64 = 1;
 const BYTES: u64 = 2;
+const HEAP: u64 = 14;
 /// A schema and nothing else.
 const EMPTY_BLOCK_BYTES: u64 = 16;
 
@@ -331,6 +341,7 @@ mod tests {
             emits_empty: true,
             load: Span::ZERO,
             heap: 0,
+            heap_variation: Variation::NONE,
             recorded: None,
         }
     }

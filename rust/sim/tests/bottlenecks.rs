@@ -63,6 +63,7 @@ fn model(span: Span) -> OpModel {
         emits_empty: false,
         load: Span(100 * MILLISECOND),
         heap: 0,
+        heap_variation: Variation::NONE,
         recorded: None,
     }
 }

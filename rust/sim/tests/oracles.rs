@@ -32,6 +32,7 @@ fn launch(task: u64, op: u32, work: Work) -> Action {
         rows_skipped: Rows::ZERO,
         rows_wanted: None,
         credit: Bytes(1),
+        heap: Bytes::ZERO,
     }
 }
 
@@ -161,6 +162,7 @@ fn i9_rows_out_of_order_or_twice() {
         rows_skipped: Rows::ZERO,
         rows_wanted: None,
         credit: Bytes(1),
+        heap: Bytes::ZERO,
     };
     let died = Event::TaskFailed { task: TaskId(0), failure: TaskFailure::WorkerDied };
     let (invariant, what) = one_read(vec![made(0, 0, 2), died], vec![again]);

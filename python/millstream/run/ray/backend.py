@@ -20,7 +20,7 @@ from millstream.errors import MillstreamError
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
-from millstream.run.ray.failures import Failure, read_failure
+from millstream.run.ray.failures import Failure, Kind, read_failure
 from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch, is_dead
 from millstream.run.ray.operators import Operator, unsendable
 from millstream.run.ray.remote import Block, Call, Item, Loaded
@@ -318,7 +318,7 @@ class RayBackend:
         if task is None:
             return
         if failure.actor_lost and task.actor is not None:
-            self._lose_actor(task.actor)
+            self._lose_actor(task.actor, kind=failure.kind)
         kind = "not_run" if failure.is_death and task.is_excused else failure.kind
         self._end(task, _core.Event.TaskFailed(number, kind))
 
@@ -339,14 +339,14 @@ class RayBackend:
                 self._events.append(_core.Event.ActorReady(number, at, actor.age_us()))
             case TaskError(error):
                 self._keep_error(None, actor.op, error)
-                self._lose_actor(number, user_code=True)
+                self._lose_actor(number, kind="user_code")
             case _:
                 failure = read_failure(told, self._operators[actor.op].name)
                 self._keep_error(None, actor.op, failure.error)
-                lose = partial(self._lose_actor, number, user_code=failure.kind == "user_code")
+                lose = partial(self._lose_actor, number, kind=failure.kind)
                 self._suspect(actor.node, lose)
 
-    def _lose_actor(self, number: int, *, user_code: bool = False) -> None:
+    def _lose_actor(self, number: int, *, kind: Kind = "worker_died") -> None:
         """Reports that an actor is gone, once; its tasks report themselves afterwards."""
         actor = self._actors.pop(number, None)
         if actor is None:
@@ -357,7 +357,10 @@ class RayBackend:
             task.is_excused = task.handed_over == 0
         # It may be out of reach only, and must not go on.
         ray.kill(actor.handle)
-        self._events.append(_core.Event.ActorLost(number, user_code))
+        lost = _core.Event.ActorLost(
+            number, user_code=kind == "user_code", out_of_memory=kind == "out_of_memory"
+        )
+        self._events.append(lost)
 
     def _lose_block(self, object_id: str) -> None:
         for number, held in self._blocks.items():

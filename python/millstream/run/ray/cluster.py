@@ -16,7 +16,6 @@ from ray._private import auto_init_hook
 
 from millstream import _core
 from millstream.errors import PlanError, WorkerError
-from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 from millstream.run.ray.sharing import sharing
 
 
@@ -162,13 +161,13 @@ class Cluster:
         store = resources.pop("object_store_memory", 0.0)
         memory = resources.pop("memory", 0.0)
         custom = {name: amount for name, amount in resources.items() if name[:5] != "node:"}
-        custom[MEMORY] = float(memory // MEMORY_UNIT_BYTES)
         taken = 0.0 if free is None else store - free
         return _core.Node(
             node=self.number(node["NodeID"]),
             cpu=cpu,
             gpu=gpu,
             custom=custom,
+            heap_bytes=int(memory),
             store_bytes=max(0, int(store * STORE_SHARE - taken)),
         )
 

@@ -21,22 +21,23 @@ class Share(NamedTuple):
         gpu: GPUs.
         custom: Custom resources by name.
         store_bytes: Bytes of its object store.
+        heap_bytes: Bytes of memory beside it.
     """
 
     cpu: float
     gpu: float
     custom: dict[str, float]
     store_bytes: int
+    heap_bytes: int = 0
 
     @staticmethod
     def of(node: _core.Node) -> Share:
         """What a node of the core says."""
-        return Share(node.cpu, node.gpu, node.custom, node.store_bytes)
+        return Share(node.cpu, node.gpu, node.custom, node.store_bytes, node.heap_bytes)
 
     def at(self, number: int) -> _core.Node:
         """The same as a node of the core."""
-        cpu, gpu, custom, store_bytes = self
-        return _core.Node(node=number, cpu=cpu, gpu=gpu, custom=custom, store_bytes=store_bytes)
+        return _core.Node(node=number, **self._asdict())
 
 
 Shares: TypeAlias = Mapping[str, Share]

@@ -30,6 +30,8 @@ pub(super) struct Fitting<T> {
     pub(super) total: T,
     pub(super) beside_actors: T,
     pub(super) free: T,
+    /// For what is free, whatever heap is held.
+    pub(super) free_slots: T,
 }
 
 /// What the index says of one node for one shape.
@@ -137,6 +139,7 @@ impl Index {
                 total: account.total.fits(&shape.request),
                 beside_actors: account.beside_actors.fits(&shape.request),
                 free: account.free.fits(&shape.request),
+                free_slots: account.free.fits_without_heap(&shape.request),
             };
             let seat = if fits.free { shape.seat(account, node) } else { Seat::NONE };
             shape.replace(at, entry, Entry { fits, seat });
@@ -226,6 +229,8 @@ impl Shape {
         self.fitting.beside_actors =
             recount(self.fitting.beside_actors, old.fits.beside_actors, new.fits.beside_actors);
         self.fitting.free = recount(self.fitting.free, old.fits.free, new.fits.free);
+        self.fitting.free_slots =
+            recount(self.fitting.free_slots, old.fits.free_slots, new.fits.free_slots);
         if old.seat != new.seat {
             self.vacant[class].set(position, new.seat);
         }

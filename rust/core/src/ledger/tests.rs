@@ -93,15 +93,15 @@ fn any_change() -> impl Strategy<Value = Change> {
 
 fn take(ledger: &mut Ledger, node: NodeId, op: OpId) {
     match op {
-        OpId(1) => ledger.seat_actor(node, op),
-        task => ledger.take_slots(node, task),
+        OpId(1) => ledger.seat_actor(node, op, Bytes::ZERO),
+        task => ledger.take_slots(node, task, Bytes::ZERO),
     }
 }
 
 fn give_back(ledger: &mut Ledger, node: NodeId, op: OpId) {
     match op {
-        OpId(1) => ledger.unseat_actor(node, op),
-        task => ledger.give_slots(node, task),
+        OpId(1) => ledger.unseat_actor(node, op, Bytes::ZERO),
+        task => ledger.give_slots(node, task, Bytes::ZERO),
     }
 }
 
@@ -154,7 +154,7 @@ fn a_request_beside_another_needs_room_for_both_or_another_node() {
     let beside = |ledger: &Ledger| ledger.fits_beside(OpId(0), Share::Free, OpId(0), NodeId(2));
     for node in [0, 0, 1, 1] {
         assert!(beside(&ledger));
-        ledger.take_slots(NodeId(node), OpId(0));
+        ledger.take_slots(NodeId(node), OpId(0), Bytes::ZERO);
     }
     assert!(!beside(&ledger), "one CPU is left, on that node");
     assert!(ledger.fits_beside(OpId(0), Share::Total, OpId(0), NodeId(2)));

@@ -15,7 +15,7 @@ use crate::ledger::{Account, Share};
 use crate::operator::Task;
 use crate::plan::OpKind;
 use crate::policy::granularity::{self, Portion};
-use crate::policy::placement::{self, Need, Site};
+use crate::policy::placement::{self, Need, Pass, Site};
 use crate::policy::scaling;
 use crate::policy::{limits, lookahead, tail};
 use crate::protocol::{Reason, Verdict};
@@ -40,13 +40,12 @@ pub(crate) struct Launch {
 
 /// Whether `op` may launch its next task.
 pub(crate) fn verdict(state: &State, op: OpId) -> Verdict {
-    launch(state, op, false).map_or_else(Verdict::Hold, |_| Verdict::Admit)
+    launch(state, op, Pass::Nothing).map_or_else(Verdict::Hold, |_| Verdict::Admit)
 }
 
-/// The next launch of `op`, or why there is none. `forced` lets the most necessary one pass the
-/// limits of memory, order of slots and batch size.
-pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Reason> {
-    let operator = state.op(op);
+/// The next launch of `op`, or why there is none. `pass` is what the most necessary one may pass.
+pub(crate) fn launch(state: &State, op: OpId, pass: Pass) -> Result<Launch, Reason> {
+    let (operator, forced) = (state.op(op), pass > Pass::Nothing);
     if state.is_stopping || state.has_failed {
         return Err(Reason::Stopping);
     }
@@ -62,7 +61,7 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
         let held = Some((task.node, task.credit));
         let input: Vec<BlockId> = task.work.blocks().collect();
         let block = task.block_next(state.block_bytes(op));
-        let need = Need { op, number: *number, input: &input, block, held, forced };
+        let need = Need { op, number: *number, input: &input, block, held, pass };
         let site = placement::site(state, &need)?;
         return Ok(Launch { candidate, site });
     }
@@ -82,7 +81,7 @@ pub(crate) fn launch(state: &State, op: OpId, forced: bool) -> Result<Launch, Re
         Portion::Rows(count) => operator.queues.iter().flat_map(|q| q.holders(count)).collect(),
     };
     let (number, block) = (operator.work_next, state.block_bytes(op));
-    let need = Need { op, number, input: &input, block, held: None, forced };
+    let need = Need { op, number, input: &input, block, held: None, pass };
     let site = placement::site(state, &need)?;
     Ok(Launch { candidate: Candidate::New(portion), site })
 }
@@ -157,7 +156,7 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
         .chain(state.neighbours(op).filter(|_| !is_awaited))
         .filter(|reader| !state.op(*reader).is_done)
         .filter(|reader| !matches!(state.spec(*reader).kind, OpKind::Union))
-        .filter(|reader| account.total.fits(&state.spec(*reader).resources))
+        .filter(|reader| account.total.fits(state.ledger.request(*reader)))
         .map(|reader| {
             let own = oldest(state, reader)
                 .map_or(state.block_bytes(reader), |(_, task)| lacks(state, task));
@@ -197,7 +196,7 @@ fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> 
     state
         .op_ids()
         .filter(|other| state.op(*other).awaits_remake() && !state.below(op).any(|b| b == *other))
-        .filter(|other| account.total.fits(&state.spec(*other).resources))
+        .filter(|other| account.total.fits(state.ledger.request(*other)))
         .map(|other| state.block_bytes(other))
         .sum()
 }
@@ -221,9 +220,9 @@ fn oldest(state: &State, op: OpId) -> Option<(u64, &Task)> {
 /// below, which alone can make room, could not run. Nor do tasks take what a pool needs for its
 /// smallest size, piece by piece, for it would never find all of it free.
 pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpId> {
-    let request = &state.spec(op).resources;
+    let request = state.ledger.request(op);
     let is_starved = |pool: &OpId| {
-        scaling::is_short(state, *pool) && state.spec(*pool).resources.overlaps(request)
+        scaling::is_short(state, *pool) && state.ledger.request(*pool).overlaps(request)
     };
     if let Some(pool) = state.op_ids().find(is_starved) {
         return Some(pool);
@@ -233,7 +232,7 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
         return None;
     }
     state.below(op).chain(state.rivals(op)).find(|reader| {
-        let wanted = &state.spec(*reader).resources;
+        let wanted = state.ledger.request(*reader);
         let waits = state.op(*reader).pool.is_none()
             && !state.op(*reader).is_done
             && state.op(*reader).moving() == 0

@@ -4,12 +4,14 @@
 //! [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
 //! task takes, [`limits`] whether anyone wants it, [`admission`] whether it may start and put out more,
 //! [`lookahead`] whether there will be room when it ends, at the pace that [`flow`] tells, or whether
-//! that no longer counts, since the end is near ([`tail`]), [`placement`] where.
+//! that no longer counts, since the end is near ([`tail`]), [`placement`] where, and how much [`heap`]
+//! is held for it there.
 
 pub(crate) mod admission;
 pub(crate) mod division;
 pub(crate) mod flow;
 pub(crate) mod granularity;
+pub(crate) mod heap;
 pub(crate) mod limits;
 pub(crate) mod lookahead;
 pub(crate) mod placement;

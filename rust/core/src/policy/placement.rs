@@ -22,8 +22,17 @@ pub(crate) struct Need<'a> {
     pub(crate) block: Bytes,
     /// Credit that it holds already, from an earlier attempt.
     pub(crate) held: Option<(NodeId, Bytes)>,
-    /// Whether it goes ahead though the room is missing.
-    pub(crate) forced: bool,
+    pub(crate) pass: Pass,
+}
+
+/// What a launch may pass since nothing else moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pass {
+    Nothing,
+    /// The limits of memory in the store, order of slots and batch size.
+    Limits,
+    /// Those, and the heap that it is thought to need.
+    Heap,
 }
 
 /// Where a task goes.
@@ -37,6 +46,8 @@ pub(crate) struct Site {
     pub(crate) copies: Bytes,
     /// Whether the room for what it needs at once is missing.
     pub(crate) overshoots: bool,
+    /// Heap that is held for it, by its actor if it has one.
+    pub(crate) heap: Bytes,
 }
 
 /// The best site, or why there is none.
@@ -54,9 +65,9 @@ pub(crate) fn site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
 /// hold the same operators, so what is kept there for others is the same.
 fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
     let ledger = &state.ledger;
-    let request = &state.spec(need.op).resources;
-    let mut search = Search { best: None, refusal: Reason::NoFreeSlot { needs: request.clone() } };
-    if ledger.fitting(need.op, Share::Free) == 0 {
+    let request = ledger.request(need.op);
+    let mut search = Search { best: None, refusal: no_slot(state, need.op) };
+    if ledger.fitting(need.op, Share::Free) == 0 && need.pass < Pass::Heap {
         return search.end();
     }
     let input = Input::of(state, need.input);
@@ -80,7 +91,28 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
             }
         }
     }
+    if search.best.is_none() && need.pass == Pass::Heap {
+        for (node, account) in without_heap(state, need.op) {
+            search.consider(free_site(state, need, node, account, &input), &input, account);
+        }
+    }
     search.end()
+}
+
+/// Why no node has free what `op` asks for.
+fn no_slot(state: &State, op: OpId) -> Reason {
+    let request = state.ledger.request(op);
+    match state.ledger.fitting(op, Share::FreeSlots) {
+        0 => Reason::NoFreeSlot { needs: request.clone() },
+        nodes => Reason::HeapReserved { needs: request.heap, nodes },
+    }
+}
+
+/// The nodes that have free all that `op` asks for but for the heap. Looks at all nodes.
+fn without_heap(state: &State, op: OpId) -> impl Iterator<Item = (NodeId, &Account)> {
+    let request = state.ledger.request(op);
+    let open = state.ledger.nodes().filter(|(_, account)| !account.draining);
+    open.filter(|(_, account)| account.free.fits_without_heap(request))
 }
 
 /// The site at one node, unless its slots are kept for others or it lacks room.
@@ -91,7 +123,7 @@ fn free_site(
     account: &Account,
     input: &Input,
 ) -> Result<Site, Reason> {
-    match admission::slot_kept_for(state, need.op, node).filter(|_| !need.forced) {
+    match admission::slot_kept_for(state, need.op, node).filter(|_| need.pass == Pass::Nothing) {
         Some(by) => Err(Reason::SlotReserved { by }),
         None => room_at(state, need, node, account, input),
     }
@@ -139,7 +171,10 @@ fn actor_site(state: &State, need: &Need<'_>, pool: &Pool) -> Result<Site, Reaso
             continue;
         };
         match room_at(state, need, node, account, &input) {
-            Ok(site) => return Ok(Site { actor: Some(actor), ..site }),
+            Ok(site) => {
+                let heap = pool.actor(actor).map_or(Bytes::ZERO, |actor| actor.heap);
+                return Ok(Site { actor: Some(actor), heap, ..site });
+            }
             Err(reason) => prefer(&mut refusal, reason),
         }
     }
@@ -170,12 +205,13 @@ fn room_at(
     // A task that was stopped to free its slot must not take it again only to wait.
     let lacking = if need.held.is_some() { copies + wanted } else { copies };
     let overshoots = lacking > free && !state.is_bulk();
-    if overshoots && !need.forced {
+    if overshoots && need.pass == Pass::Nothing {
         return Err(admission::no_room(state, lacking, free));
     }
     let gets_credit = need.held.is_some() || lookahead::has_plenty(state, copies + wanted, free);
     let credit = if gets_credit && !overshoots { held + wanted } else { held };
-    Ok(Site { node, actor: None, credit, copies, overshoots })
+    let heap = state.ledger.request(need.op).heap.min(account.free.heap);
+    Ok(Site { node, actor: None, credit, copies, overshoots, heap })
 }
 
 /// Keeps the refusal that came nearest to a launch: lack of room says more than lack of a slot.
@@ -200,11 +236,24 @@ pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
         .ledger
         .vacant(op)
         .filter_map(|mut class| class.find(|(node, _)| leaves_slots(state, op, *node)));
-    let request = &state.spec(op).resources;
+    let request = state.ledger.request(op);
     let merit = |(node, account): &(NodeId, &Account)| {
         (account.free.copies(request, u64::from(u32::MAX)), account.room(), Reverse(*node))
     };
     best.max_by_key(merit).map(|(node, _)| node)
+}
+
+/// The node for an actor of a pool that lacks one, though no node has the heap for it: the one with
+/// the most of that, where each stateless operator can still run a task beside all actors, heap aside.
+pub(crate) fn actor_node_past_heap(state: &State, op: OpId) -> Option<NodeId> {
+    let leaves_slots = |(node, _): &(NodeId, &Account)| {
+        let mut stateless = state.op_ids().filter(|op| state.op(*op).pool.is_none());
+        stateless.all(|other| {
+            state.op(other).is_done || state.ledger.fits_beside_without_heap(other, op, *node)
+        })
+    };
+    let nodes = without_heap(state, op).filter(leaves_slots);
+    nodes.max_by_key(|(node, account)| (account.free.heap, Reverse(*node))).map(|(node, _)| node)
 }
 
 /// Whether each stateless operator has a node beside all actors if an actor of `op` is at `node`.

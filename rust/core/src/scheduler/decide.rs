@@ -11,7 +11,8 @@ use crate::operator::Task;
 use crate::plan::OpKind;
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
-use crate::policy::{lookahead, placement, ranking, scaling};
+use crate::policy::placement::{self, Pass, Site};
+use crate::policy::{lookahead, ranking, scaling};
 use crate::pool::Pool;
 use crate::protocol::{Action, Reason, Slice, Work};
 use crate::queue::pop_blocks;
@@ -90,12 +91,16 @@ impl Scheduler {
     fn start_actor(&mut self, op: OpId, node: NodeId) {
         let actor = ActorId(self.state.actor_next);
         self.state.actor_next += 1;
-        self.state.ledger.seat_actor(node, op);
+        let free = self.state.ledger.account(node).map_or(Bytes::ZERO, |account| account.free.heap);
+        let wanted = self.state.ledger.request(op).heap;
+        let heap = wanted.min(free);
+        self.state.heap_overshoots += u64::from(heap < wanted);
+        self.state.ledger.seat_actor(node, op, heap);
         self.state.actors.insert(actor, op);
         let operator = self.state.op_mut(op);
         operator.counters.actors_started += 1;
-        operator.pool.as_mut().expect("because only pools want actors").start(actor, node);
-        self.actions.push_back(Action::StartActor { actor, op, node });
+        operator.pool.as_mut().expect("because only pools want actors").start(actor, node, heap);
+        self.actions.push_back(Action::StartActor { actor, op, node, heap });
     }
 
     pub(super) fn stop_actors(&mut self, op: OpId) {
@@ -109,7 +114,7 @@ impl Scheduler {
         let pool = self.state.op_mut(op).pool.as_mut().expect("because only pools have actors");
         let actor = pool.remove(id).expect("because the caller found it there");
         self.state.actors.remove(&id);
-        self.state.ledger.unseat_actor(actor.node, op);
+        self.state.ledger.unseat_actor(actor.node, op, actor.heap);
         self.stops.push((id, actor.node));
         self.actions.push_back(Action::StopActor { actor: id });
     }
@@ -134,7 +139,7 @@ impl Scheduler {
     fn launch_urgent_tasks(&mut self) {
         for op in ranking::order(&self.state) {
             while self.may_launch(op) && lookahead::is_urgent(&self.state, op) {
-                let Ok(launch) = admission::launch(&self.state, op, false) else { break };
+                let Ok(launch) = admission::launch(&self.state, op, Pass::Nothing) else { break };
                 self.launch(op, launch);
             }
         }
@@ -142,7 +147,7 @@ impl Scheduler {
 
     fn launch_tasks(&mut self, op: OpId) {
         while self.may_launch(op) {
-            match admission::launch(&self.state, op, false) {
+            match admission::launch(&self.state, op, Pass::Nothing) {
                 Ok(launch) => self.launch(op, launch),
                 Err(reason) => {
                     let review = lookahead::review_at(&self.state, op, &reason);
@@ -178,23 +183,21 @@ impl Scheduler {
         task.node = site.node;
         task.actor = site.actor;
         task.copies = site.copies;
+        task.heap_given = site.heap;
+        task.heap = if site.actor.is_some() { Bytes::ZERO } else { site.heap };
         task.stretch = Stretch::start(self.state.now);
         task.is_filling = !task.gaps.is_empty();
         task.growth = lookahead::growth(&self.state, &task);
         let (rows_skipped, rows_wanted) = task.portion();
         let id = TaskId(self.state.task_next);
         self.state.task_next += 1;
-        let now = self.state.now;
         let operator = self.state.op_mut(op);
         operator.live.insert(task.number, id);
         operator.rows_coming += task.rows_coming;
         operator.growth += task.growth;
         operator.credit += task.credit;
         operator.credit -= given_back;
-        match (site.actor, operator.pool.as_mut()) {
-            (Some(actor), Some(pool)) => pool.assign(actor, id, now),
-            _ => self.state.ledger.take_slots(site.node, op),
-        }
+        self.occupy(op, id, &site);
         self.actions.push_back(Action::LaunchTask {
             task: id,
             op,
@@ -205,12 +208,24 @@ impl Scheduler {
             rows_skipped,
             rows_wanted,
             credit: task.credit,
+            heap: task.heap_given,
         });
         self.state.tasks.insert(id, task);
         self.state.note_credit(id);
         if matches!(self.state.spec(op).kind, OpKind::Limit { .. }) {
             self.end_above(op);
         }
+    }
+
+    /// Books the actor that a task takes, or the slots.
+    fn occupy(&mut self, op: OpId, id: TaskId, site: &Site) {
+        let now = self.state.now;
+        if let (Some(actor), Some(pool)) = (site.actor, self.state.op_mut(op).pool.as_mut()) {
+            return pool.assign(actor, id, now);
+        }
+        let wanted = self.state.ledger.request(op).heap;
+        self.state.heap_overshoots += u64::from(site.heap < wanted);
+        self.state.ledger.take_slots(site.node, op, site.heap);
     }
 
     fn take_retry(&mut self, op: OpId, number: u64) -> Box<Task> {
@@ -287,6 +302,9 @@ impl Scheduler {
     /// pass as long as anything else can be. Work whose output another input has to come before goes
     /// last.
     fn force_progress(&mut self) -> bool {
+        if self.state.op_ids().any(|op| self.start_past_heap(op)) {
+            return true;
+        }
         let mut ops: Vec<OpId> = ranking::order(&self.state).collect();
         let waits = |op: &OpId| self.state.rivals(*op).any(|rival| !self.state.op(rival).is_done);
         ops.sort_by_key(waits);
@@ -306,13 +324,19 @@ impl Scheduler {
             self.resume(task, credit);
             return true;
         }
-        match admission::launch(&self.state, op, true) {
+        match admission::launch(&self.state, op, Pass::Limits) {
             Ok(launch) => {
                 self.launch(op, launch);
                 true
             }
             Err(Reason::NoFreeSlot { .. }) => {
                 self.stop_idle_actor(op) || self.preempt_other(op) || self.preempt_youngest(op)
+            }
+            Err(Reason::HeapReserved { .. }) => {
+                self.stop_idle_actor(op)
+                    || self.preempt_other(op)
+                    || self.preempt_youngest(op)
+                    || self.launch_past_heap(op)
             }
             Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
                 self.preempt_youngest(op)
@@ -322,6 +346,22 @@ impl Scheduler {
             }
             Err(_) => false,
         }
+    }
+
+    /// Launches a task with what heap there is. What it is thought to need is a guess, which must not
+    /// keep a run from going on.
+    pub(super) fn launch_past_heap(&mut self, op: OpId) -> bool {
+        let launch = admission::launch(&self.state, op, Pass::Heap);
+        launch.map(|launch| self.launch(op, launch)).is_ok()
+    }
+
+    /// Starts an actor of a pool that lacks one, with what heap there is.
+    fn start_past_heap(&mut self, op: OpId) -> bool {
+        if !scaling::is_short(&self.state, op) {
+            return false;
+        }
+        let node = placement::actor_node_past_heap(&self.state, op);
+        node.map(|node| self.start_actor(op, node)).is_some()
     }
 
     /// Stops an idle actor where actors alone leave `op` no slot: they grew before a node drained or
@@ -348,13 +388,13 @@ impl Scheduler {
         if self.state.ledger.fitting(op, Share::BesideActors) == 0 {
             return false;
         }
-        let wanted = &self.state.spec(op).resources;
+        let wanted = self.state.ledger.request(op);
         let below = self.state.plan.below(op);
         let victim = self
             .state
             .op_ids()
             .filter(|other| *other != op && !below.contains(other))
-            .filter(|other| self.state.spec(*other).resources.overlaps(wanted))
+            .filter(|other| self.state.ledger.request(*other).overlaps(wanted))
             .find_map(|other| self.youngest_paused(other));
         let Some(id) = victim else { return false };
         self.preempt(id);

@@ -23,7 +23,7 @@ pub(super) fn take(state: &State) -> Demand {
     for op in state.op_ids().filter(|op| !state.op(*op).is_done) {
         demand.store_wanted = demand.store_wanted.max(state.block_bytes(op)).max(Bytes(1));
         if wants_slots(state, op) {
-            raise(&mut demand.slots_wanted, &state.spec(op).resources);
+            raise(&mut demand.slots_wanted, state.ledger.request(op));
         }
     }
     demand
@@ -34,7 +34,12 @@ fn wants_slots(state: &State, op: OpId) -> bool {
         || scaling::wants_more(state, op)
         || matches!(
             admission::verdict(state, op),
-            Verdict::Admit | Verdict::Hold(Reason::NoFreeSlot { .. } | Reason::SlotReserved { .. })
+            Verdict::Admit
+                | Verdict::Hold(
+                    Reason::NoFreeSlot { .. }
+                        | Reason::HeapReserved { .. }
+                        | Reason::SlotReserved { .. }
+                )
         )
 }
 

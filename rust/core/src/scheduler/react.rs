@@ -124,6 +124,7 @@ impl Scheduler {
         let counters = &mut self.state.op_mut(task.op).counters;
         counters.busy += busy;
         counters.heap_peak = counters.heap_peak.max(heap_peak);
+        self.note_heap(&mut task, heap_peak);
         if task.is_filling {
             return self.gap_filled(task);
         }
@@ -184,7 +185,7 @@ impl Scheduler {
                     self.stop_actor(task.op, actor);
                 }
             }
-            _ => self.state.ledger.give_slots(task.node, task.op),
+            _ => self.state.ledger.give_slots(task.node, task.op, task.heap),
         }
         Some(task)
     }
@@ -208,14 +209,14 @@ impl Scheduler {
         if failure != TaskFailure::Cancelled {
             self.state.op_mut(op).counters.tasks_failed += 1;
         }
-        if matches!(failure, TaskFailure::WorkerDied | TaskFailure::OutOfMemory) {
-            task.deaths += 1;
-        }
+        self.count_death(&mut task, failure);
         let count = task.deaths;
         if failure == TaskFailure::UserCode {
             self.fail(op, Some(id), FailCause::UserCode);
         } else if count >= self.state.plan.config().deaths_max {
-            self.fail(op, Some(id), FailCause::TaskDeaths { count });
+            let is_memory = failure == TaskFailure::OutOfMemory;
+            let memory = self.memory_cause(op, count, task.heap_given).filter(|_| is_memory);
+            self.fail(op, Some(id), memory.unwrap_or(FailCause::TaskDeaths { count }));
         }
         if task.is_cancelled {
             // What it was stopped for comes first.
@@ -226,6 +227,19 @@ impl Scheduler {
         }
         self.prepare_attempt(&mut task);
         self.wait_for_attempt(task);
+    }
+
+    fn count_death(&mut self, task: &mut Task, failure: TaskFailure) {
+        let is_counted = match failure {
+            TaskFailure::WorkerDied => true,
+            TaskFailure::OutOfMemory => {
+                self.note_memory_kill(task.op, task.heap_given);
+                self.state.op_mut(task.op).killed += u64::from(task.heap_killed.is_none());
+                self.counts_as_death(task.op, task.heap_given, &mut task.heap_killed)
+            }
+            TaskFailure::UserCode | TaskFailure::NotRun | TaskFailure::Cancelled => false,
+        };
+        task.deaths += u32::from(is_counted);
     }
 
     /// Takes off a task what was its last attempt's.
@@ -244,53 +258,69 @@ impl Scheduler {
     }
 
     pub(super) fn actor_ready(&mut self, actor: ActorId, load: Span) {
-        let op = self.state.actors.get(&actor).copied();
-        let Some(operator) = op.map(|op| self.state.op_mut(op)) else {
+        let Some(op) = self.state.actors.get(&actor).copied() else {
             self.state.stale_events += 1;
             return;
         };
+        let operator = self.state.op_mut(op);
         let pool = operator.pool.as_mut().expect("because only pools start actors");
         if pool.make_ready(actor) {
             operator.estimates.load.add(load.0);
+            self.top_up(op);
         } else {
             self.state.stale_events += 1;
         }
     }
 
-    pub(super) fn actor_lost(&mut self, actor: ActorId, user_code: bool) {
-        let Some((op, was_ready)) = self.remove_actor(actor, TaskFailure::WorkerDied) else {
+    pub(super) fn actor_lost(&mut self, actor: ActorId, user_code: bool, out_of_memory: bool) {
+        let failure =
+            if out_of_memory { TaskFailure::OutOfMemory } else { TaskFailure::WorkerDied };
+        let Some((op, lost)) = self.remove_actor(actor, failure) else {
             self.state.stale_events += 1;
             self.withdraw_stops(|id, _| id == actor);
             return;
         };
-        if was_ready || self.state.is_stopping {
+        if self.state.is_stopping {
             return;
         }
+        if out_of_memory {
+            self.note_memory_kill(op, lost.heap_given);
+        }
+        if !lost.is_ready {
+            let killed = out_of_memory.then_some((actor, lost.heap_given));
+            self.loading_lost(op, user_code, killed);
+        }
+    }
+
+    /// An actor was lost while it was loading; which one, with how much heap, if that was for lack of it.
+    fn loading_lost(&mut self, op: OpId, user_code: bool, killed: Option<(ActorId, Bytes)>) {
         let deaths_max = self.state.plan.config().deaths_max;
+        let is_counted = killed.is_none_or(|killed| self.counts_as_load_death(op, killed));
         let pool = self.state.op_mut(op).pool.as_mut().expect("because only pools start actors");
-        pool.deaths_loading += 1;
+        pool.deaths_loading += u32::from(is_counted);
         let count = pool.deaths_loading;
         if user_code {
             self.fail(op, None, FailCause::ActorUserCode);
         } else if count >= deaths_max {
-            self.fail(op, None, FailCause::ActorDeaths { count });
+            let memory = killed.and_then(|(_, given)| self.memory_cause(op, count, given));
+            self.fail(op, None, memory.unwrap_or(FailCause::ActorDeaths { count }));
         }
     }
 
     /// Takes an actor off the books. The task that it ran ends with `failure`; those queued behind
     /// it never ran.
-    fn remove_actor(&mut self, id: ActorId, failure: TaskFailure) -> Option<(OpId, bool)> {
+    fn remove_actor(&mut self, id: ActorId, failure: TaskFailure) -> Option<(OpId, Actor)> {
         let op = self.state.actors.remove(&id)?;
         let operator = self.state.op_mut(op);
         operator.counters.actors_lost += 1;
         let pool = operator.pool.as_mut().expect("because only pools start actors");
-        let actor = pool.remove(id).expect("because both books list the same actors");
-        self.state.ledger.unseat_actor(actor.node, op);
-        for (position, task) in actor.tasks.into_iter().enumerate() {
+        let mut actor = pool.remove(id).expect("because both books list the same actors");
+        self.state.ledger.unseat_actor(actor.node, op, actor.heap);
+        for (position, task) in core::mem::take(&mut actor.tasks).into_iter().enumerate() {
             let failure = if position == 0 { failure } else { TaskFailure::NotRun };
             self.task_failed(task, failure);
         }
-        Some((op, actor.is_ready))
+        Some((op, actor))
     }
 
     /// Takes back orders to stop actors that are gone before the order has left.

@@ -5,6 +5,7 @@
 //! give up their slots.
 
 use crate::policy::admission;
+use crate::policy::placement::Pass;
 use crate::protocol::{Action, Reason};
 use crate::scheduler::Scheduler;
 use crate::units::{ActorId, OpId, TaskId};
@@ -55,12 +56,15 @@ impl Scheduler {
         if !self.state.op(op).awaits_remake() {
             return false;
         }
-        match admission::launch(&self.state, op, true) {
+        match admission::launch(&self.state, op, Pass::Limits) {
             Ok(launch) => {
                 self.launch(op, launch);
                 true
             }
             Err(Reason::NoFreeSlot { .. }) => self.stop_idle_actor(op) || self.preempt_for(op),
+            Err(Reason::HeapReserved { .. }) => {
+                self.stop_idle_actor(op) || self.preempt_for(op) || self.launch_past_heap(op)
+            }
             Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
                 self.preempt_youngest(op)
             }
@@ -92,19 +96,19 @@ impl Scheduler {
     /// An actor of `other` that has no work and holds what `op` needs.
     pub(super) fn idle_rival(&self, other: OpId, op: OpId) -> Option<ActorId> {
         let rival = self.state.op(other).pool.as_ref()?;
-        let overlaps = self.state.spec(other).resources.overlaps(&self.state.spec(op).resources);
+        let overlaps = self.state.ledger.request(other).overlaps(self.state.ledger.request(op));
         let mut idle = rival.actors().filter(|(_, actor)| actor.is_ready && !actor.is_busy());
         idle.next().filter(|_| overlaps).map(|(actor, _)| actor)
     }
 
     /// Cancels the youngest paused task of an operator that holds slots which `op` needs.
     fn preempt_for(&mut self, op: OpId) -> bool {
-        let wanted = &self.state.spec(op).resources;
+        let wanted = self.state.ledger.request(op);
         let mut rivals = self.state.op_ids();
         let rival = rivals.find(|rival| {
             let is_stateless = self.state.op(*rival).pool.is_none();
             is_stateless
-                && self.state.spec(*rival).resources.overlaps(wanted)
+                && self.state.ledger.request(*rival).overlaps(wanted)
                 && self.youngest_paused(*rival).is_some()
         });
         rival.is_some_and(|rival| self.preempt_youngest(rival))

@@ -93,6 +93,7 @@ fn largest(nodes: &[(NodeId, Resources, Bytes)]) -> Resources {
     for (_, has, _) in nodes {
         most.cpu = most.cpu.max(has.cpu);
         most.gpu = most.gpu.max(has.gpu);
+        most.heap = most.heap.max(has.heap);
         for (name, amount) in &has.custom {
             let held = most.custom.entry(name.clone()).or_insert(Slots::ZERO);
             *held = (*held).max(*amount);

@@ -45,7 +45,9 @@ impl Checker<'_> {
                 }
                 Ok(())
             }
-            Action::StartActor { actor, op, node } => self.check_start_actor(*actor, *op, *node),
+            Action::StartActor { actor, op, node, heap } => {
+                self.check_start_actor(*actor, *op, *node, *heap)
+            }
             Action::StopActor { actor } => self.check_stop_actor(*actor),
             Action::EmitBlock { block, instead_of: None } => self.check_emit(*block),
             Action::EmitBlock { block, instead_of: Some(lost) } => {
@@ -68,6 +70,7 @@ impl Checker<'_> {
             rows_skipped,
             rows_wanted,
             credit,
+            heap,
         } = action
         else {
             return Ok(());
@@ -79,12 +82,12 @@ impl Checker<'_> {
             None => self.check_rows(key, *rows_skipped)?,
             Some(wanted) => self.check_remake(key, *rows_skipped, *wanted)?,
         }
-        self.check_site(key.0, *node, *actor)?;
+        self.check_site(key.0, *node, *actor, *heap)?;
         self.check_concurrency(key.0)?;
         ensure!(task.0 >= self.tasks_seen, "protocol", "the number was used before");
         self.tasks_seen = task.0 + 1;
         let remakes = rows_wanted.map(|wanted| (rows_skipped.0, wanted.0));
-        self.start_task(*task, key, *node, *actor, (*credit, remakes));
+        self.start_task(*task, key, (*node, *actor, *heap), (*credit, remakes));
         Ok(())
     }
 
@@ -132,6 +135,7 @@ impl Checker<'_> {
             accepted: 0,
             attempts: 0,
             deaths: 0,
+            heap_killed: None,
             is_running: false,
             is_done: false,
             is_over: false,
@@ -286,16 +290,18 @@ impl Checker<'_> {
         op: usize,
         node: NodeId,
         actor: Option<ActorId>,
+        heap: Bytes,
     ) -> Result<(), Finding> {
         let OpKind::Actors(pool) = self.scenario.plan.ops()[op].kind else {
             ensure!(actor.is_none(), "protocol", "a stateless task on an actor");
-            return self.take(node, op);
+            return self.take(node, op, heap);
         };
         let Some(book) = actor.and_then(|actor| self.actors.get(&actor)) else {
             return Err(("protocol", "there is no such actor".to_owned()));
         };
         ensure!(book.op == op && book.node == node, "protocol", "it is another actor");
         ensure!(book.is_ready, "protocol", "the actor is not ready");
+        ensure!(heap >= book.heap, "protocol", "the actor was given {} of heap", book.heap);
         let tasks = book.tasks.len();
         ensure!(
             tasks < pool.tasks_in_flight_max as usize,
@@ -320,19 +326,24 @@ impl Checker<'_> {
         &mut self,
         id: TaskId,
         key: WorkKey,
-        node: NodeId,
-        actor: Option<ActorId>,
+        (node, actor, heap): (NodeId, Option<ActorId>, Bytes),
         (credit, remakes): (Bytes, Option<(u64, u64)>),
     ) {
         if let Some(actor) = actor.and_then(|actor| self.actors.get_mut(&actor)) {
             actor.tasks.insert(id);
         }
         let is_cancelled = false;
-        let book = TaskBook { key, node, actor, credit, is_cancelled, remakes };
+        let book = TaskBook { key, node, actor, credit, heap, is_cancelled, remakes };
         self.tasks.insert(id, book);
     }
 
-    fn check_start_actor(&mut self, id: ActorId, op: OpId, node: NodeId) -> Result<(), Finding> {
+    fn check_start_actor(
+        &mut self,
+        id: ActorId,
+        op: OpId,
+        node: NodeId,
+        heap: Bytes,
+    ) -> Result<(), Finding> {
         ensure!(self.failure.is_none(), "I8", "started after the run failed");
         ensure!(id.0 >= self.actors_seen, "protocol", "the number was used before");
         self.actors_seen = id.0 + 1;
@@ -346,8 +357,9 @@ impl Checker<'_> {
         };
         let size = self.actors.values().filter(is_staying).count();
         ensure!(size < pool.actors_max as usize, "protocol", "the pool has {size} actors already");
-        self.take(node, op)?;
-        self.actors.insert(id, ActorBook { op, node, is_ready: false, tasks: BTreeSet::new() });
+        self.take(node, op, heap)?;
+        let tasks = BTreeSet::new();
+        self.actors.insert(id, ActorBook { op, node, heap, is_ready: false, tasks });
         Ok(())
     }
 
@@ -362,7 +374,7 @@ impl Checker<'_> {
             let is_cancelled = self.tasks.get(task).is_none_or(|task| task.is_cancelled);
             ensure!(is_cancelled, "protocol", "{task} still runs on it");
         }
-        self.give(actor.node, actor.op);
+        self.give(actor.node, actor.op, actor.heap);
         Ok(())
     }
 
@@ -433,9 +445,9 @@ impl Checker<'_> {
         let is_open = |(id, node): &(&NodeId, &NodeBook)| {
             let mut beside = node.total.clone();
             for actor in self.actors.values().filter(|actor| actor.node == **id) {
-                beside.debit(self.request(actor.op));
+                beside.debit(&self.request_with(actor.op, Bytes::ZERO));
             }
-            !node.is_draining && beside.fits(request)
+            !node.is_draining && beside.fits_without_heap(request)
         };
         !self.nodes.iter().any(|node| is_open(&node))
     }
@@ -454,9 +466,10 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Takes the slots of a task or actor of `op` at `node`.
-    fn take(&mut self, node: NodeId, op: usize) -> Result<(), Finding> {
-        let request = self.request(op).clone();
+    /// Takes the slots and the heap of a task or actor of `op` at `node`.
+    fn take(&mut self, node: NodeId, op: usize, heap: Bytes) -> Result<(), Finding> {
+        self.heap_short += u64::from(heap < self.heap_due(op));
+        let request = self.request_with(op, heap);
         let Some(book) = self.nodes.get_mut(&node) else {
             return Err(("protocol", "there is no such node".to_owned()));
         };

@@ -19,9 +19,12 @@ impl Checker<'_> {
                 if let Some(book) = self.actors.get_mut(&actor) {
                     book.is_ready = true;
                     self.loads_lost.remove(&book.op);
+                    self.loads_killed.remove(&book.op);
                 }
             }
-            Event::ActorLost { actor, user_code } => self.note_actor_lost(actor, user_code),
+            Event::ActorLost { actor, user_code, out_of_memory } => {
+                self.note_actor_lost(actor, user_code, out_of_memory);
+            }
             Event::NodeJoined { node, ref resources, .. } => {
                 if !self.nodes.contains_key(&node) {
                     self.add_node(node, resources);
@@ -108,8 +111,12 @@ impl Checker<'_> {
         let remakes = self.tasks.get(&id).is_some_and(|task| task.remakes.is_some());
         let Some(key) = self.end_task(id) else { return };
         let work = self.works.get_mut(&key).expect("because every task has its work");
+        let was_killed = work.heap_killed.take().is_some();
         if !remakes {
             work.is_done = work.accepted == work.output.rows();
+        }
+        if was_killed {
+            self.end_guess(key.0);
         }
         self.end_attempt(key);
     }
@@ -139,40 +146,66 @@ impl Checker<'_> {
     }
 
     fn note_failed(&mut self, id: TaskId, failure: TaskFailure) {
+        let heap = self.tasks.get(&id).map_or(Bytes::ZERO, |task| task.heap);
         let Some(key) = self.end_task(id) else { return };
-        let work = self.works.get_mut(&key).expect("because every task has its work");
         match failure {
             TaskFailure::UserCode => self.justify(key.0, FailCause::UserCode),
-            TaskFailure::WorkerDied | TaskFailure::OutOfMemory => {
-                work.deaths += 1;
-                let count = work.deaths;
-                if count >= self.scenario.plan.config().deaths_max {
-                    self.justify(key.0, FailCause::TaskDeaths { count });
-                }
-            }
+            TaskFailure::WorkerDied => self.note_death(key, None),
+            TaskFailure::OutOfMemory => self.note_death(key, Some(heap)),
             TaskFailure::NotRun | TaskFailure::Cancelled => {}
         }
         self.end_attempt(key);
     }
 
+    /// A worker died under an attempt; `killed` with so much heap, if that was for lack of it.
+    fn note_death(&mut self, key: super::WorkKey, killed: Option<Bytes>) {
+        let known = self.works[&key].heap_killed;
+        let is_counted = killed.is_none_or(|heap| self.note_kill(key.0, heap, known));
+        let work = self.works.get_mut(&key).expect("because every task has its work");
+        work.heap_killed = work.heap_killed.max(killed);
+        work.deaths += u32::from(is_counted);
+        let count = work.deaths;
+        if count >= self.scenario.plan.config().deaths_max {
+            let cause = self.memory_cause(key.0, count, killed);
+            self.justify(key.0, cause.unwrap_or(FailCause::TaskDeaths { count }));
+        }
+    }
+
     /// Ends the attempts of a lost actor: the oldest one ran, the others waited behind it.
-    fn note_actor_lost(&mut self, id: ActorId, user_code: bool) {
+    fn note_actor_lost(&mut self, id: ActorId, user_code: bool, out_of_memory: bool) {
         let Some(actor) = self.actors.remove(&id) else { return };
-        self.give(actor.node, actor.op);
+        self.give(actor.node, actor.op, actor.heap);
+        let death = if out_of_memory { TaskFailure::OutOfMemory } else { TaskFailure::WorkerDied };
         for (position, task) in actor.tasks.iter().enumerate() {
-            let failure = if position == 0 { TaskFailure::WorkerDied } else { TaskFailure::NotRun };
+            let failure = if position == 0 { death } else { TaskFailure::NotRun };
             self.note_failed(*task, failure);
         }
         if actor.is_ready {
+            if out_of_memory {
+                self.note_kill(actor.op, actor.heap, None);
+            }
             return;
         }
+        let killed = out_of_memory.then_some(actor.heap);
+        let known = self.loads_killed.get(&actor.op).copied();
+        let is_late = self.kills_seen.get(&actor.op).is_none_or(|seen| id.0 >= *seen);
+        let is_counted = killed.is_none_or(|heap| {
+            self.note_kill(actor.op, heap, known) && (is_late || self.is_unwatched(actor.op))
+        });
+        if let Some(most) = known.max(killed) {
+            self.loads_killed.insert(actor.op, most);
+        }
+        if out_of_memory {
+            self.kills_seen.insert(actor.op, self.actors_seen);
+        }
         let lost = self.loads_lost.entry(actor.op).or_default();
-        *lost += 1;
+        *lost += u32::from(is_counted);
         let count = *lost;
         if user_code {
             self.justify(actor.op, FailCause::ActorUserCode);
         } else if count >= self.scenario.plan.config().deaths_max {
-            self.justify(actor.op, FailCause::ActorDeaths { count });
+            let cause = self.memory_cause(actor.op, count, killed);
+            self.justify(actor.op, cause.unwrap_or(FailCause::ActorDeaths { count }));
         }
     }
 
@@ -201,7 +234,7 @@ impl Checker<'_> {
     fn note_homeless(&mut self) {
         let mut ops = self.scenario.plan.ops().iter();
         let open = || self.nodes.values().filter(|node| !node.is_draining);
-        if ops.any(|op| !open().any(|node| node.total.fits(&op.resources))) {
+        if ops.any(|op| !open().any(|node| node.total.fits_without_heap(&op.resources))) {
             // An operator that is done needs no node, so nobody has to say so.
             self.justified.push(FailCause::NodesGone);
         }
@@ -216,16 +249,16 @@ impl Checker<'_> {
                     actor.tasks.remove(&id);
                 }
             }
-            None => self.give(task.node, task.key.0),
+            None => self.give(task.node, task.key.0, task.heap),
         }
         let work = self.works.get_mut(&task.key).expect("because every task has its work");
         work.is_running = false;
         Some(task.key)
     }
 
-    /// Gives the slots of a task or actor of `op` back to `node`.
-    pub(super) fn give(&mut self, node: NodeId, op: usize) {
-        let request = self.request(op).clone();
+    /// Gives the slots and the heap of a task or actor of `op` back to `node`.
+    pub(super) fn give(&mut self, node: NodeId, op: usize, heap: Bytes) {
+        let request = self.request_with(op, heap);
         if let Some(book) = self.nodes.get_mut(&node) {
             book.free.credit(&request);
         }

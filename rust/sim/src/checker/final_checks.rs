@@ -50,6 +50,7 @@ impl Checker<'_> {
         );
         self.stale_events = snapshot.stale_events;
         self.check_nodes(snapshot)?;
+        self.check_heap(snapshot)?;
         if self.is_stopped {
             return Ok(());
         }

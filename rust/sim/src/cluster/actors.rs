@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use millstream_core::{ActorId, BlockId, Event, NodeId, OpId, Span, TaskFailure, TaskId, Time};
 
+use crate::cluster::heap::Process;
 use crate::cluster::{Cluster, Happening};
 
 #[derive(Clone, Debug)]
@@ -29,18 +30,20 @@ impl Cluster<'_> {
         let drawn = self.random.around(model.load.0, model.pace_variation.spread);
         let load = self.scenario.overheads.worker_start + Span(drawn);
         if !self.stores.contains_key(&node) {
-            self.announce(Event::ActorLost { actor: id, user_code: false });
+            self.announce(actor_lost(id, TaskFailure::WorkerDied));
             return;
         }
         let tasks = VecDeque::new();
         self.actors.insert(id, Actor { node, started: self.now, is_ready: false, tasks });
         match self.scenario.faults.load(&mut self.random, self.now, load) {
             Some((after, user_code)) => {
-                let at = self.now.after(after);
-                self.schedule(at, Happening::LoadFailed(id, user_code));
+                let failure =
+                    if user_code { TaskFailure::UserCode } else { TaskFailure::WorkerDied };
+                self.schedule(self.now.after(after), Happening::LoadFailed(id, failure));
             }
             None => self.schedule(self.now.after(load), Happening::Loaded(id)),
         }
+        self.grow(node, Process::Actor(id), model.heap);
     }
 
     pub(super) fn loaded(&mut self, id: ActorId) {
@@ -54,18 +57,20 @@ impl Cluster<'_> {
     /// Ends an actor that was ordered to stop, and what is left of its tasks.
     pub(super) fn stop_actor(&mut self, id: ActorId) {
         let Some(actor) = self.actors.remove(&id) else { return };
+        self.exit(actor.node, Process::Actor(id));
         for task in actor.tasks {
             self.fail(task, TaskFailure::Cancelled);
         }
     }
 
-    pub(super) fn lose_actor(&mut self, id: ActorId, user_code: bool) {
+    /// Ends an actor for a reason of its own; the task that it runs fails with it.
+    pub(super) fn lose_actor(&mut self, id: ActorId, failure: TaskFailure) {
         let Some(actor) = self.actors.remove(&id) else { return };
-        let lost = self.announce(Event::ActorLost { actor: id, user_code });
+        self.exit(actor.node, Process::Actor(id));
+        let lost = self.announce(actor_lost(id, failure));
         for task in actor.tasks {
             let worker = self.workers.get_mut(&task).expect("because it is in its actor's list");
-            let failure =
-                if worker.is_running { TaskFailure::WorkerDied } else { TaskFailure::NotRun };
+            let failure = if worker.is_running { failure } else { TaskFailure::NotRun };
             worker.reported = worker.reported.max(lost);
             self.lose(task, failure);
         }
@@ -75,6 +80,7 @@ impl Cluster<'_> {
     pub(super) fn lose_node(&mut self, node: NodeId) {
         let on_node = |actor: &Actor| actor.node == node;
         self.stores.remove(&node);
+        self.heaps.remove(&node);
         self.actors.retain(|_, actor| !on_node(actor));
         let tasks = self.workers.iter().filter(|(_, worker)| worker.node == node);
         for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {
@@ -98,4 +104,9 @@ impl Cluster<'_> {
             self.unreported.insert(task);
         }
     }
+}
+
+fn actor_lost(actor: ActorId, failure: TaskFailure) -> Event {
+    let user_code = failure == TaskFailure::UserCode;
+    Event::ActorLost { actor, user_code, out_of_memory: failure == TaskFailure::OutOfMemory }
 }

@@ -7,6 +7,7 @@ use millstream_core::{
     Work,
 };
 
+use crate::cluster::heap::Process;
 use crate::cluster::{Cluster, Happening, News, Stored};
 use crate::faults::{Attempt, Blow, BlowKind};
 use crate::random::scaled;
@@ -43,6 +44,13 @@ pub(super) struct Worker {
     pub(super) since: Time,
     /// When its last event reaches the driver; its events travel in order.
     pub(super) reported: Time,
+}
+
+impl Worker {
+    /// The process in which it works as task `id`.
+    fn process(&self, id: TaskId) -> Process {
+        self.actor.map_or(Process::Task(id), Process::Actor)
+    }
 }
 
 /// What the workers of one operator did with their time, all together.
@@ -118,7 +126,7 @@ impl Cluster<'_> {
             copies,
             fetched,
             blow,
-            heap: model.heap,
+            heap: model.heap_used(seed, op_number, &items),
             is_running: false,
             since: self.now,
             reported: self.now,
@@ -181,10 +189,13 @@ impl Cluster<'_> {
     pub(super) fn begin(&mut self, task: TaskId) {
         let worker = self.workers.get_mut(&task).expect("because a task begins once, alive");
         worker.is_running = true;
+        let (node, process, heap) = (worker.node, worker.process(task), worker.heap);
+        self.grow(node, process, heap);
+        let Some(worker) = self.workers.get(&task) else { return };
         if worker.input.iter().any(|block| self.lost.contains_key(block)) {
             return self.fail_without_input(task);
         }
-        let (node, actor, fetched, blow) = (worker.node, worker.actor, worker.fetched, worker.blow);
+        let (actor, fetched, blow) = (worker.actor, worker.fetched, worker.blow);
         let call = self.scenario.call(worker.op);
         if let Some(blow) = blow {
             let at = self.now.after(blow.after);
@@ -276,7 +287,8 @@ impl Cluster<'_> {
 
     pub(super) fn finish(&mut self, task: TaskId) {
         let worker = &self.workers[&task];
-        let event = Event::TaskFinished { task, busy: worker.busy, heap_peak: Bytes(worker.heap) };
+        let heap = self.heap_used(worker.node, worker.process(task)).unwrap_or(worker.heap);
+        let event = Event::TaskFinished { task, busy: worker.busy, heap_peak: Bytes(heap) };
         self.report(task, event);
         self.end(task, true);
     }
@@ -303,6 +315,7 @@ impl Cluster<'_> {
     pub(super) fn end(&mut self, task: TaskId, is_alive: bool) {
         let worker = self.workers.remove(&task).expect("because a task ends once");
         self.remove(worker.node, worker.copies);
+        self.exit(worker.node, Process::Task(task));
         let Some(id) = worker.actor else {
             *self.idle_workers.entry(worker.node).or_default() += u64::from(is_alive);
             return;
@@ -317,7 +330,7 @@ impl Cluster<'_> {
         let Some(worker) = self.workers.get(&task) else { return };
         let (actor, blow) = (worker.actor, worker.blow.expect("because it was due"));
         match (blow.kind, actor) {
-            (BlowKind::Actor, Some(actor)) => self.lose_actor(actor, false),
+            (BlowKind::Actor, Some(actor)) => self.lose_actor(actor, TaskFailure::WorkerDied),
             (BlowKind::Actor, None) => self.fail(task, TaskFailure::WorkerDied),
             (BlowKind::Task(failure), _) => self.fail(task, failure),
         }

@@ -133,6 +133,7 @@ impl Log {
             emits_empty: true,
             load: mean(loads.collect()).saturating_sub(worker_start),
             heap: 0,
+            heap_variation: Variation::NONE,
             recorded: Some(Recorded {
                 call: self.call(op),
                 cut_bytes: self.cut_bytes(op),
