@@ -82,9 +82,14 @@ impl Resources {
     /// Whether both ask for some of the same resource.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
+        (self.heap > Bytes::ZERO && other.heap > Bytes::ZERO) || self.shares_slots(other)
+    }
+
+    /// Whether both ask for slots of the same kind.
+    #[must_use]
+    pub fn shares_slots(&self, other: &Self) -> bool {
         let both = |one: Slots, other: Slots| one > Slots::ZERO && other > Slots::ZERO;
-        (self.heap > Bytes::ZERO && other.heap > Bytes::ZERO)
-            || both(self.cpu, other.cpu)
+        both(self.cpu, other.cpu)
             || both(self.gpu, other.gpu)
             || self.custom.iter().any(|(name, amount)| both(*amount, other.amount(name)))
     }

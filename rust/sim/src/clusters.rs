@@ -281,6 +281,7 @@ fn stage(kind: OpKind, resources: Resources, task: Span, item: Span) -> Stage {
         emits_empty: false,
         load: Span::ZERO,
         heap: 0,
+        heap_variation: Variation::NONE,
         recorded: None,
     };
     Stage { kind, resources, unit_rows: Vec::new(), model }

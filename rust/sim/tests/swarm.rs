@@ -31,6 +31,10 @@ fn seeds_that_failed_once_stay_green() {
         230_117,
         // The room for copies of empty blocks behind the last row was not reserved.
         247_642,
+        // An operator was not asked again after a pool had given up an actor for it.
+        30_174, 34_608,
+        // A slot that a pool gave up went back to it at once, or was none that the taker could use.
+        39_305, 525_269,
         // The worlds are long, and the oracle did not count the rows that joins and ratios add.
         139_480, 180_271,
     ];

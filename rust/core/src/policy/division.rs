@@ -43,7 +43,7 @@ pub(crate) fn workers(state: &State, op: OpId) -> Option<f64> {
 /// The operators that need what `op` needs and have work, itself among them.
 pub(crate) fn sharing(state: &State, op: OpId) -> impl Iterator<Item = OpId> {
     let request = &state.spec(op).resources;
-    let needs_it = |other: &OpId| state.spec(*other).resources.overlaps(request);
+    let needs_it = |other: &OpId| state.spec(*other).resources.shares_slots(request);
     state.op_ids().filter(|other| !state.op(*other).is_done).filter(needs_it)
 }
 

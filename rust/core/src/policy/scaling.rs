@@ -39,9 +39,9 @@ pub(crate) fn lacking(state: &State, op: OpId) -> u64 {
     division::workers(state, op).map_or(u64::MAX, lacks)
 }
 
-/// Whether the pool of `op` would still be clearly ahead of `other` with one actor less, when `other`
-/// has `coming` more workers: each measured against its part of the slots. Estimates vary, so who is
-/// ahead by little is not ahead; and before both are measured, nobody is.
+/// Whether the pool of `op` would still have its part of the slots with one actor less, and be clearly
+/// ahead of `other` with `coming` more workers, each measured against its part. Estimates vary, so who
+/// is ahead by little is not ahead; and before both are measured, nobody is.
 pub(crate) fn is_ahead(state: &State, op: OpId, other: OpId, coming: u64) -> bool {
     let has_more = state.op(op).pool.as_ref().is_some_and(|p| p.size() > p.spec.actors_min);
     let is_measured = |op: OpId| state.op(op).estimates.busy.is_known();
@@ -50,8 +50,9 @@ pub(crate) fn is_ahead(state: &State, op: OpId, other: OpId, coming: u64) -> boo
     }
     let parts = (division::workers(state, op), division::workers(state, other));
     let (Some(part), Some(part_other)) = parts else { return false };
-    let ahead = quantity(workers(state, op) - 1) / part;
-    ahead > quantity(workers(state, other) + coming) / part_other * CLEARLY
+    let left = workers(state, op) - 1;
+    let is_behind = quantity(workers(state, other) + coming) / part_other * CLEARLY;
+    left >= whole(part + 0.5) && quantity(left) / part > is_behind
 }
 
 /// Actors, but for those that are to end; or tasks that run.

@@ -61,12 +61,12 @@ impl Scheduler {
     fn pass(&mut self) -> bool {
         let ordered = self.actions.len();
         self.start_actors(scaling::is_short);
-        self.start_actors(scaling::wants_more);
         self.launch_urgent_tasks();
         for op in ranking::order(&self.state) {
             self.resume_tasks(op);
             self.launch_tasks(op);
         }
+        self.start_actors(scaling::wants_more);
         !self.is_cut() && self.actions.len() > ordered
     }
 
@@ -153,10 +153,10 @@ impl Scheduler {
                     let review = lookahead::review_at(&self.state, op, &reason);
                     self.wakeup = [self.wakeup, review].into_iter().flatten().min();
                     self.attribution.hold(op, self.state.now, &reason);
+                    self.refusal(op).launch = Some(self.actions.len());
                     if matches!(reason, Reason::NoFreeSlot { .. }) {
                         self.reclaim_slots(op);
                     }
-                    self.refusal(op).launch = Some(self.actions.len());
                 }
             }
         }

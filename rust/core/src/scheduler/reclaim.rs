@@ -18,11 +18,9 @@ impl Scheduler {
         while !self.is_cut() && scaling::lacking(&self.state, op) > coming(self) {
             let is_ahead =
                 |other: &&OpId| scaling::is_ahead(&self.state, **other, op, coming(self));
-            let ahead = rivals.iter().find(is_ahead);
-            let Some((other, actor)) = ahead.and_then(|at| Some((*at, self.least_busy(*at)?)))
-            else {
-                return;
-            };
+            let mut ahead = rivals.iter().filter(is_ahead);
+            let given = ahead.find_map(|other| Some((*other, self.least_busy(*other, op)?)));
+            let Some((other, actor)) = given else { return };
             self.give_up(other, actor);
         }
     }
@@ -37,11 +35,19 @@ impl Scheduler {
         }
     }
 
-    /// The ready actor of `op` with the fewest tasks.
-    fn least_busy(&self, op: OpId) -> Option<ActorId> {
-        let pool = self.state.op(op).pool.as_ref()?;
+    /// The ready actor of `op` with the fewest tasks whose slots would do for `taker`.
+    fn least_busy(&self, op: OpId, taker: OpId) -> Option<ActorId> {
+        let (pool, ledger) = (self.state.op(op).pool.as_ref()?, &self.state.ledger);
+        let would_do = |actor: &Actor| {
+            ledger.open_account(actor.node).is_some_and(|account| {
+                let mut free = account.free.clone();
+                free.credit(&self.state.spec(op).resources);
+                free.fits(&self.state.spec(taker).resources)
+            })
+        };
         let ready = pool.actors().filter(|(_, actor)| actor.is_ready && !actor.is_retiring);
-        ready.min_by_key(|(id, actor)| (actor.tasks.len(), *id)).map(|(id, _)| id)
+        let least = ready.filter(|(_, actor)| would_do(actor));
+        least.min_by_key(|(id, actor)| (actor.tasks.len(), *id)).map(|(id, _)| id)
     }
 
     /// Actors of `ops` that end when they have done what they have.
@@ -51,6 +57,6 @@ impl Scheduler {
     }
 
     fn overlap(&self, op: OpId, other: OpId) -> bool {
-        self.state.spec(other).resources.overlaps(&self.state.spec(op).resources)
+        self.state.spec(other).resources.shares_slots(&self.state.spec(op).resources)
     }
 }
