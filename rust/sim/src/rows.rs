@@ -241,10 +241,10 @@ impl RowMap {
         OpRows { kind, inputs, reader: None, numbers, total, is_dense }
     }
 
-    /// The rows that all operators read, each where it is read.
+    /// The rows that all operators put out together.
     #[must_use]
-    pub fn rows_read(&self) -> u64 {
-        self.ops.iter().flat_map(|op| &op.inputs).map(|input| self.ops[*input].numbers).sum()
+    pub fn rows_made(&self) -> u64 {
+        self.ops.iter().map(|op| op.numbers).sum()
     }
 
     /// What source `op` puts out for `count` units from `first` on.

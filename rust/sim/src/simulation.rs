@@ -342,7 +342,7 @@ impl Simulation<'_> {
 /// Far more turns than a run takes that gets on at all.
 fn turns_max(scenario: &Scenario) -> u64 {
     let items: u64 = scenario.unit_rows.iter().flatten().map(|rows| rows + 1).sum();
-    let rows = scenario.row_map().rows_read();
+    let rows = scenario.row_map().rows_made();
     let turns = items.saturating_mul(TURNS_PER_ITEM).max(rows.saturating_mul(TURNS_PER_ROW));
     turns.max(TURNS_MAX)
 }
@@ -422,5 +422,5 @@ const DRIVER: u64 = 5;
 const CHECK_EACH_TURNS: usize = 7;
 const TURNS_MAX: u64 = 200_000;
 const TURNS_PER_ITEM: u64 = 100;
-/// Each row that an operator reads may be a block and a task of its own, and be made again.
+/// Each row may be a block and a task of its own, and be made again.
 const TURNS_PER_ROW: u64 = 20;

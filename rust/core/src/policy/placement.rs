@@ -256,6 +256,13 @@ pub(crate) fn actor_node_past_heap(state: &State, op: OpId) -> Option<NodeId> {
     nodes.max_by_key(|(node, account)| (account.free.heap, Reverse(*node))).map(|(node, _)| node)
 }
 
+/// Whether a node had room for an actor of `op` if no tasks were there.
+pub(crate) fn has_place_beside_tasks(state: &State, op: OpId) -> bool {
+    let request = state.ledger.request(op);
+    let fits = |account: &Account| !account.draining && account.beside_actors.fits(request);
+    state.ledger.nodes().any(|(node, account)| fits(account) && leaves_slots(state, op, node))
+}
+
 /// Whether each stateless operator has a node beside all actors if an actor of `op` is at `node`.
 fn leaves_slots(state: &State, op: OpId, node: NodeId) -> bool {
     let mut stateless = state.op_ids().filter(|op| state.op(*op).pool.is_none());

@@ -5,7 +5,7 @@
 //! give up their slots.
 
 use crate::policy::admission;
-use crate::policy::placement::Pass;
+use crate::policy::placement::{self, Pass};
 use crate::protocol::{Action, Reason};
 use crate::scheduler::Scheduler;
 use crate::units::{ActorId, OpId, TaskId};
@@ -21,17 +21,21 @@ impl Scheduler {
 
     /// Resumes a paused task whose work comes before all that is lost: it does not wait for it.
     fn resume_before_losses(&mut self, op: OpId) -> bool {
+        let operator = self.state.op(op);
+        let oldest = operator.paused.first_key_value().map(|(number, _)| *number);
+        let lost = operator.starved.first_key_value().map(|(number, _)| *number);
+        let is_before = oldest.is_some_and(|oldest| lost.is_none_or(|lost| oldest < lost));
+        is_before && self.resume_oldest(op)
+    }
+
+    /// Resumes a paused task of `op` that comes before all that waits for its next attempt.
+    fn resume_oldest(&mut self, op: OpId) -> bool {
         let Some((id, credit)) = admission::forced_resumption(&self.state, op) else {
             return false;
         };
-        let number = self.state.tasks[&id].number;
-        let is_before =
-            self.state.op(op).starved.first_key_value().is_none_or(|(lost, _)| number < *lost);
-        if is_before {
-            self.state.overshoots += 1;
-            self.resume(id, credit);
-        }
-        is_before
+        self.state.overshoots += 1;
+        self.resume(id, credit);
+        true
     }
 
     /// Resumes a paused task that fills a gap, unless older rows wait for their attempt: what it puts
@@ -61,7 +65,9 @@ impl Scheduler {
                 self.launch(op, launch);
                 true
             }
-            Err(Reason::NoFreeSlot { .. }) => self.stop_idle_actor(op) || self.preempt_for(op),
+            Err(Reason::NoFreeSlot { .. }) => {
+                self.stop_idle_actor(op) || self.preempt_for(op) || self.resume_oldest(op)
+            }
             Err(Reason::HeapReserved { .. }) => {
                 self.stop_idle_actor(op) || self.preempt_for(op) || self.launch_past_heap(op)
             }
@@ -69,7 +75,8 @@ impl Scheduler {
                 self.preempt_youngest(op)
             }
             Err(Reason::ActorStarting { actors: 0 }) => {
-                self.clear_place(op) || self.preempt_for(op)
+                self.clear_place(op)
+                    || (placement::has_place_beside_tasks(&self.state, op) && self.preempt_for(op))
             }
             Err(_) => false,
         }
@@ -101,17 +108,23 @@ impl Scheduler {
         idle.next().filter(|_| overlaps).map(|(actor, _)| actor)
     }
 
-    /// Cancels the youngest paused task of an operator that holds slots which `op` needs.
+    /// Cancels the youngest paused task of an operator that holds slots which `op` needs; one of `op`
+    /// itself only if it would not be the first to run again.
     fn preempt_for(&mut self, op: OpId) -> bool {
         let wanted = self.state.ledger.request(op);
-        let mut rivals = self.state.op_ids();
-        let rival = rivals.find(|rival| {
+        let next = self.state.op(op).retries.first_key_value().map(|(number, _)| *number);
+        let mut rivals = self.state.op_ids().filter(|rival| {
             let is_stateless = self.state.op(*rival).pool.is_none();
-            is_stateless
-                && self.state.ledger.request(*rival).overlaps(wanted)
-                && self.youngest_paused(*rival).is_some()
+            is_stateless && self.state.ledger.request(*rival).overlaps(wanted)
         });
-        rival.is_some_and(|rival| self.preempt_youngest(rival))
+        let is_behind = |rival: OpId, task: &TaskId| {
+            rival != op || next.is_some_and(|next| next < self.state.tasks[task].number)
+        };
+        let victim = rivals
+            .find_map(|rival| self.youngest_paused(rival).filter(|task| is_behind(rival, task)));
+        let Some(task) = victim else { return false };
+        self.preempt(task);
+        true
     }
 
     /// Cancels the youngest paused task of `op`, unless it fills a gap.
