@@ -11,9 +11,13 @@ impl Scheduler {
     /// Makes pools that are ahead of `op` give up actors whose slots it lacks: idle ones at once, else
     /// those with the least work when they have done it. One that loads is left alone.
     pub(super) fn reclaim_slots(&mut self, op: OpId) {
-        let rivals = self.state.op_ids().filter(|other| *other != op && self.overlap(op, *other));
-        let rivals: Vec<OpId> =
-            rivals.filter(|other| self.state.op(*other).pool.is_some()).collect();
+        let is_rival = |other: &OpId| {
+            *other != op && self.state.op(*other).pool.is_some() && self.overlap(op, *other)
+        };
+        let rivals: Vec<OpId> = self.state.op_ids().filter(is_rival).collect();
+        if rivals.is_empty() {
+            return;
+        }
         let coming = |this: &Self| this.retiring_among(&rivals);
         while !self.is_cut() && scaling::lacking(&self.state, op) > coming(self) {
             let is_ahead =
