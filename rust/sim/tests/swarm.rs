@@ -35,6 +35,8 @@ fn seeds_that_failed_once_stay_green() {
         30_174, 34_608,
         // A slot that a pool gave up went back to it at once, or was none that the taker could use.
         39_305, 525_269,
+        // All actors of a pool were to end, and none could, for older work waited for another.
+        14_621,
         // The worlds are long, and the oracle did not count the rows that joins and ratios add.
         180_271,
         // A paused task was cancelled for younger work of its own operator, and ran again first.

@@ -342,10 +342,18 @@ impl Scheduler {
                 self.preempt_youngest(op)
             }
             Err(Reason::ActorStarting { actors: 0 }) => {
-                self.stop_surplus_actor(op) && self.start_actors(scaling::is_short)
+                (self.stop_surplus_actor(op) && self.start_actors(scaling::is_short))
+                    || self.clear_retiring(op)
             }
             Err(_) => false,
         }
+    }
+
+    /// Cancels the youngest paused task of a pool whose actors are all to end, so that one can, and
+    /// another start elsewhere.
+    fn clear_retiring(&mut self, op: OpId) -> bool {
+        let pool = self.state.op(op).pool.as_ref();
+        pool.is_some_and(|pool| pool.alive() > 0 && pool.size() == 0) && self.preempt_youngest(op)
     }
 
     /// Launches a task with what heap there is. What it is thought to need is a guess, which must not
