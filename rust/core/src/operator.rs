@@ -320,6 +320,11 @@ impl Operator {
         }
     }
 
+    /// Whether some block or work waits that it could take next.
+    pub(crate) fn has_ready_work(&self) -> bool {
+        !self.retries.is_empty() || self.queues.iter().any(|queue| queue.ready_blocks() > 0)
+    }
+
     /// Notes what live work waits for from now on.
     pub(crate) fn replace_appetite(
         &mut self,

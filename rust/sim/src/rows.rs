@@ -100,6 +100,27 @@ impl Content {
         rows
     }
 
+    /// The rows that `other` does not have.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = self.clone();
+        for gone in &other.0 {
+            let mut rows = Self::default();
+            for stretch in &left.0 {
+                rows.push(Stretch {
+                    end: stretch.end.min(gone.first).max(stretch.first),
+                    ..*stretch
+                });
+                rows.push(Stretch {
+                    first: stretch.first.max(gone.end).min(stretch.end),
+                    ..*stretch
+                });
+            }
+            left = rows;
+        }
+        left
+    }
+
     /// Whether both have some row.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {

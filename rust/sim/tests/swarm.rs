@@ -37,6 +37,12 @@ fn seeds_that_failed_once_stay_green() {
         39_305, 525_269,
         // All actors of a pool were to end, and none could, for older work waited for another.
         14_621,
+        // The oracle took the rows of a second replacement, lost in the hand, for those of the first.
+        155_303, 262_519,
+        // A preempted task took its slot again before all that made the place were gone.
+        271_547,
+        // Paused tasks held what the first actor of a pool needed, and others passed their limit instead.
+        233_176,
         // The worlds are long, and the oracle did not count the rows that joins and ratios add.
         180_271,
         // A paused task was cancelled for younger work of its own operator, and ran again first.

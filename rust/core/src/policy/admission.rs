@@ -217,7 +217,8 @@ fn oldest(state: &State, op: OpId) -> Option<(u64, &Task)> {
 /// The operator for which slots at `node` are kept from `op`, if it is so.
 ///
 /// A task that may be paused holds its slot meanwhile. If such tasks took all slots, the operators
-/// below, which alone can make room, could not run. Nor do tasks take what a pool needs for its
+/// below, which alone can make room, could not run. Where one had to be preempted for them, they go first
+/// as soon as they have work. Nor do tasks take what a pool needs for its
 /// smallest size, piece by piece, for it would never find all of it free.
 pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpId> {
     let request = state.ledger.request(op);
@@ -227,8 +228,9 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
     if let Some(pool) = state.op_ids().find(is_starved) {
         return Some(pool);
     }
-    let may_pause = state.op(op).estimates.may_pause();
-    if state.is_bulk() || !may_pause || output_fits(state, op) {
+    let operator = state.op(op);
+    let never_waits = !operator.estimates.may_pause() || output_fits(state, op);
+    if state.is_bulk() || (never_waits && operator.counters.tasks_preempted == 0) {
         return None;
     }
     state.below(op).chain(state.rivals(op)).find(|reader| {
@@ -236,6 +238,7 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
         let waits = state.op(*reader).pool.is_none()
             && !state.op(*reader).is_done
             && state.op(*reader).moving() == 0
+            && (!never_waits || state.op(*reader).has_ready_work())
             && wanted.overlaps(request);
         waits
             && state.ledger.fits_beside(*reader, Share::Total, op, node)

@@ -344,6 +344,7 @@ impl Scheduler {
             Err(Reason::ActorStarting { actors: 0 }) => {
                 (self.stop_surplus_actor(op) && self.start_actors(scaling::is_short))
                     || self.clear_retiring(op)
+                    || self.clear_for_actor(op)
             }
             Err(_) => false,
         }
@@ -354,6 +355,12 @@ impl Scheduler {
     fn clear_retiring(&mut self, op: OpId) -> bool {
         let pool = self.state.op(op).pool.as_ref();
         pool.is_some_and(|pool| pool.alive() > 0 && pool.size() == 0) && self.preempt_youngest(op)
+    }
+
+    /// Cancels the youngest paused task that holds what the first actor of a pool needs.
+    fn clear_for_actor(&mut self, op: OpId) -> bool {
+        let has_none = self.state.op(op).pool.as_ref().is_some_and(|pool| pool.alive() == 0);
+        has_none && placement::has_place_beside_tasks(&self.state, op) && self.preempt_for(op)
     }
 
     /// Launches a task with what heap there is. What it is thought to need is a guess, which must not
@@ -396,14 +403,11 @@ impl Scheduler {
         if self.state.ledger.fitting(op, Share::BesideActors) == 0 {
             return false;
         }
-        let wanted = self.state.ledger.request(op);
         let below = self.state.plan.below(op);
-        let victim = self
-            .state
-            .op_ids()
-            .filter(|other| *other != op && !below.contains(other))
-            .filter(|other| self.state.ledger.request(*other).overlaps(wanted))
-            .find_map(|other| self.youngest_paused(other));
+        let others = self.state.op_ids().filter(|other| *other != op && !below.contains(other));
+        let victims: Vec<TaskId> =
+            others.flat_map(|other| self.preemptible(other).map(|(_, id)| id)).collect();
+        let victim = self.first_making_place(op, &victims);
         let Some(id) = victim else { return false };
         self.preempt(id);
         true

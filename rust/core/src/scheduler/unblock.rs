@@ -4,11 +4,15 @@
 //! the gaps, nearest to the output first, that then passes its limits, and paused tasks that then
 //! give up their slots.
 
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
 use crate::policy::admission;
 use crate::policy::placement::{self, Pass};
 use crate::protocol::{Action, Reason};
+use crate::resources::Resources;
 use crate::scheduler::Scheduler;
-use crate::units::{ActorId, OpId, TaskId};
+use crate::units::{ActorId, NodeId, OpId, TaskId};
 
 impl Scheduler {
     /// Lets one piece of work of `op` that fills a gap go on. False if there is none that could.
@@ -110,21 +114,37 @@ impl Scheduler {
 
     /// Cancels the youngest paused task of an operator that holds slots which `op` needs; one of `op`
     /// itself only if it would not be the first to run again.
-    fn preempt_for(&mut self, op: OpId) -> bool {
-        let wanted = self.state.ledger.request(op);
+    pub(super) fn preempt_for(&mut self, op: OpId) -> bool {
         let next = self.state.op(op).retries.first_key_value().map(|(number, _)| *number);
-        let mut rivals = self.state.op_ids().filter(|rival| {
-            let is_stateless = self.state.op(*rival).pool.is_none();
-            is_stateless && self.state.ledger.request(*rival).overlaps(wanted)
-        });
-        let is_behind = |rival: OpId, task: &TaskId| {
-            rival != op || next.is_some_and(|next| next < self.state.tasks[task].number)
-        };
-        let victim = rivals
-            .find_map(|rival| self.youngest_paused(rival).filter(|task| is_behind(rival, task)));
-        let Some(task) = victim else { return false };
+        let is_behind = |number: u64| next.is_some_and(|next| next < number);
+        let mut victims: Vec<TaskId> = Vec::new();
+        for rival in self.state.op_ids().filter(|rival| self.state.op(*rival).pool.is_none()) {
+            let tasks = self.preemptible(rival);
+            let tasks = tasks.filter(|(number, _)| rival != op || is_behind(*number));
+            victims.extend(tasks.map(|(_, id)| id));
+        }
+        let Some(task) = self.first_making_place(op, &victims) else { return false };
         self.preempt(task);
         true
+    }
+
+    /// The first of paused tasks that holds what `op` needs, at a node where it would have a place
+    /// without those of them that are there.
+    pub(super) fn first_making_place(&self, op: OpId, victims: &[TaskId]) -> Option<TaskId> {
+        let ledger = &self.state.ledger;
+        let wanted = ledger.request(op);
+        let mut free: BTreeMap<NodeId, Resources> = BTreeMap::new();
+        for task in victims.iter().map(|id| &self.state.tasks[id]) {
+            let Some(account) = ledger.open_account(task.node) else { continue };
+            let held = Resources { heap: task.heap, ..ledger.request(task.op).clone() };
+            free.entry(task.node).or_insert_with(|| account.free.clone()).credit(&held);
+        }
+        let makes_place = |id: &TaskId| {
+            let task = &self.state.tasks[id];
+            ledger.request(task.op).overlaps(wanted)
+                && free.get(&task.node).is_some_and(|free| free.fits(wanted))
+        };
+        victims.iter().copied().find(makes_place)
     }
 
     /// Cancels the youngest paused task of `op`, unless it fills a gap.
@@ -135,9 +155,14 @@ impl Scheduler {
     }
 
     /// The youngest paused task of `op`, but for those that fill a gap.
-    pub(super) fn youngest_paused(&self, op: OpId) -> Option<TaskId> {
-        let mut paused = self.state.op(op).paused.values().rev();
-        paused.find(|id| !self.state.tasks[id].is_filling).copied()
+    fn youngest_paused(&self, op: OpId) -> Option<TaskId> {
+        self.preemptible(op).next().map(|(_, id)| id)
+    }
+
+    /// The paused tasks of `op`, youngest first, but for those that fill a gap.
+    pub(super) fn preemptible(&self, op: OpId) -> impl Iterator<Item = (u64, TaskId)> {
+        let paused = self.state.op(op).paused.iter().rev();
+        paused.map(|(number, id)| (*number, *id)).filter(|(_, id)| !self.state.tasks[id].is_filling)
     }
 
     /// Cancels a paused task at whose actor one is queued that what follows waits for: one that fills

@@ -46,7 +46,7 @@ impl Checker<'_> {
                     |(op, waited): &(usize, Content)| *op == producer && waited.overlaps(&content);
                 let lost = self.replacements.iter().find(|(_, waited)| waits(waited));
                 let lost = *lost.expect("because the consumer waits for what is replaced").0;
-                self.take_replacement(lost, content.rows());
+                self.take_replacement(lost, &content);
                 self.lost_in_hand.insert(id, lost);
                 self.replacements.insert(id, (producer, content.clone()));
                 self.note_missing(producer, &content);
@@ -162,15 +162,17 @@ impl Checker<'_> {
         let rows = block.content.rows();
         ensure!(waited.part(0, rows) == block.content, "I9", "{:?} come next", waited.stretches());
         block.place = Place::Emitted;
-        self.take_replacement(lost, rows);
+        let content = block.content.clone();
+        self.take_replacement(lost, &content);
         Ok(())
     }
 
-    /// The consumer gets the next rows of what it waits for in the place of a lost block.
-    fn take_replacement(&mut self, lost: BlockId, rows: u64) {
+    /// The consumer gets rows that it waits for in the place of a lost block; not the next ones, if those
+    /// before them are on their way.
+    fn take_replacement(&mut self, lost: BlockId, rows: &Content) {
         let waited = self.replacements.get_mut(&lost);
         let (_, waited) = waited.expect("because the caller found it there");
-        *waited = waited.part(rows, u64::MAX);
+        *waited = waited.without(rows);
         if waited.rows() == 0 {
             self.replacements.remove(&lost);
         }
