@@ -31,12 +31,30 @@ pub(crate) struct Account {
     pub(crate) reserved: Bytes,
     pub(crate) used_peak: Bytes,
     pub(crate) draining: bool,
+    /// One for each operator.
+    presences: Vec<Presence>,
+}
+
+/// What an operator has on a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Presence {
+    /// Blocks that it made, and stateless tasks of it that run.
+    pub(crate) work: u32,
+    pub(crate) actors: u32,
 }
 
 impl Account {
     /// Bytes that neither lie there nor are promised. Zero while a declared overshoot lasts.
     pub(crate) fn room(&self) -> Bytes {
         self.store.saturating_sub(self.used).saturating_sub(self.reserved)
+    }
+
+    pub(crate) fn presence(&self, op: OpId) -> Presence {
+        self.presences[op.0 as usize]
+    }
+
+    fn presence_mut(&mut self, op: OpId) -> &mut Presence {
+        &mut self.presences[op.0 as usize]
     }
 
     /// What tasks and actors hold.
@@ -147,6 +165,7 @@ impl Ledger {
             reserved: Bytes::ZERO,
             used_peak: Bytes::ZERO,
             draining: false,
+            presences: alloc::vec![Presence::default(); self.asks.len()],
         };
         let entries = self.index.add(node, &account);
         self.nodes.insert(node, Record { account, entries });
@@ -366,6 +385,7 @@ impl Ledger {
 
     pub(crate) fn take_slots(&mut self, node: NodeId, op: OpId, heap: Bytes) {
         self.exchange_slots(node, op, |account, slots| {
+            account.presence_mut(op).work += 1;
             account.free.debit(slots);
             account.free.heap -= heap;
         });
@@ -373,6 +393,7 @@ impl Ledger {
 
     pub(crate) fn give_slots(&mut self, node: NodeId, op: OpId, heap: Bytes) {
         self.exchange_slots(node, op, |account, slots| {
+            account.presence_mut(op).work -= 1;
             account.free.credit(slots);
             account.free.heap += heap;
         });
@@ -381,6 +402,7 @@ impl Ledger {
     /// Takes slots for an actor, which holds them for long.
     pub(crate) fn seat_actor(&mut self, node: NodeId, op: OpId, heap: Bytes) {
         self.exchange_slots(node, op, |account, slots| {
+            account.presence_mut(op).actors += 1;
             account.free.debit(slots);
             account.beside_actors.debit(slots);
             account.free.heap -= heap;
@@ -390,6 +412,7 @@ impl Ledger {
 
     pub(crate) fn unseat_actor(&mut self, node: NodeId, op: OpId, heap: Bytes) {
         self.exchange_slots(node, op, |account, slots| {
+            account.presence_mut(op).actors -= 1;
             account.free.credit(slots);
             account.beside_actors.credit(slots);
             account.free.heap += heap;
@@ -450,6 +473,7 @@ impl Ledger {
     /// Books a block that `op` made.
     pub(crate) fn charge(&mut self, node: NodeId, op: OpId, bytes: Bytes) {
         self.book(node, op, |account, lane| {
+            account.presence_mut(op).work += 1;
             account.used += bytes;
             account.used_peak = account.used_peak.max(account.used);
             lane.used += bytes;
@@ -461,6 +485,7 @@ impl Ledger {
         self.book(node, op, |account, lane| {
             account.reserved -= promised;
             lane.reserved -= promised;
+            account.presence_mut(op).work += 1;
             account.used += bytes;
             account.used_peak = account.used_peak.max(account.used);
             lane.used += bytes;
@@ -470,6 +495,7 @@ impl Ledger {
     /// Books that such a block is gone.
     pub(crate) fn discharge(&mut self, node: NodeId, op: OpId, bytes: Bytes) {
         self.book(node, op, |account, lane| {
+            account.presence_mut(op).work -= 1;
             account.used -= bytes;
             lane.used -= bytes;
         });

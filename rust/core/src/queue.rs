@@ -270,6 +270,22 @@ impl InputQueue {
         self.ready.iter()
     }
 
+    /// Has the best of the next `count` blocks come next, if their order does not matter: the first of
+    /// those with the most merit.
+    pub(crate) fn bring_forward<T: Ord>(&mut self, count: usize, merit: impl Fn(&Queued) -> T) {
+        if self.in_order {
+            return;
+        }
+        let ready = self.ready.iter().take(count).map(merit).enumerate();
+        let best =
+            ready.max_by(|(at, one), (other_at, other)| one.cmp(other).then(other_at.cmp(at)));
+        if let Some((position, _)) = best
+            && let Some(queued) = self.ready.remove(position)
+        {
+            self.ready.push_front(queued);
+        }
+    }
+
     pub(crate) fn ready_blocks(&self) -> usize {
         self.ready.len()
     }

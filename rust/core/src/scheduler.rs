@@ -4,6 +4,7 @@ mod decide;
 mod demand;
 mod flow;
 mod heap;
+mod locality;
 mod react;
 mod reclaim;
 mod remake;

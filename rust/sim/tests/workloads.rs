@@ -13,9 +13,7 @@ fn pools_on_clusters_reach_what_their_rows_ask_for() {
         assert_eq!((outcome.peak_over_limit_bytes, outcome.spilled_bytes), (0, 0), "{outcome:?}");
         let missed: Vec<&str> =
             outcome.goals.iter().filter(|goal| !goal.is_reached).map(|goal| goal.what).collect();
-        let known =
-            if workload.name == "hetero_memory" { vec!["over unlimited memory"] } else { vec![] };
-        assert_eq!(missed, known, "{outcome:?}");
+        assert!(missed.is_empty(), "{missed:?}: {outcome:?}");
     }
 }
 

@@ -147,6 +147,7 @@ impl Scheduler {
 
     fn launch_tasks(&mut self, op: OpId) {
         while self.may_launch(op) {
+            self.choose_next_block(op);
             match admission::launch(&self.state, op, Pass::Nothing) {
                 Ok(launch) => self.launch(op, launch),
                 Err(reason) => {
