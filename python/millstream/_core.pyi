@@ -81,6 +81,9 @@ _Bottleneck: TypeAlias = Literal[
     "few_tasks",
     "slow_transfer",
 ]
+_Kind: TypeAlias = Literal[
+    "source", "tasks", "actors", "limit", "union", "zip", "sink", "scatter", "gather"
+]
 _Failure: TypeAlias = Literal["user_code", "worker_died", "out_of_memory", "not_run", "cancelled"]
 _Cause: TypeAlias = Literal[
     "user_code",
@@ -89,6 +92,7 @@ _Cause: TypeAlias = Literal[
     "actor_deaths",
     "out_of_memory",
     "block_lost",
+    "no_such_partition",
     "nodes_gone",
     "rows_differ",
 ]
@@ -112,7 +116,9 @@ class OpSpec:
             pool of workers with loaded state; a `"limit"` lets the first rows pass and ends what is
             above it, a `"union"` lets the blocks of its inputs pass one input after the other,
             `"zip"` are tasks over rows of all inputs side by side, a `"sink"` are the last tasks,
-            which write and put out no more than reports of it.
+            which write and put out no more than reports of it. A `"scatter"` deals its rows out to
+            partitions, and a `"gather"`, which reads it, has a task for each partition, once all
+            of the scatter's have ended.
         inputs: The positions in the plan of the operators whose blocks it consumes; none for a
             source.
         cpu: CPUs that one task holds while it runs, or one actor while it lives.
@@ -124,20 +130,22 @@ class OpSpec:
             more input comes. 0: any number.
         unit_bytes: For a source, each unit's bytes in memory, in the order of the rows; 0: unknown.
         limit_rows: For a limit, how many rows; None for any other operator.
+        partitions: For a scatter, how many partitions; None for any other operator.
         actors_min: Actors that a pool starts with.
         actors_max: Actors that a pool never exceeds.
         tasks_in_flight_max: Tasks that may be queued at or running on one actor.
 
     Raises:
         ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0; an
-            unknown kind; `unit_bytes` for what is no source, `limit_rows` for what is no limit.
+            unknown kind; `unit_bytes` for what is no source, `limit_rows` for what is no limit,
+            `partitions` for what is no scatter.
     """
 
     def __new__(
         cls,
         *,
         name: str,
-        kind: Literal["source", "tasks", "actors", "limit", "union", "zip", "sink"],
+        kind: _Kind,
         inputs: Sequence[int] = ...,
         cpu: float = 0.0,
         gpu: float = 0.0,
@@ -150,11 +158,12 @@ class OpSpec:
         actors_min: int = 1,
         actors_max: int = 1,
         tasks_in_flight_max: int = 2,
+        partitions: int | None = None,
     ) -> OpSpec: ...
     @property
     def name(self) -> str: ...
     @property
-    def kind(self) -> Literal["source", "tasks", "actors", "limit", "union", "zip", "sink"]: ...
+    def kind(self) -> _Kind: ...
     @property
     def inputs(self) -> list[int]: ...
     @property
@@ -173,6 +182,8 @@ class OpSpec:
     def unit_bytes(self) -> list[int]: ...
     @property
     def limit_rows(self) -> int | None: ...
+    @property
+    def partitions(self) -> int | None: ...
     @property
     def actors_min(self) -> int | None:
         """None for what is no pool of actors."""
@@ -302,12 +313,15 @@ class Event:
             rows: Its rows.
             bytes: Its bytes in the object store.
             node: Where it lies.
+            partition: That of its rows, if a scatter made it.
         """
 
-        __match_args__ = ("task", "block", "rows", "bytes", "node")
+        __match_args__ = ("task", "block", "rows", "bytes", "node", "partition")
         def __new__(
-            cls, task: int, block: int, rows: int, bytes: int, node: int
+            cls, task: int, block: int, rows: int, bytes: int, node: int, partition: int = 0
         ) -> Event.BlockProduced: ...
+        @property
+        def partition(self) -> int: ...
         @property
         def task(self) -> int: ...
         @property
@@ -792,6 +806,9 @@ class Snapshot:
     def heap_overshoots(self) -> int:
         """Workers started with less memory than they are thought to need, for the same reason."""
     @property
+    def bytes_set_aside(self) -> int:
+        """Bytes ever set aside at the barrier of an exchange, beyond what the stores have room for."""
+    @property
     def output_rows(self) -> int:
         """Rows given to the consumer."""
     @property
@@ -1055,6 +1072,9 @@ class NodeSnapshot:
     @property
     def store_used(self) -> int:
         """Bytes of blocks that lie there."""
+    @property
+    def store_aside(self) -> int:
+        """Those of them set aside at the barrier of an exchange, beyond what the store has room for."""
     @property
     def store_reserved(self) -> int:
         """Bytes promised there."""

@@ -84,6 +84,7 @@ impl Hold {
             Reason::ActorsBusy { .. } => ("actors_busy", Idle, Cause::Actors),
             Reason::ActorStarting { .. } => ("actor_starting", Idle, Cause::Loading),
             Reason::UpstreamRunning => ("upstream_running", InputWait, Cause::Above),
+            Reason::Barrier { .. } => ("barrier", InputWait, Cause::Above),
             Reason::EarlierInput { .. } => ("earlier_input", Idle, Cause::UnderWay),
             Reason::LimitCovered { .. } => ("limit_covered", Idle, Cause::UnderWay),
             Reason::LimitReached { .. } => ("limit_reached", Idle, Cause::Nowhere),

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 use crate::ledger::index::{Entries, Index, Shape};
 use crate::resources::Resources;
+use crate::state::Shelf;
 use crate::table::Table;
 use crate::units::{Bytes, NodeId, OpId, Slots};
 
@@ -30,6 +31,10 @@ pub(crate) struct Account {
     pub(crate) used: Bytes,
     pub(crate) reserved: Bytes,
     pub(crate) used_peak: Bytes,
+    /// Of what is used, blocks that wait behind a barrier and are kept in the store.
+    pub(crate) held: Bytes,
+    /// Of what is used, blocks that were set aside at a barrier.
+    pub(crate) aside: Bytes,
     pub(crate) draining: bool,
     /// One for each operator.
     presences: Vec<Presence>,
@@ -44,9 +49,15 @@ pub(crate) struct Presence {
 }
 
 impl Account {
-    /// Bytes that neither lie there nor are promised. Zero while a declared overshoot lasts.
+    /// Bytes that neither lie there nor are promised; what is set aside is beyond the store. Zero while
+    /// a declared overshoot lasts.
     pub(crate) fn room(&self) -> Bytes {
-        self.store.saturating_sub(self.used).saturating_sub(self.reserved)
+        self.store.saturating_sub(self.lying()).saturating_sub(self.reserved)
+    }
+
+    /// Bytes that lie in the store: all but what is set aside.
+    pub(crate) fn lying(&self) -> Bytes {
+        self.used - self.aside
     }
 
     pub(crate) fn presence(&self, op: OpId) -> Presence {
@@ -83,6 +94,8 @@ pub(crate) struct Lane {
     pub(crate) used: Bytes,
     /// Room that its tasks were promised.
     pub(crate) reserved: Bytes,
+    /// Of those blocks, what was set aside at a barrier.
+    pub(crate) aside: Bytes,
 }
 
 /// What of a node's slots is looked at.
@@ -164,6 +177,8 @@ impl Ledger {
             used: Bytes::ZERO,
             reserved: Bytes::ZERO,
             used_peak: Bytes::ZERO,
+            held: Bytes::ZERO,
+            aside: Bytes::ZERO,
             draining: false,
             presences: alloc::vec![Presence::default(); self.asks.len()],
         };
@@ -250,6 +265,11 @@ impl Ledger {
     /// Bytes of blocks on all nodes.
     pub(crate) fn used(&self) -> Bytes {
         self.index.used
+    }
+
+    /// Bytes of blocks on all nodes, but for those that wait behind a barrier or were set aside there.
+    pub(crate) fn flowing(&self) -> Bytes {
+        self.index.used - self.index.shelved
     }
 
     /// The room of all nodes that take new work.
@@ -501,6 +521,34 @@ impl Ledger {
         });
     }
 
+    /// Books that a block of `op` at a node comes to a barrier, leaves it, or is gone.
+    pub(crate) fn move_shelf(
+        &mut self,
+        node: NodeId,
+        op: OpId,
+        bytes: Bytes,
+        (from, to): (Shelf, Shelf),
+    ) {
+        self.book(node, op, |account, lane| {
+            match from {
+                Shelf::Off => {}
+                Shelf::Held => account.held -= bytes,
+                Shelf::Aside => {
+                    account.aside -= bytes;
+                    lane.aside -= bytes;
+                }
+            }
+            match to {
+                Shelf::Off => {}
+                Shelf::Held => account.held += bytes,
+                Shelf::Aside => {
+                    account.aside += bytes;
+                    lane.aside += bytes;
+                }
+            }
+        });
+    }
+
     /// Asserts I1: both views of the books agree, and the index is what a recount gives.
     pub(crate) fn assert_balanced(&self) {
         let used: Bytes = self.nodes().map(|(_, account)| account.used).sum();
@@ -508,6 +556,9 @@ impl Ledger {
         let lanes_used: Bytes = self.lanes.iter().map(|lane| lane.used).sum();
         let lanes_reserved: Bytes = self.lanes.iter().map(|lane| lane.reserved).sum();
         assert_eq!((used, reserved), (lanes_used, lanes_reserved), "I1: the ledger must balance");
+        let aside: Bytes = self.nodes().map(|(_, account)| account.aside).sum();
+        let lanes_aside: Bytes = self.lanes.iter().map(|lane| lane.aside).sum();
+        assert_eq!(aside, lanes_aside, "I1: what is set aside");
         for (node, account) in self.nodes() {
             assert!(account.total.fits(&account.free), "I1: {node} has more free than it has");
         }

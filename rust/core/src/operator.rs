@@ -143,12 +143,12 @@ impl Task {
 
     /// Notes rows that it handed over, and tells where they belong and who waits for them. None: for
     /// nobody, since it makes other blocks again than were lost.
-    pub(crate) fn hand_over(&mut self, rows: Rows) -> Option<(Position, Goal)> {
+    pub(crate) fn hand_over(&mut self, rows: Rows, partition: u32) -> Option<(Position, Goal)> {
         if self.is_filling {
-            return self.gaps.first_mut().and_then(|gap| gap.fill(rows));
+            return self.gaps.first_mut().and_then(|gap| gap.fill(rows, partition));
         }
         let (number, row) = (self.number, self.rows_out.0);
-        let at = Position { number, row, ordinal: self.blocks_out };
+        let at = Position { partition, number, row, ordinal: self.blocks_out };
         self.blocks_out += 1;
         self.rows_out += rows;
         Some((at, Goal::Queue(Spot { after: self.op, at })))
@@ -166,9 +166,14 @@ pub(crate) struct Gap {
 }
 
 impl Gap {
-    fn fill(&mut self, rows: Rows) -> Option<(Position, Goal)> {
+    fn fill(&mut self, rows: Rows, partition: u32) -> Option<(Position, Goal)> {
         if rows == Rows::ZERO || rows > self.rows {
             return None;
+        }
+        // It may go on through several partitions.
+        self.at.partition = partition;
+        if let Goal::Queue(spot) = &mut self.goal {
+            spot.at.partition = partition;
         }
         let (at, goal) = (self.at, self.goal);
         self.rows -= rows;

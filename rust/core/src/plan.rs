@@ -61,13 +61,24 @@ pub enum OpKind {
     /// what is there; what it wrote counts once its task has finished and, with reports, these have
     /// reached the consumer.
     Sink,
+    /// The map side of an exchange: stateless tasks over bundles of blocks that deal out their rows.
+    /// Each puts out the rows of the first partition, then those of the second, and so on, and says
+    /// of each block which it is of. A [`Gather`](Self::Gather) reads it.
+    Scatter {
+        /// How many partitions.
+        partitions: u32,
+    },
+    /// The reduce side: one stateless task for each partition that has any blocks, over its blocks of
+    /// all tasks of the [`Scatter`](Self::Scatter) that it reads, in the order of these. The first one
+    /// begins when the scatter has ended; what they put out is in the order of the partitions.
+    Gather,
 }
 
 impl OpKind {
     /// Whether its tasks work on bundles of blocks and need no actor.
     #[must_use]
     pub const fn has_stateless_tasks(&self) -> bool {
-        matches!(self, Self::Tasks | Self::Sink)
+        matches!(self, Self::Tasks | Self::Sink | Self::Scatter { .. } | Self::Gather)
     }
 
     /// Whether blocks pass without a task, all or nearly all of them.
@@ -205,12 +216,20 @@ pub enum PlanError {
     },
     /// Rows of several epochs come together in one.
     #[error(
-        "operator '{name}' puts rows of several units side by side, so they are of no one epoch: \
+        "operator '{name}' brings rows of several units together, so they are of no one epoch: \
          set epoch_units to 0, or leave the operator out"
     )]
     EpochsMeet {
         /// The operator.
         name: String,
+    },
+    /// One side of an exchange without the other, or without partitions.
+    #[error("operator '{name}' must {wanted}")]
+    Exchange {
+        /// The operator.
+        name: String,
+        /// What it must.
+        wanted: &'static str,
     },
     /// A limit that must not be zero is zero.
     #[error("the configuration's {option} must be at least 1")]
@@ -296,6 +315,7 @@ impl Plan {
         }
         for position in 0..ops.len() {
             check_readers(&ops, position)?;
+            check_exchange(&ops, position)?;
         }
         let edges = edges(&ops);
         Ok(Self { ops, config, edges })
@@ -350,9 +370,12 @@ impl Plan {
 fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
     let (wanted, in_words) = match op.kind {
         OpKind::Source { .. } => (0..=0, "no input"),
-        OpKind::Tasks | OpKind::Actors(_) | OpKind::Limit { .. } | OpKind::Sink => {
-            (1..=1, "one input")
-        }
+        OpKind::Tasks
+        | OpKind::Actors(_)
+        | OpKind::Limit { .. }
+        | OpKind::Sink
+        | OpKind::Scatter { .. }
+        | OpKind::Gather => (1..=1, "one input"),
         OpKind::Union | OpKind::Zip => (2..=usize::MAX, "two or more inputs"),
     };
     if !wanted.contains(&op.inputs.len()) {
@@ -368,7 +391,7 @@ fn check_place(op: &OpSpec, is_last: bool, has_epochs: bool) -> Result<(), PlanE
     let name = || op.name.clone();
     match op.kind {
         OpKind::Sink if !is_last => Err(PlanError::SinkNotLast { name: name() }),
-        OpKind::Zip if has_epochs => Err(PlanError::EpochsMeet { name: name() }),
+        OpKind::Zip | OpKind::Gather if has_epochs => Err(PlanError::EpochsMeet { name: name() }),
         _ => Ok(()),
     }
 }
@@ -381,6 +404,24 @@ fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
         return Ok(());
     }
     Err(PlanError::Readers { name: ops[position].name.clone(), readers })
+}
+
+/// The two sides of an exchange are next to each other.
+fn check_exchange(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
+    let is_scatter = |op: &OpSpec| matches!(op.kind, OpKind::Scatter { .. });
+    let reads = |op: &OpSpec, of: usize| op.inputs.iter().any(|input| input.0 as usize == of);
+    let op = &ops[position];
+    let wanted = match op.kind {
+        OpKind::Scatter { partitions: 0 } => "have at least one partition",
+        OpKind::Scatter { .. }
+            if !ops.iter().any(|other| other.kind == OpKind::Gather && reads(other, position)) =>
+        {
+            "be read by a gather"
+        }
+        OpKind::Gather if !is_scatter(&ops[op.inputs[0].0 as usize]) => "read a scatter",
+        _ => return Ok(()),
+    };
+    Err(PlanError::Exchange { name: op.name.clone(), wanted })
 }
 
 /// The flow as seen from each operator. Readers come later than what they read.
@@ -427,6 +468,7 @@ const DEATHS_MAX: u32 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     fn source() -> OpSpec {
         OpSpec {
@@ -475,6 +517,27 @@ mod tests {
             let text = alloc::string::ToString::to_string(&error);
             assert!(text.contains(message), "{text}");
         }
+    }
+
+    #[test]
+    fn the_sides_of_an_exchange_are_next_to_each_other_and_epochs_meet_there() {
+        let scatter = |partitions| OpSpec { kind: OpKind::Scatter { partitions }, ..map(0) };
+        let gather = |input| OpSpec { kind: OpKind::Gather, ..map(input) };
+        let plan = |ops| Plan::new(ops, Config::default()).map_err(|error| error.to_string());
+        assert!(plan(alloc::vec![source(), scatter(3), gather(1)]).is_ok());
+        let cases = [
+            (alloc::vec![source(), scatter(0), gather(1)], "have at least one partition"),
+            (alloc::vec![source(), scatter(3), map(1)], "be read by a gather"),
+            (alloc::vec![source(), scatter(3)], "be read by a gather"),
+            (alloc::vec![source(), gather(0)], "read a scatter"),
+        ];
+        for (ops, words) in cases {
+            let error = plan(ops).expect_err(words);
+            assert!(error.ends_with(words), "{error}");
+        }
+        let config = Config { epoch_units: 1, ..Config::default() };
+        let met = Plan::new(alloc::vec![source(), scatter(3), gather(1)], config);
+        assert_eq!(met.err(), Some(PlanError::EpochsMeet { name: "Map".into() }));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Event {
         bytes: Bytes,
         /// Where it lies.
         node: NodeId,
+        /// The partition that its rows are of, if a scatter made it; else zero.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_first"))]
+        partition: u32,
     },
     /// A task has finished its next block, which is larger than its credit, and waits with it. The
     /// block is in the worker's own memory, not in the object store.
@@ -121,6 +124,13 @@ pub enum Event {
     TimePassed,
     /// The run must end now: cancelled, failed, or the consumer has enough.
     StopRequested,
+}
+
+/// The partition of what is in none, which need not be written down.
+#[cfg(feature = "serde")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_first(partition: &u32) -> bool {
+    *partition == 0
 }
 
 /// What happened to a task that did not end well.
@@ -301,6 +311,13 @@ pub enum FailCause {
         /// How many are missing.
         rows: Rows,
     },
+    /// A block was said to be of a partition that the exchange does not have.
+    NoSuchPartition {
+        /// Which, counted from zero.
+        partition: u32,
+        /// How many there are.
+        partitions: u32,
+    },
     /// No node is left on which the operator could run.
     NodesGone,
     /// Inputs that are put side by side have different numbers of rows.
@@ -407,6 +424,13 @@ pub enum Reason {
     },
     /// The operator before it has not finished (bulk execution).
     UpstreamRunning,
+    /// The map side of its exchange has not ended, and what that puts out waits until then.
+    Barrier {
+        /// Bytes that wait.
+        bytes: Bytes,
+        /// Those of them that are set aside, since the stores have no room for them.
+        aside: Bytes,
+    },
     /// What it puts out comes after what an input before it puts out, which has work to launch.
     EarlierInput {
         /// The source that comes first.
@@ -467,6 +491,14 @@ impl fmt::Display for Reason {
             Self::ActorsBusy { actors } => write!(f, "all {actors} actors are busy"),
             Self::ActorStarting { actors } => write!(f, "{actors} actors are loading"),
             Self::UpstreamRunning => write!(f, "waits for the operator before it to finish"),
+            Self::Barrier { bytes, aside: Bytes::ZERO } => {
+                write!(f, "waits for the end of the exchange's map side: {bytes} so far")
+            }
+            Self::Barrier { bytes, aside } => write!(
+                f,
+                "waits for the end of the exchange's map side: {bytes} so far, {aside} of them \
+                 beyond what the stores have room for"
+            ),
             Self::EarlierInput { first } => write!(f, "comes after {first}, which has work left"),
             Self::LimitCovered { rows, wanted } => {
                 write!(f, "{} rows are on their way to a limit that wants {}", rows.0, wanted.0)

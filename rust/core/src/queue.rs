@@ -12,6 +12,8 @@ use crate::units::{BlockId, Bytes, OpId, Rows};
 /// its blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
+    /// The partition that its rows are of, if a scatter made it; else zero.
+    pub(crate) partition: u32,
     /// The number of the work that made it.
     pub(crate) number: u64,
     /// Its first row, counted from the first that the work puts out.
@@ -51,10 +53,11 @@ pub(crate) struct Queued {
 
 /// Blocks on their way into an operator or to the consumer.
 ///
-/// In order, a block is ready once every block before it has been; else as soon as it is there.
+/// In order, a block is ready once every block before it has been; else as soon as it is there; behind
+/// a barrier, when all are there.
 #[derive(Clone, Debug)]
 pub(crate) struct InputQueue {
-    in_order: bool,
+    release: Release,
     ready: VecDeque<Queued>,
     early: BTreeMap<Position, Queued>,
     /// Whether its producer has made all its blocks.
@@ -70,10 +73,21 @@ pub(crate) struct InputQueue {
     ready_rows: Rows,
 }
 
+/// When the blocks of a queue are ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// Each one at once.
+    AsTheyCome,
+    /// When all before it are.
+    InOrder,
+    /// All together when nothing more comes: by partition, and of each in order.
+    AtEnd,
+}
+
 impl InputQueue {
-    pub(crate) fn new(in_order: bool) -> Self {
+    pub(crate) fn new(release: Release) -> Self {
         Self {
-            in_order,
+            release,
             ready: VecDeque::new(),
             early: BTreeMap::new(),
             is_closed: false,
@@ -90,17 +104,18 @@ impl InputQueue {
         self.rows += queued.rows;
         self.rows_total += queued.rows;
         self.bytes += queued.bytes;
-        if self.in_order {
-            self.early.insert(queued.at, queued);
+        if self.release == Release::AsTheyCome {
+            return self.make_ready(queued);
+        }
+        self.early.insert(queued.at, queued);
+        if self.release == Release::InOrder {
             self.advance();
-        } else {
-            self.make_ready(queued);
         }
     }
 
     /// Notes that work `number` has made all its `rows`.
     pub(crate) fn end_work(&mut self, number: u64, rows: Rows) {
-        if self.in_order {
+        if self.release == Release::InOrder {
             self.ended.insert(number, rows.0);
             self.advance();
         }
@@ -109,6 +124,11 @@ impl InputQueue {
     /// Notes that nothing more comes.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
+        if self.release == Release::AtEnd {
+            for queued in core::mem::take(&mut self.early).into_values() {
+                self.make_ready(queued);
+            }
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -118,6 +138,11 @@ impl InputQueue {
     /// Notes that something of what had come is made again.
     pub(crate) fn reopen(&mut self) {
         self.is_closed = false;
+        if self.release == Release::AtEnd {
+            let ready = self.ready.drain(..).map(|queued| (queued.at, queued));
+            self.early.extend(ready);
+            self.ready_rows = Rows::ZERO;
+        }
     }
 
     /// Takes lost blocks out, and tells what was left of them. In order, those behind the first of them
@@ -131,7 +156,7 @@ impl InputQueue {
             self.bytes -= queued.bytes;
         }
         self.early.retain(|_, queued| !is_lost(queued.block));
-        if self.in_order {
+        if self.release == Release::InOrder {
             self.rewind(&is_lost);
         }
         self.ready.retain(|queued| !is_lost(queued.block));
@@ -312,7 +337,7 @@ impl InputQueue {
 
     /// Empties the queue at the end of a run.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.in_order);
+        *self = Self::new(self.release);
     }
 }
 
@@ -332,7 +357,7 @@ mod tests {
     }
 
     fn at(number: u64, row: u64) -> Position {
-        Position { number, row, ordinal: 0 }
+        Position { number, row, ..Position::default() }
     }
 
     fn drain(queue: &mut InputQueue) -> Vec<u64> {
@@ -341,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_block_is_held_until_those_before_it_came() {
-        let mut queue = InputQueue::new(true);
+        let mut queue = InputQueue::new(Release::InOrder);
         queue.push(queued(at(1, 0), 10));
         assert_eq!((queue.ready_blocks(), queue.early_blocks()), (0, 1));
         queue.push(queued(at(0, 0), 1));
@@ -352,7 +377,7 @@ mod tests {
 
     #[test]
     fn without_order_blocks_are_ready_as_they_come() {
-        let mut queue = InputQueue::new(false);
+        let mut queue = InputQueue::new(Release::AsTheyCome);
         queue.push(queued(at(1, 0), 10));
         queue.push(queued(at(0, 0), 1));
         assert_eq!(drain(&mut queue), [10, 1]);
@@ -361,7 +386,7 @@ mod tests {
 
     /// Three pieces of work with two, no and one block, all of them ready.
     fn three_works() -> InputQueue {
-        let mut queue = InputQueue::new(true);
+        let mut queue = InputQueue::new(Release::InOrder);
         for (position, block) in [(at(0, 0), 0), (at(0, 2), 1), (at(2, 0), 20)] {
             queue.push(queued(position, block));
         }
@@ -411,6 +436,24 @@ mod tests {
         assert_eq!(drain(&mut queue), [9, 20]);
     }
 
+    #[test]
+    fn behind_a_barrier_all_wait_for_the_end_and_then_come_by_partition() {
+        let mut queue = InputQueue::new(Release::AtEnd);
+        let of = |partition, number| Position { partition, ..at(number, 0) };
+        for (position, block) in [(of(1, 0), 10), (of(0, 1), 1), (of(1, 1), 11), (of(0, 0), 0)] {
+            queue.push(queued(position, block));
+        }
+        assert_eq!((queue.ready_blocks(), queue.early_blocks()), (0, 4));
+        queue.close();
+        assert_eq!(queue.pop().map(|first| first.block), Some(BlockId(0)));
+        let lost = queue.lose(|block| block == BlockId(10));
+        queue.reopen();
+        assert_eq!((lost.len(), queue.ready_rows()), (1, Rows::ZERO));
+        queue.push(queued(lost[0].at, 12));
+        queue.close();
+        assert_eq!(drain(&mut queue), [1, 12, 11]);
+    }
+
     proptest! {
         #[test]
         fn any_arrival_leaves_in_order(
@@ -425,7 +468,7 @@ mod tests {
             arrivals.sort_by_key(|(work, ordinal)| {
                 (work * 31 + u64::from(ordinal.unwrap_or(9)) + 1).wrapping_mul(seed | 1)
             });
-            let mut queue = InputQueue::new(true);
+            let mut queue = InputQueue::new(Release::InOrder);
             for (work, ordinal) in arrivals {
                 if let Some(ordinal) = ordinal {
                     let position = at(work, 2 * u64::from(ordinal));

@@ -22,7 +22,7 @@ use crate::protocol::{Action, Event};
 use crate::resources::Resources;
 use crate::scheduler::decide::Refusal;
 use crate::snapshot::{self, Snapshot};
-use crate::state::{Place, State, SubmitError};
+use crate::state::{Place, Shelf, State, SubmitError};
 use crate::units::{ActorId, Bytes, NodeId, Time};
 
 /// A run of one plan on one cluster.
@@ -73,8 +73,8 @@ impl Scheduler {
         let stale_events = self.state.stale_events;
         let tells = !matches!(event, Event::TimePassed | Event::TurnDelayed { .. });
         match event {
-            Event::BlockProduced { task, block, rows, bytes, node } => {
-                self.block_produced(task, block, rows, bytes, node);
+            Event::BlockProduced { task, block, rows, bytes, node, partition } => {
+                self.block_produced(task, block, rows, bytes, node, partition);
             }
             Event::BlockReady { task, ordinal, bytes } => self.block_ready(task, ordinal, bytes),
             Event::TaskFinished { task, busy, heap_peak } => {
@@ -161,6 +161,7 @@ impl Scheduler {
             "lineage is kept of blocks that are gone"
         );
         self.assert_heap_backed();
+        self.assert_shelves_backed();
         for op in state.op_ids() {
             let lane = state.ledger.lane(op);
             let blocks = state.blocks.values().filter(|block| {
@@ -187,6 +188,19 @@ impl Scheduler {
             );
         }
     }
+
+    /// Asserts that all bytes that are booked as held or set aside at barriers are of such blocks.
+    fn assert_shelves_backed(&self) {
+        for (node, account) in self.state.ledger.nodes() {
+            let on = |shelf: Shelf| {
+                let there = self.state.blocks.values().filter(|block| block.node == node);
+                there.filter(|block| block.shelf == shelf).map(|block| block.bytes).sum::<Bytes>()
+            };
+            let booked = (account.held, account.aside);
+            assert_eq!(booked, (on(Shelf::Held), on(Shelf::Aside)), "I1: barriers at {node}");
+        }
+    }
+
     /// Asserts that all heap that is booked is held by a task or an actor.
     fn assert_heap_backed(&self) {
         for (node, account) in self.state.ledger.nodes() {

@@ -118,6 +118,9 @@ pub struct NodeSnapshot {
     pub store_total: Bytes,
     /// Bytes of blocks that lie there.
     pub store_used: Bytes,
+    /// Those of them that wait behind the barrier of an exchange, or are read there, and were set aside,
+    /// since the store has no room for them: what the run may hold beyond it.
+    pub store_aside: Bytes,
     /// Bytes promised there.
     pub store_reserved: Bytes,
     /// The most that ever lay there.
@@ -142,6 +145,8 @@ pub struct Snapshot {
     /// Tasks and actors that were started with less heap than they are thought to need, since nothing
     /// else could run.
     pub heap_overshoots: u64,
+    /// Bytes that were ever set aside at a barrier, beyond what the stores have room for.
+    pub bytes_set_aside: Bytes,
     /// Rows given to the consumer.
     pub output_rows: u64,
     /// Blocks given to the consumer.
@@ -170,6 +175,7 @@ pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
         stale_events: state.stale_events,
         overshoots: state.overshoots,
         heap_overshoots: state.heap_overshoots,
+        bytes_set_aside: state.bytes_set_aside,
         output_rows: state.output_rows,
         output_blocks: state.output_blocks,
         epochs_committed: u64::from(state.epochs_committed.0),
@@ -240,6 +246,7 @@ fn node_snapshots(state: &State) -> Vec<NodeSnapshot> {
         gpu_used: account.held().gpu,
         store_total: account.store,
         store_used: account.used,
+        store_aside: account.aside,
         store_reserved: account.reserved,
         store_used_peak: account.used_peak,
         heap_total: account.total.heap,

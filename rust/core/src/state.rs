@@ -4,6 +4,7 @@
 
 mod around;
 mod epochs;
+mod exchange;
 mod fits;
 
 use alloc::boxed::Box;
@@ -19,7 +20,7 @@ use crate::operator::{Appetite, Operator, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
-use crate::queue::{InputQueue, Position, Queued, Spot};
+use crate::queue::{InputQueue, Position, Queued, Release, Spot};
 use crate::resources::Resources;
 use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, TaskId, Time};
@@ -37,6 +38,18 @@ pub(crate) enum Place {
     Lost,
 }
 
+/// Whether a block waits behind a barrier, where it stays for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    /// It does not.
+    Off,
+    /// In the store.
+    Held,
+    /// Beyond what the store has room for, since it came, until it is dropped. A task that reads it
+    /// needs room for a copy.
+    Aside,
+}
+
 /// A block by its metadata.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
@@ -46,6 +59,7 @@ pub(crate) struct Block {
     pub(crate) bytes: Bytes,
     pub(crate) node: NodeId,
     pub(crate) place: Place,
+    pub(crate) shelf: Shelf,
     /// Pieces of work that have it, or rows of it, as input and have not finished.
     pub(crate) readers: u32,
 }
@@ -138,6 +152,8 @@ pub(crate) struct State {
     pub(crate) stale_events: u64,
     pub(crate) overshoots: u64,
     pub(crate) heap_overshoots: u64,
+    /// Of all blocks that were set aside at a barrier.
+    pub(crate) bytes_set_aside: Bytes,
     pub(crate) output_rows: u64,
     pub(crate) output_blocks: u64,
     /// The epoch to commit next.
@@ -155,17 +171,19 @@ impl State {
         for (node, resources, store) in nodes {
             ledger.join(node, resources, store);
         }
-        let in_order = plan.config().preserve_order;
+        let release = |in_order| if in_order { Release::InOrder } else { Release::AsTheyCome };
+        let output = InputQueue::new(release(plan.config().preserve_order));
         let lineage = Lineage::new(plan.ops().len());
         let ops = plan.ops().iter().zip((0..).map(OpId));
-        let ops = ops.map(|(spec, op)| new_operator(spec, plan.takes_in_order(op))).collect();
+        let ops = ops.map(|(spec, op)| new_operator(spec, release(plan.takes_in_order(op))));
+        let ops = ops.collect();
         Ok(Self {
             plan,
             now: Time::default(),
             last_fact: Time::default(),
             ledger,
             ops,
-            output: InputQueue::new(in_order),
+            output,
             emitted_bytes: Bytes::ZERO,
             emitted_blocks: 0,
             replacements: 0,
@@ -180,6 +198,7 @@ impl State {
             stale_events: 0,
             overshoots: 0,
             heap_overshoots: 0,
+            bytes_set_aside: Bytes::ZERO,
             output_rows: 0,
             output_blocks: 0,
             epochs_committed: Epoch(0),
@@ -269,6 +288,9 @@ impl State {
         let block = self.blocks.get_mut(&queued.block).expect("because the caller found it");
         block.place = Place::Queued(spot.after);
         self.queue_after_mut(spot.after).push(Queued { at: spot.at, ..queued });
+        if matches!(self.spec(spot.after).kind, OpKind::Scatter { .. }) {
+            self.shelve(queued.block);
+        }
     }
 
     /// Whether blocks pass an operator without a task.
@@ -390,7 +412,8 @@ impl State {
     }
 }
 
-fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
+fn new_operator(spec: &OpSpec, release: Release) -> Operator {
+    let release = if spec.kind == OpKind::Gather { Release::AtEnd } else { release };
     let units = match &spec.kind {
         OpKind::Source { units } => units.len() as u64,
         _ => 0,
@@ -399,7 +422,7 @@ fn new_operator(spec: &OpSpec, in_order: bool) -> Operator {
         OpKind::Actors(pool) => Some(Pool::new(pool)),
         _ => None,
     };
-    let queues = spec.inputs.iter().map(|_| InputQueue::new(in_order)).collect();
+    let queues = spec.inputs.iter().map(|_| InputQueue::new(release)).collect();
     let mut operator = Operator::new(queues, units, pool);
     operator.heap_known = spec.resources.heap;
     if let OpKind::Limit { rows } = spec.kind {

@@ -43,7 +43,17 @@ impl World {
         let block = BlockId(self.block_next);
         self.block_next += 1;
         let (rows, bytes) = (Rows(1), Bytes(100));
-        self.at(now, Event::BlockProduced { task: TaskId(task), block, rows, bytes, node: NODE })
+        self.at(
+            now,
+            Event::BlockProduced {
+                task: TaskId(task),
+                block,
+                rows,
+                bytes,
+                node: NODE,
+                partition: 0,
+            },
+        )
     }
 
     /// A task waits with its next block.

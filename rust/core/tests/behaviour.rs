@@ -141,7 +141,7 @@ impl World {
         state.2 -= bytes;
         state.3 += 1;
         *self.made.get_mut(&task).unwrap() += 1;
-        self.tell(Event::BlockProduced { task, block, rows, bytes, node: NODE });
+        self.tell(Event::BlockProduced { task, block, rows, bytes, node: NODE, partition: 0 });
         block
     }
 
@@ -364,7 +364,14 @@ fn output_of_a_dead_attempt_is_dropped_and_counted() {
     world.fail(first, TaskFailure::WorkerDied);
     let before = world.scheduler.snapshot();
     let (rows, bytes) = (Rows(1), Bytes(MIB));
-    let late = Event::BlockProduced { task: first, block: BlockId(77), rows, bytes, node: NODE };
+    let late = Event::BlockProduced {
+        task: first,
+        block: BlockId(77),
+        rows,
+        bytes,
+        node: NODE,
+        partition: 0,
+    };
     assert_eq!(world.tell(late), [Action::DropBlock { block: BlockId(77) }]);
     let mut after = world.scheduler.snapshot();
     assert_eq!(after.stale_events, before.stale_events + 1);

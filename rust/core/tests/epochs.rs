@@ -36,7 +36,8 @@ impl Run {
     fn make(&mut self, task: u64) -> Vec<Action> {
         let (block, rows, bytes, node) = (BlockId(task), Rows(1), Bytes(8), NODE);
         let task = TaskId(task);
-        let mut actions = self.tell(Event::BlockProduced { task, block, rows, bytes, node });
+        let mut actions =
+            self.tell(Event::BlockProduced { task, block, rows, bytes, node, partition: 0 });
         actions.extend(self.finish(task.0));
         actions
     }
@@ -150,7 +151,7 @@ fn plans_whose_epochs_or_sinks_make_no_sense_are_refused() {
     let zip = op("Zip", OpKind::Zip, vec![OpId(0), OpId(1)]);
     let cases = [
         (vec![source(1), sink(0), tasks(1)], "'Write' writes the output of the plan, so it must"),
-        (vec![source(1), source(1), zip], "'Zip' puts rows of several units side by side"),
+        (vec![source(1), source(1), zip], "'Zip' brings rows of several units together"),
     ];
     for (ops, words) in cases {
         let config = Config { epoch_units: 1, ..Config::default() };

@@ -61,6 +61,7 @@ impl Run {
             rows: Rows(rows),
             bytes: Bytes(8),
             node: NODE,
+            partition: 0,
         })
     }
 

@@ -37,7 +37,7 @@ fn launched(actions: &[Action]) -> TaskId {
 
 fn produce(scheduler: &mut Scheduler, task: TaskId, block: u64, node: u32) -> Vec<Action> {
     let (block, rows, bytes, node) = (BlockId(block), ROWS, Bytes(100), NodeId(node));
-    tell(scheduler, Event::BlockProduced { task, block, rows, bytes, node })
+    tell(scheduler, Event::BlockProduced { task, block, rows, bytes, node, partition: 0 })
 }
 
 fn finish(scheduler: &mut Scheduler, task: TaskId) -> Vec<Action> {

@@ -98,8 +98,9 @@ type Fact<'py> = (&'static str, Bound<'py, PyTuple>);
 
 fn fact<'py>(py: Python<'py>, event: &Event) -> PyResult<Fact<'py>> {
     Ok(match event {
-        Event::BlockProduced { task, block, rows, bytes, node } => {
-            ("BlockProduced", (task.0, block.0, rows.0, bytes.0, node.0).into_pyobject(py)?)
+        Event::BlockProduced { task, block, rows, bytes, node, partition } => {
+            let fields = (task.0, block.0, rows.0, bytes.0, node.0, *partition);
+            ("BlockProduced", fields.into_pyobject(py)?)
         }
         Event::BlockReady { task, ordinal, bytes } => {
             ("BlockReady", (task.0, *ordinal, bytes.0).into_pyobject(py)?)

@@ -12,8 +12,17 @@ use pyo3::prelude::*;
 use crate::numbers;
 
 /// What an operator can be.
-const KINDS: [&str; 7] =
-    ["'source'", "'tasks'", "'actors'", "'limit'", "'union'", "'zip'", "'sink'"];
+const KINDS: [&str; 9] = [
+    "'source'",
+    "'tasks'",
+    "'actors'",
+    "'limit'",
+    "'union'",
+    "'zip'",
+    "'sink'",
+    "'scatter'",
+    "'gather'",
+];
 
 /// One operator of a plan.
 #[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
@@ -26,7 +35,7 @@ impl OpSpec {
     #[pyo3(signature = (
         *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), heap_bytes=0,
         concurrency_max=0, bundle_rows_min=0, unit_bytes=Vec::new(), limit_rows=None, actors_min=1, actors_max=1,
-        tasks_in_flight_max=2,
+        tasks_in_flight_max=2, partitions=None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
@@ -44,6 +53,7 @@ impl OpSpec {
         actors_min: u32,
         actors_max: u32,
         tasks_in_flight_max: u32,
+        partitions: Option<u32>,
     ) -> PyResult<Self> {
         let refuse = |what: String| Err(PyValueError::new_err(what));
         if !unit_bytes.is_empty() && kind != "source" {
@@ -52,6 +62,11 @@ impl OpSpec {
         if limit_rows.is_some() != (kind == "limit") {
             return refuse(format!(
                 "operator '{name}': limit_rows is what a limit has, and no other"
+            ));
+        }
+        if partitions.is_some() != (kind == "scatter") {
+            return refuse(format!(
+                "operator '{name}': partitions is what a scatter has, and no other"
             ));
         }
         let kind = match kind {
@@ -64,6 +79,8 @@ impl OpSpec {
             "union" => core::OpKind::Union,
             "zip" => core::OpKind::Zip,
             "sink" => core::OpKind::Sink,
+            "scatter" => core::OpKind::Scatter { partitions: partitions.unwrap_or(0) },
+            "gather" => core::OpKind::Gather,
             _ => return refuse(format!("kind must be one of {}, not {kind:?}", KINDS.join(", "))),
         };
         Ok(Self(core::OpSpec {
@@ -91,6 +108,8 @@ impl OpSpec {
             core::OpKind::Union => "union",
             core::OpKind::Zip => "zip",
             core::OpKind::Sink => "sink",
+            core::OpKind::Scatter { .. } => "scatter",
+            core::OpKind::Gather => "gather",
         }
     }
 
@@ -141,6 +160,14 @@ impl OpSpec {
     fn limit_rows(&self) -> Option<u64> {
         match self.0.kind {
             core::OpKind::Limit { rows } => Some(rows.0),
+            _ => None,
+        }
+    }
+
+    #[getter]
+    fn partitions(&self) -> Option<u32> {
+        match self.0.kind {
+            core::OpKind::Scatter { partitions } => Some(partitions),
             _ => None,
         }
     }

@@ -17,7 +17,10 @@ use crate::plan::Node;
 #[derive(Clone, PartialEq)]
 pub(crate) enum Event {
     /// A task handed over its next block, using up credit of as many bytes.
-    BlockProduced { task: u64, block: u64, rows: u64, bytes: u64, node: u32 },
+    ///
+    /// `partition`: that of its rows, if a scatter made it.
+    #[pyo3(constructor = (task, block, rows, bytes, node, partition=0))]
+    BlockProduced { task: u64, block: u64, rows: u64, bytes: u64, node: u32, partition: u32 },
     /// A task waits with a finished block that is larger than its credit.
     BlockReady { task: u64, ordinal: u32, bytes: u64 },
     /// A task ended well; all its blocks have been reported before.
@@ -60,13 +63,16 @@ impl Event {
 impl Event {
     pub(crate) fn to_core(&self) -> core::Event {
         match self {
-            &Self::BlockProduced { task, block, rows, bytes, node } => core::Event::BlockProduced {
-                task: TaskId(task),
-                block: BlockId(block),
-                rows: Rows(rows),
-                bytes: Bytes(bytes),
-                node: NodeId(node),
-            },
+            &Self::BlockProduced { task, block, rows, bytes, node, partition } => {
+                core::Event::BlockProduced {
+                    task: TaskId(task),
+                    block: BlockId(block),
+                    rows: Rows(rows),
+                    bytes: Bytes(bytes),
+                    node: NodeId(node),
+                    partition,
+                }
+            }
             &Self::BlockReady { task, ordinal, bytes } => {
                 core::Event::BlockReady { task: TaskId(task), ordinal, bytes: Bytes(bytes) }
             }
@@ -270,6 +276,7 @@ const fn cause_name(cause: FailCause) -> &'static str {
         FailCause::ActorDeaths { .. } => "actor_deaths",
         FailCause::OutOfMemory { .. } => "out_of_memory",
         FailCause::BlockLost { .. } => "block_lost",
+        FailCause::NoSuchPartition { .. } => "no_such_partition",
         FailCause::NodesGone => "nodes_gone",
         FailCause::RowsDiffer { .. } => "rows_differ",
     }
@@ -293,6 +300,9 @@ fn cause_message(cause: FailCause) -> String {
         }
         FailCause::BlockLost { rows } => {
             format!("{} rows were lost, and the second time they did not come out again", rows.0)
+        }
+        FailCause::NoSuchPartition { partition, partitions } => {
+            format!("a block was said to be of partition {partition}, but there are {partitions}")
         }
         FailCause::NodesGone => "no node is left on which the operator could run".to_owned(),
         FailCause::RowsDiffer { ended, rows, longer, rows_longer, is_open } => {

@@ -12,6 +12,7 @@ mod arrivals;
 mod coverage;
 mod epochs;
 mod events;
+mod exchange;
 mod final_checks;
 mod heap;
 mod losses;
@@ -34,7 +35,7 @@ use crate::workload::Scenario;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{invariant} violated at {}.{:06} s: {what}", at.0 / 1_000_000, at.0 % 1_000_000)]
 pub struct Violation {
-    /// Its name in the design, `"I1"` to `"I9"`, `"attribution"` of time, `"epochs"`, or `"protocol"` for
+    /// Its name in the design, `"I1"` to `"I9"`, `"attribution"` of time, `"epochs"`, `"exchange"`, or `"protocol"` for
     /// an order that makes no sense.
     pub invariant: &'static str,
     /// When.
@@ -88,6 +89,8 @@ pub struct Checker<'a> {
     /// What has come to each limit.
     arrivals: BTreeMap<usize, Arrivals>,
     epochs_committed: u64,
+    /// The last partition that the reduce side of each exchange has begun.
+    partitions_begun: BTreeMap<usize, u32>,
     failure: Option<FailCause>,
     /// Failures that the events of the run justify.
     justified: Vec<FailCause>,
@@ -213,6 +216,7 @@ impl<'a> Checker<'a> {
             replacements: BTreeMap::new(),
             lost_in_hand: BTreeMap::new(),
             epochs_committed: 0,
+            partitions_begun: BTreeMap::new(),
             failure: None,
             justified: Vec::new(),
             is_owed: false,
@@ -337,7 +341,14 @@ impl<'a> Checker<'a> {
         match random.between(0, 7) {
             0 => Event::TaskFinished { task, busy: Span(1), heap_peak: Bytes::ZERO },
             1 => Event::TaskFailed { task, failure: random.pick(&failures) },
-            2 => Event::BlockProduced { task, block, rows: Rows(3), bytes: Bytes(5), node },
+            2 => Event::BlockProduced {
+                task,
+                block,
+                rows: Rows(3),
+                bytes: Bytes(5),
+                node,
+                partition: 0,
+            },
             3 => Event::ActorReady { actor, node, load: Span(1) },
             4 => Event::ActorLost { actor, user_code: random.chance(500), out_of_memory: false },
             5 => Event::OutputTaken { block },

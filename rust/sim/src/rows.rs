@@ -3,12 +3,17 @@
 //! The rows that an operator puts out over the whole run are numbered from zero in the order of the
 //! source units. A block is then a list of stretches of such numbers. Knows nothing of time.
 
+mod exchange;
+
+use std::collections::BTreeSet;
+
 use millstream_core::{OpKind, OpSpec, Plan};
 
 use serde::{Deserialize, Serialize};
 
 use crate::random::scaled;
 use crate::recorded::Recorded;
+use crate::rows::exchange::Deal;
 
 /// Consecutive rows: `first` and those after it, up to but not including `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +216,9 @@ enum RowKind {
     },
     Union,
     Zip,
+    /// Rows keep their numbers, but not their order.
+    Scatter(Deal),
+    Gather(Deal),
 }
 
 impl RowMap {
@@ -233,6 +241,14 @@ impl RowMap {
                 }
                 OpKind::Union => RowKind::Union,
                 OpKind::Zip => RowKind::Zip,
+                OpKind::Scatter { partitions } => {
+                    let numbers = map.ops[inputs[0]].numbers;
+                    RowKind::Scatter(Deal::new(position as u64, partitions, numbers))
+                }
+                OpKind::Gather => match &map.ops[inputs[0]].kind {
+                    RowKind::Scatter(deal) => RowKind::Gather(deal.clone()),
+                    _ => unreachable!("because a plan has no gather without its scatter"),
+                },
             };
             let op = map.measured(kind, inputs);
             map.ops.push(op);
@@ -285,13 +301,44 @@ impl RowMap {
     /// What operator `op` puts out for `input`.
     #[must_use]
     pub fn of_input(&self, op: usize, input: &Content) -> Content {
-        let RowKind::Map(flow) = &self.ops[op].kind else { return input.clone() };
+        let flow = match &self.ops[op].kind {
+            RowKind::Map(flow) => flow,
+            RowKind::Scatter(deal) => return deal.dealt(input),
+            RowKind::Gather(deal) => return deal.gathered(input),
+            _ => return input.clone(),
+        };
         let mut output = Content::default();
         for stretch in input.stretches() {
             let (first, end) = (flow.before(stretch.first), flow.before(stretch.end));
             output.push(Stretch { first, end });
         }
         output
+    }
+
+    /// The partition of a block that a task of `op` puts out; zero where there are none.
+    #[must_use]
+    pub fn partition(&self, op: usize, content: &Content) -> u32 {
+        match &self.ops[op].kind {
+            RowKind::Scatter(deal) => deal.partition(content.first()),
+            _ => 0,
+        }
+    }
+
+    /// The partitions of the rows that come to the reduce side of an exchange.
+    #[must_use]
+    pub fn partitions(&self, gather: usize, content: &Content) -> BTreeSet<u32> {
+        let RowKind::Gather(deal) = &self.ops[gather].kind else { return BTreeSet::new() };
+        let rows = content.stretches().iter().flat_map(|stretch| stretch.first..stretch.end);
+        rows.map(|row| deal.partition(row)).collect()
+    }
+
+    /// Where in the output of a task of `op` a block must end, since a partition does.
+    #[must_use]
+    pub fn cuts(&self, op: usize, output: &Content) -> Vec<u64> {
+        match &self.ops[op].kind {
+            RowKind::Scatter(deal) => deal.cuts(output),
+            _ => Vec::new(),
+        }
     }
 
     /// The numbers that rows of `producer` have where they arrive, and at which input: at operator
@@ -322,7 +369,11 @@ impl RowMap {
             RowKind::Union => Some(content.shifted(self.rows_before(reader, port))),
             RowKind::Limit { rows, in_order: true } => Some(content.below(rows)),
             RowKind::Limit { in_order: false, .. } => Some(content.clone()),
-            RowKind::Source(_) | RowKind::Map(_) | RowKind::Zip => None,
+            RowKind::Source(_)
+            | RowKind::Map(_)
+            | RowKind::Zip
+            | RowKind::Scatter(_)
+            | RowKind::Gather(_) => None,
         }
     }
 

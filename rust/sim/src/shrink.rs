@@ -192,9 +192,14 @@ fn units(world: &Scenario, count: usize) -> Option<Scenario> {
     Some(smaller)
 }
 
-/// What an operator read is read by those that read it.
+/// What an operator read is read by those that read it. The sides of an exchange go together.
 fn without_operator(world: &Scenario, position: usize) -> Option<Scenario> {
-    without(world, world.plan.ops().to_vec(), &[position])
+    let ops = world.plan.ops();
+    let reads = |op: &OpSpec| op.inputs.iter().any(|input| input.0 as usize == position);
+    let is_scatter = matches!(ops[position].kind, OpKind::Scatter { .. });
+    let gather = ops.iter().position(reads).filter(|_| is_scatter);
+    let gone: Vec<usize> = [position].into_iter().chain(gather).collect();
+    without(world, ops.to_vec(), &gone)
 }
 
 /// Of inputs that come together only the first or the last.

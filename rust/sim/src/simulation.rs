@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -122,6 +123,7 @@ fn play<'a>(
         cluster: Cluster::new(scenario),
         is_budget_kept: is_streaming,
         has_room: scenario.has_room(),
+        aside: BTreeMap::new(),
         checker: Checker::new(scenario),
         timeline: Timeline::new(scenario.plan.ops().len(), &scenario.nodes),
         random: Random::of(&[scenario.seed, DRIVER]),
@@ -144,6 +146,8 @@ struct Simulation<'a> {
     /// Whether the run has to keep to the stores at all.
     is_budget_kept: bool,
     has_room: bool,
+    /// The most that was set aside on each node at a time.
+    aside: BTreeMap<NodeId, u64>,
     checker: Checker<'a>,
     timeline: Timeline,
     random: Random,
@@ -257,15 +261,22 @@ impl Simulation<'_> {
     /// An overshoot lets a task pass that has nowhere to put the copies of its input or its next
     /// block. Where not even one block of each operator fits, each step may need one. So it is where
     /// blocks are lost: each block of a task's input must be there again before it may run.
-    fn check_stores(&self, snapshot: &Snapshot) -> Result<(), Violation> {
+    ///
+    /// What waits behind barriers may be set aside, beyond the store: as many bytes as the scheduler says.
+    fn check_stores(&mut self, snapshot: &Snapshot) -> Result<(), Violation> {
         if !self.is_budget_kept {
             return Ok(());
+        }
+        for node in &snapshot.nodes {
+            let most = self.aside.entry(node.node).or_default();
+            *most = node.store_aside.0.max(*most);
         }
         let passed = self.cluster.block_max() + self.cluster.copies_max();
         let is_one = self.has_room && !self.scenario.faults.may_lose_blocks();
         let times = if is_one { snapshot.overshoots.min(1) } else { snapshot.overshoots };
         let declared = passed.saturating_mul(times);
         for (node, store) in self.cluster.stores() {
+            let declared = declared + self.aside.get(node).copied().unwrap_or(0);
             if store.bytes_known_peak > store.bytes_max + declared {
                 let what = format!(
                     "{} B lay on {node}, which has {} B and {declared} B of declared overshoot\n{}",

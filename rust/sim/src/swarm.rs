@@ -4,6 +4,7 @@
 //! then how large and how frequent they are. Knows nothing of how worlds are run or judged.
 
 mod ending;
+mod exchange;
 mod graph;
 mod heap;
 
@@ -125,7 +126,8 @@ pub fn scenario(seed: u64) -> Scenario {
     let models: Vec<OpModel> = (0..shape.ops).map(|_| shape.model(&mut random)).collect();
     shape.trim(&models);
     let ops = shape.ops(&mut random);
-    let (mut ops, mut models, unit_rows) = shape.widen(seed, ops, models);
+    let (mut ops, mut models, mut unit_rows) = shape.widen(seed, ops, models);
+    exchange::draw(seed, &mut ops, &mut models, &mut unit_rows);
     ending::draw(seed, &mut ops, &mut models, &mut shape.config);
     let store = store(&mut random, &models);
     let mut nodes = nodes(&mut random, &ops, store);

@@ -28,6 +28,8 @@ pub fn worlds() -> impl Iterator<Item = (String, Scenario)> {
         vec![Kind::Actors, Kind::Actors],
         vec![Kind::Sink],
         vec![Kind::Actors, Kind::Sink],
+        vec![Kind::Scatter, Kind::Gather],
+        vec![Kind::Scatter, Kind::Gather, Kind::Tasks],
     ];
     let mut worlds = Vec::new();
     for chain in &chains {
@@ -53,6 +55,8 @@ enum Kind {
     Actors,
     /// Units are in epochs where there is one.
     Sink,
+    Scatter,
+    Gather,
 }
 
 struct Tiny<'a> {
@@ -87,6 +91,8 @@ impl Tiny<'_> {
         let maps = self.chain.iter().map(|kind| match kind {
             Kind::Tasks => OpKind::Tasks,
             Kind::Sink => OpKind::Sink,
+            Kind::Scatter => OpKind::Scatter { partitions: PARTITIONS },
+            Kind::Gather => OpKind::Gather,
             Kind::Actors => {
                 OpKind::Actors(PoolSpec { actors_min: 1, actors_max: 2, tasks_in_flight_max: 2 })
             }
@@ -151,6 +157,7 @@ fn model() -> OpModel {
 
 const BLOCK_BYTES: u64 = 1_000;
 const ROWS: u64 = 3;
+const PARTITIONS: u32 = 2;
 /// Four units are two epochs, three are one and a half.
 const EPOCH_UNITS: u64 = 2;
 /// Too small for every operator to have its window, just enough for three, and plenty.

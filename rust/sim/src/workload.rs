@@ -4,7 +4,7 @@
 //! when it is asked, so that every attempt at the same work has the same output. Knows nothing of
 //! the clock.
 
-use millstream_core::{OpId, Plan, Span};
+use millstream_core::{OpId, OpKind, Plan, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Faults;
@@ -65,13 +65,16 @@ impl Scenario {
         let stores = self.nodes.iter().chain(joining).map(|spec| spec.store.0);
         let share = stores.min().unwrap_or(0) / self.models.len() as u64;
         let granted = self.plan.config().block_bytes_target.0.min(share / 2);
-        self.models.iter().all(|model| {
-            let is_even = model.bytes_variation == Variation::NONE
-                && model.block_rows == 1
-                && !model.emits_empty
-                && model.recorded.is_none();
-            is_even && model.row_bytes <= granted
-        })
+        // A task behind a barrier reads a whole partition.
+        let has_barrier = self.plan.ops().iter().any(|op| op.kind == OpKind::Gather);
+        !has_barrier
+            && self.models.iter().all(|model| {
+                let is_even = model.bytes_variation == Variation::NONE
+                    && model.block_rows == 1
+                    && !model.emits_empty
+                    && model.recorded.is_none();
+                is_even && model.row_bytes <= granted
+            })
     }
 }
 
@@ -259,7 +262,7 @@ impl OpModel {
 
     /// The blocks of a task that works for `span` on `items` and makes `output` of them, and how long
     /// it works after the last of them. Of `rows`, the first is how many it leaves out, and the
-    /// second how many it makes after those, or all.
+    /// second how many it makes after those, or all. At `cuts` in the output no block goes on.
     #[must_use]
     pub fn pieces(
         &self,
@@ -269,6 +272,7 @@ impl OpModel {
         items: &Content,
         output: &Content,
         rows: (u64, Option<u64>),
+        cuts: &[u64],
     ) -> (Vec<Piece>, Span) {
         let (skipped, wanted) = rows;
         let total = output.rows();
@@ -280,7 +284,8 @@ impl OpModel {
                 Some(recorded) => recorded.block_rows(output, position),
                 None => self.block_rows.max(1),
             };
-            let part = output.part(position, rows.min(end - position));
+            let cut = cuts.iter().find(|cut| **cut > position).map_or(end, |cut| end.min(*cut));
+            let part = output.part(position, rows.min(cut - position));
             position += part.rows();
             let until = match self.emission {
                 Emission::Streamed => Span(scaled(span.0, position, total)),
@@ -350,12 +355,12 @@ mod tests {
     fn a_retry_works_as_long_and_puts_out_the_rest() {
         let (model, output) = (model(), Content::of(0, 10));
         let span = model.span(1, 0, &output);
-        let (pieces, tail) = model.pieces(1, 0, span, &output, &output, (0, None));
+        let (pieces, tail) = model.pieces(1, 0, span, &output, &output, (0, None), &[]);
         assert_eq!(
             pieces.iter().map(|p| (p.rows, p.bytes)).collect::<Vec<_>>(),
             [(4, 32), (4, 32), (2, 16)]
         );
-        let (rest, rest_tail) = model.pieces(1, 0, span, &output, &output, (8, None));
+        let (rest, rest_tail) = model.pieces(1, 0, span, &output, &output, (8, None), &[]);
         assert_eq!(rest.iter().map(|p| p.rows).sum::<u64>(), 2);
         for (pieces, tail) in [(pieces, tail), (rest, rest_tail)] {
             assert_eq!(pieces.iter().map(|p| p.work).sum::<Span>() + tail, span);
@@ -365,7 +370,7 @@ mod tests {
     #[test]
     fn a_task_without_rows_hands_over_its_schema() {
         let (pieces, tail) =
-            model().pieces(1, 0, Span(10), &Content::of(0, 1), &Content::default(), (0, None));
+            model().pieces(1, 0, Span(10), &Content::of(0, 1), &Content::default(), (0, None), &[]);
         assert_eq!((pieces.len(), tail), (1, Span::ZERO));
     }
 

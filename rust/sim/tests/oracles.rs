@@ -47,6 +47,7 @@ fn made(task: u64, block: u64, rows: u64) -> Event {
         rows: Rows(rows),
         bytes: Bytes(1_000),
         node: NodeId(0),
+        partition: 0,
     }
 }
 

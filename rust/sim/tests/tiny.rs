@@ -13,5 +13,5 @@ fn every_tiny_world_completes() {
         assert_eq!(report.rows_out, world.row_map().total(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 3_240);
+    assert_eq!(count, 3_960);
 }

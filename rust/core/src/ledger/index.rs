@@ -50,6 +50,7 @@ pub(super) struct Entries {
     by_shape: Vec<Entry>,
     open_room: Bytes,
     used: Bytes,
+    shelved: Bytes,
     task_cpus: Slots,
 }
 
@@ -72,6 +73,8 @@ pub(super) struct Index {
     pub(super) open_room: Bytes,
     /// Bytes of blocks on all nodes.
     pub(super) used: Bytes,
+    /// Those of them that wait behind a barrier, or were set aside there.
+    pub(super) shelved: Bytes,
     /// CPUs of open nodes that no actor holds.
     pub(super) task_cpus: Slots,
 }
@@ -83,6 +86,7 @@ impl Index {
             classes: Vec::new(),
             open_room: Bytes::ZERO,
             used: Bytes::ZERO,
+            shelved: Bytes::ZERO,
             task_cpus: Slots::ZERO,
         }
     }
@@ -121,6 +125,7 @@ impl Index {
             shape.copies -= copies_at_most(account, &shape.request);
         }
         self.used -= entries.used;
+        self.shelved -= entries.shelved;
         self.close(&mut entries);
         self.classes[entries.class].positions_free.push(entries.position);
     }
@@ -150,6 +155,9 @@ impl Index {
     pub(super) fn update_bytes(&mut self, account: &Account, entries: &mut Entries) {
         self.used = self.used + account.used - entries.used;
         entries.used = account.used;
+        let shelved = account.held + account.aside;
+        self.shelved = self.shelved + shelved - entries.shelved;
+        entries.shelved = shelved;
         let room = account.room();
         if account.draining || room == entries.open_room {
             return;
@@ -167,7 +175,7 @@ impl Index {
     /// Asserts that counting again from the accounts gives the same.
     pub(super) fn assert_recounted<'a>(&self, nodes: impl Iterator<Item = (NodeId, &'a Account)>) {
         let mut again = self.clone();
-        (again.open_room, again.used) = (Bytes::ZERO, Bytes::ZERO);
+        (again.open_room, again.used, again.shelved) = (Bytes::ZERO, Bytes::ZERO, Bytes::ZERO);
         again.task_cpus = Slots::ZERO;
         for shape in &mut again.shapes {
             (shape.copies, shape.fitting) = (0, Fitting::default());
@@ -176,7 +184,7 @@ impl Index {
         for (node, account) in nodes {
             again.add(node, account);
         }
-        let counted = |index: &Self| (index.open_room, index.used, index.task_cpus);
+        let counted = |index: &Self| (index.open_room, index.used, index.shelved, index.task_cpus);
         assert_eq!(counted(self), counted(&again), "the index must agree with the accounts");
         assert_eq!(self.shapes, again.shapes, "the index must agree with the accounts");
     }

@@ -152,7 +152,7 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
     let is_oldest = oldest_own.is_none_or(|(oldest, _)| number <= oldest);
     let is_awaited = is_oldest && state.rivals(op).all(|op| state.op(op).is_done);
     let below: Bytes = state
-        .below(op)
+        .awake_below(op)
         .chain(state.neighbours(op).filter(|_| !is_awaited))
         .filter(|reader| !state.op(*reader).is_done)
         .filter(|reader| !matches!(state.spec(*reader).kind, OpKind::Union))
@@ -233,7 +233,7 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
     if state.is_bulk() || (never_waits && operator.counters.tasks_preempted == 0) {
         return None;
     }
-    state.below(op).chain(state.rivals(op)).find(|reader| {
+    state.awake_below(op).chain(state.rivals(op)).find(|reader| {
         let wanted = state.ledger.request(*reader);
         let waits = state.op(*reader).pool.is_none()
             && !state.op(*reader).is_done

@@ -5,7 +5,7 @@
 
 use crate::estimate::{quantity, whole};
 use crate::plan::{OpKind, Port};
-use crate::policy::limits;
+use crate::policy::{exchange, limits};
 use crate::protocol::Reason;
 use crate::queue::{InputQueue, Queued};
 use crate::state::State;
@@ -27,7 +27,10 @@ pub(crate) enum Portion {
 pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
     match state.spec(op).kind {
         OpKind::Source { .. } => units_portion(state, op),
-        OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink => blocks_portion(state, op, anything),
+        OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink | OpKind::Scatter { .. } => {
+            blocks_portion(state, op, anything)
+        }
+        OpKind::Gather => exchange::portion(state, op),
         OpKind::Limit { .. } => limit_portion(state, op),
         OpKind::Zip => zip_portion(state, op),
         OpKind::Union => Err(Reason::InputEmpty),

@@ -52,8 +52,11 @@ pub(crate) fn reason_for_the_end(state: &State, op: OpId) -> Reason {
     }
 }
 
+/// The limit that counts what `op` puts out. Which rows come first out of an exchange is known when it
+/// has them all, so one behind that is none.
 fn limit_below(state: &State, op: OpId) -> Option<OpId> {
-    state.below(op).find(|reader| limit_of(state, *reader).is_some())
+    let mut below = state.below(op).take_while(|reader| !state.is_gather(*reader));
+    below.find(|reader| limit_of(state, *reader).is_some())
 }
 
 fn limit_of(state: &State, op: OpId) -> Option<Rows> {

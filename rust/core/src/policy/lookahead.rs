@@ -103,9 +103,9 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
     }
 }
 
-/// What all stores that take new work hold.
+/// What all stores that take new work hold, but for what waits behind a barrier: that does not drain.
 fn limit(state: &State) -> Bytes {
-    state.ledger.open_room() + state.ledger.reserved() + state.ledger.used()
+    state.ledger.open_room() + state.ledger.reserved() + state.ledger.flowing()
 }
 
 /// What the live tasks of `op` put out if their units become what is said of them, and are all like the
@@ -156,7 +156,7 @@ fn next_probe(state: &State, op: OpId) -> Option<Time> {
 /// blocks, but for those.
 fn lying_ahead(state: &State, op: OpId, flow: Option<&Flow>) -> Bytes {
     let others = state.op_ids().filter(|other| *other != op).map(|other| coming(state, other));
-    let lying = state.ledger.used() + others.sum();
+    let lying = state.ledger.flowing() + others.sum();
     let Some(flow) = flow else { return lying + coming(state, op) };
     if state.op(op).live.len() > PHASES_MAX {
         // So many tasks end at any time.

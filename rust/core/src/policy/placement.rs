@@ -9,7 +9,7 @@ use crate::ledger::{Account, Share};
 use crate::policy::{admission, lookahead};
 use crate::pool::Pool;
 use crate::protocol::Reason;
-use crate::state::State;
+use crate::state::{Shelf, State};
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId};
 
 /// What a task needs to be placed.
@@ -273,7 +273,7 @@ fn leaves_slots(state: &State, op: OpId, node: NodeId) -> bool {
         })
 }
 
-/// Input bytes by node, most first.
+/// Input bytes by node, most first. What was set aside lies nowhere.
 struct Input {
     by_node: Vec<(NodeId, u64)>,
     total: u64,
@@ -281,11 +281,9 @@ struct Input {
 
 impl Input {
     fn of(state: &State, blocks: &[BlockId]) -> Self {
-        let mut bytes: Vec<(NodeId, u64)> = blocks
-            .iter()
-            .filter_map(|block| state.blocks.get(block))
-            .map(|block| (block.node, block.bytes.0))
-            .collect();
+        let blocks = || blocks.iter().filter_map(|block| state.blocks.get(block));
+        let near = blocks().filter(|block| block.shelf != Shelf::Aside);
+        let mut bytes: Vec<(NodeId, u64)> = near.map(|block| (block.node, block.bytes.0)).collect();
         bytes.sort_unstable_by_key(|(node, _)| *node);
         bytes.dedup_by(|later, first| {
             let is_same = later.0 == first.0;
@@ -293,7 +291,7 @@ impl Input {
             is_same
         });
         bytes.sort_by_key(|(_, bytes)| Reverse(*bytes));
-        Self { total: bytes.iter().map(|(_, bytes)| bytes).sum(), by_node: bytes }
+        Self { total: blocks().map(|block| block.bytes.0).sum(), by_node: bytes }
     }
 
     fn nodes(&self) -> impl Iterator<Item = NodeId> {

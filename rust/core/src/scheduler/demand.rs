@@ -13,7 +13,7 @@ pub(super) fn take(state: &State) -> Demand {
     let held = state
         .ledger
         .nodes()
-        .map(|(node, account)| (node, (account.held(), account.used + account.reserved)));
+        .map(|(node, account)| (node, (account.held(), account.lying() + account.reserved)));
     let shares = state.ledger.nodes().map(|(node, account)| (node, account.share()));
     let (held, shares) = (held.collect(), shares.collect());
     let mut demand = Demand { held, shares, ..Demand::default() };

@@ -25,7 +25,12 @@ impl Scheduler {
                 OpKind::Limit { .. } => self.pass_limit(op),
                 OpKind::Union => self.pass_union(op),
                 OpKind::Zip => self.check_rows(op),
-                OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink => {}
+                OpKind::Source { .. }
+                | OpKind::Tasks
+                | OpKind::Actors(_)
+                | OpKind::Sink
+                | OpKind::Scatter { .. }
+                | OpKind::Gather => {}
             }
             self.end_if_through(op);
         }
@@ -216,11 +221,12 @@ impl Scheduler {
     }
 
     /// Notes that a piece of work reads a block, and whether that has left its queue.
-    pub(super) fn hold(&mut self, block: BlockId, has_left: bool) {
-        let block = self.state.blocks.get_mut(&block).expect("because the caller found it");
+    pub(super) fn hold(&mut self, id: BlockId, has_left: bool) {
+        let block = self.state.blocks.get_mut(&id).expect("because the caller found it");
         block.readers += 1;
         if has_left {
             block.place = Place::Input;
+            self.state.leave_barrier(id);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::pool::Actor;
 use crate::protocol::{Action, FailCause, TaskFailure, Work};
 use crate::resources::Resources;
 use crate::scheduler::Scheduler;
-use crate::state::{Block, Place};
+use crate::state::{Block, Place, Shelf};
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
 
 impl Scheduler {
@@ -21,6 +21,7 @@ impl Scheduler {
         rows: Rows,
         bytes: Bytes,
         node: NodeId,
+        partition: u32,
     ) {
         if self.state.blocks.contains_key(&block) {
             self.state.stale_events += 1;
@@ -41,15 +42,23 @@ impl Scheduler {
             self.give_up_attempt(id, block);
             return;
         }
+        let partition = match self.state.partition_of(task.op, partition) {
+            Ok(partition) => partition,
+            Err(cause) => {
+                self.actions.push_back(Action::DropBlock { block });
+                return self.fail(task.op, Some(id), cause);
+            }
+        };
         self.state.note_lead(id);
         let task = self.state.tasks.get_mut(&id).expect("because it was found there just now");
         let (producer, is_again) = (task.op, task.is_filling);
         task.handed_over += 1;
-        if let Some((at, goal)) = task.hand_over(rows) {
+        if let Some((at, goal)) = task.hand_over(rows, partition) {
             self.account_block(id, rows, bytes, node);
             self.state.lineage.retain(producer, at.number);
             let place = Place::Input;
-            let made = Block { producer, at, rows, bytes, node, place, readers: 0 };
+            let shelf = Shelf::Off;
+            let made = Block { producer, at, rows, bytes, node, place, shelf, readers: 0 };
             self.deliver(goal, block, made);
             self.state.op_mut(producer).counters.blocks_remade += u64::from(is_again);
         } else {
@@ -450,7 +459,7 @@ impl Scheduler {
     pub(super) fn drop_block(&mut self, id: BlockId) {
         let block = self.state.blocks.remove(&id).expect("because what is dropped exists");
         if block.place != Place::Lost {
-            self.state.ledger.discharge(block.node, block.producer, block.bytes);
+            self.state.discharge(&block);
             self.actions.push_back(Action::DropBlock { block: id });
         }
         self.state.lineage.release(block.producer, block.at.number);

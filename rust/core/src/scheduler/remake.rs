@@ -16,7 +16,7 @@ use crate::plan::OpKind;
 use crate::protocol::{Action, FailCause, Slice, Work};
 use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;
-use crate::state::{Block, Place, State};
+use crate::state::{Block, Place, Shelf, State};
 use crate::units::{BlockId, NodeId, OpId, Rows, TaskId};
 
 impl Scheduler {
@@ -38,10 +38,10 @@ impl Scheduler {
         for id in lost {
             let block = self.state.blocks.get_mut(id).expect("because the caller found it");
             gone.push((*id, *block));
-            let (node, producer, bytes) = (block.node, block.producer, block.bytes);
             block.place = Place::Lost;
-            self.state.ledger.discharge(node, producer, bytes);
-            self.state.op_mut(producer).counters.blocks_lost += 1;
+            let block = Block { shelf: core::mem::replace(&mut block.shelf, Shelf::Off), ..*block };
+            self.state.discharge(&block);
+            self.state.op_mut(block.producer).counters.blocks_lost += 1;
             self.actions.push_back(Action::DropBlock { block: *id });
         }
         gone.sort_by_key(|(_, block)| (block.producer, block.at));
@@ -145,7 +145,7 @@ impl Scheduler {
 
     /// Has the input of work `number` of `op` made again.
     fn demand_input(&mut self, op: OpId, number: u64, stretch: RowRange) {
-        let at = Position { number: stretch.number, row: stretch.row, ordinal: 0 };
+        let at = Position { number: stretch.number, row: stretch.row, ..Position::default() };
         let goal = Goal::Work(op, number);
         self.demand(stretch.op, Gap { at, rows: stretch.rows, goal });
     }

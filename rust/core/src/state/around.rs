@@ -5,12 +5,14 @@ use crate::state::State;
 use crate::units::{OpId, Rows};
 
 impl State {
-    /// The operators below `op` that blocks do not just pass, nearest first.
+    /// The operators below `op` that blocks do not just pass, nearest first, up to a barrier: what comes
+    /// after that has a pace of its own.
     pub(crate) fn workers_below(&self, op: OpId) -> impl Iterator<Item = OpId> {
-        self.below(op).filter(|reader| !self.passes_blocks(*reader))
+        let before = self.below(op).take_while(|reader| !self.is_gather(*reader));
+        before.filter(|reader| !self.passes_blocks(*reader))
     }
 
-    /// The operator that works on what `op` puts out; none: the consumer.
+    /// The operator that works on what `op` puts out as it comes; none: the consumer, or a barrier.
     pub(crate) fn worker_after(&self, op: OpId) -> Option<OpId> {
         self.workers_below(op).next()
     }

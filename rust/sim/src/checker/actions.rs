@@ -100,9 +100,14 @@ impl Checker<'_> {
         };
         let first = match (work, &spec.kind) {
             (Work::Units { first, .. }, OpKind::Source { .. }) => Some((*first, 0)),
-            (Work::Blocks(blocks), OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink) => {
-                self.first_of(op, blocks.first().map(|block| self.whole(*block)))
-            }
+            (
+                Work::Blocks(blocks),
+                OpKind::Tasks
+                | OpKind::Actors(_)
+                | OpKind::Sink
+                | OpKind::Scatter { .. }
+                | OpKind::Gather,
+            ) => self.first_of(op, blocks.first().map(|block| self.whole(*block))),
             (Work::Slices(inputs), OpKind::Limit { .. } | OpKind::Zip) => {
                 self.first_of(op, inputs.iter().flatten().next().copied())
             }
@@ -123,6 +128,7 @@ impl Checker<'_> {
             }
             Work::Blocks(_) | Work::Slices(_) => {
                 let input = self.take_inputs(key, work)?;
+                self.check_partition(op, &input)?;
                 let output = self.rows.of_input(op, &input);
                 (input, output)
             }

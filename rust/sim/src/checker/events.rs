@@ -10,7 +10,7 @@ use crate::rows::Content;
 impl Checker<'_> {
     pub(super) fn note(&mut self, event: &Event) {
         match *event {
-            Event::BlockProduced { task, block, rows, bytes, node } => {
+            Event::BlockProduced { task, block, rows, bytes, node, .. } => {
                 self.note_block(task, block, rows, bytes, node);
             }
             Event::TaskFinished { task, .. } => self.note_finished(task),

@@ -71,6 +71,15 @@ impl Checker<'_> {
                 "I1",
                 "{id} uses {used:?} (CPU, GPU, bytes), the scheduler's books say {claimed:?}"
             );
+            let dealt = self.blocks.values().filter(|block| block.node == *id);
+            let dealt = dealt.filter(|block| self.is_scatter(block.producer));
+            let dealt: u64 = dealt.map(|block| block.bytes).sum();
+            ensure!(
+                seen.store_aside.0 <= dealt,
+                "I5",
+                "{} are set aside on {id}, where {dealt} B of exchanges lie",
+                seen.store_aside
+            );
             let there = self.tasks.values().filter(|task| task.node == *id);
             let credit: Bytes = there.map(|task| task.credit).sum();
             ensure!(

@@ -99,7 +99,9 @@ impl Cluster<'_> {
         let busy = model.span(seed, op_number, &items);
         let (skipped, wanted) = (rows.0.0, rows.1.map(|rows| rows.0));
         let cut = self.cut(model, wanted);
-        let (pieces, tail) = cut.pieces(seed, op_number, busy, &items, &output, (skipped, wanted));
+        let cuts = self.rows.cuts(position, &output);
+        let rows = (skipped, wanted);
+        let (pieces, tail) = cut.pieces(seed, op_number, busy, &items, &output, rows, &cuts);
         let attempt = Attempt {
             number: self.attempts,
             work: [op_number, items.first()],
@@ -269,6 +271,7 @@ impl Cluster<'_> {
         let (producer, node, actor) = (worker.op.0 as usize, worker.node, worker.actor);
         let block = BlockId(self.block_next);
         let content = worker.output.part(worker.position, piece.rows);
+        let partition = self.rows.partition(producer, &content);
         worker.position += piece.rows;
         self.block_next += 1;
         self.put(node, piece.bytes);
@@ -276,7 +279,8 @@ impl Cluster<'_> {
         let stored = Stored { producer, node, bytes, content, actor, news: News::Sent };
         self.blocks.insert(block, stored);
         let (rows, bytes) = (Rows(piece.rows), Bytes(piece.bytes));
-        self.report(task, Event::BlockProduced { task, block, rows, bytes, node });
+        let event = Event::BlockProduced { task, block, rows, bytes, node, partition };
+        self.report(task, event);
         if let Some(after) = self.scenario.faults.block_loss(&mut self.random) {
             // Its loss is never known before the block is.
             let at = self.workers[&task].reported.after(after);

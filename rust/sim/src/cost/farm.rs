@@ -265,7 +265,7 @@ impl Farm {
         let (block, node, busy) = (BlockId(self.block_next), job.node, job.busy);
         self.block_next += 1;
         let rows = Rows(BLOCK_ROWS);
-        events.push(Event::BlockProduced { task, block, rows, bytes, node });
+        events.push(Event::BlockProduced { task, block, rows, bytes, node, partition: 0 });
         if job.blocks_left > 0 {
             return self.begin(task);
         }

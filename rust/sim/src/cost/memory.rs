@@ -50,6 +50,7 @@ pub fn live_blocks(blocks: u64) -> Option<LiveBlocks> {
             rows: Rows(1),
             bytes: Bytes(1),
             node: NodeId(0),
+            partition: 0,
         }]);
     }
     let grown = resident_bytes()?.saturating_sub(first);

@@ -10,8 +10,8 @@ use crate::workload::OpModel;
 /// Makes the last operator a sink, and divides the units into epochs, in some worlds.
 pub(super) fn draw(seed: u64, ops: &mut [OpSpec], models: &mut [OpModel], config: &mut Config) {
     let mut random = Random::of(&[seed, ENDING]);
-    let has_zip = ops.iter().any(|op| matches!(op.kind, OpKind::Zip));
-    if random.chance(EPOCHS) && !has_zip {
+    let meets = |op: &OpSpec| matches!(op.kind, OpKind::Zip | OpKind::Gather);
+    if random.chance(EPOCHS) && !ops.iter().any(meets) {
         config.epoch_units = random.pick(&[1, 2, 3, 10, 30]);
     }
     let (Some(last), Some(model)) = (ops.last_mut(), models.last_mut()) else { return };
@@ -24,7 +24,7 @@ pub(super) fn draw(seed: u64, ops: &mut [OpSpec], models: &mut [OpModel], config
 
 /// Keeps these draws apart from all others.
 const ENDING: u64 = 12;
-/// Worlds in a thousand whose units are in epochs, but for those with a zip.
+/// Worlds in a thousand whose units are in epochs, but for those with a zip or an exchange.
 const EPOCHS: u64 = 300;
 /// Worlds in a thousand that end in a sink, of those that end in stateless tasks.
 const SINKS: u64 = 400;

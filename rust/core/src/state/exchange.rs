@@ -1,0 +1,98 @@
+//! What waits behind the barrier of an exchange.
+//!
+//! It does not drain before the last task of the map side has ended, whatever room there is. So on each
+//! node no more of it is kept in the store than leaves the operators room; the rest is set aside: it
+//! counts no longer against the store, and is declared ([`Snapshot`](crate::Snapshot)).
+
+use crate::plan::OpKind;
+use crate::protocol::FailCause;
+use crate::state::{Block, Shelf, State};
+use crate::units::{BlockId, Bytes, NodeId, OpId};
+
+impl State {
+    /// Whether `op` is the reduce side of an exchange.
+    pub(crate) fn is_gather(&self, op: OpId) -> bool {
+        self.spec(op).kind == OpKind::Gather
+    }
+
+    /// Whether `op` waits until all its input is there.
+    pub(crate) fn is_closed_barrier(&self, op: OpId) -> bool {
+        self.is_gather(op) && !self.op(op).input_ended()
+    }
+
+    /// Whether `op` has ever begun any work.
+    fn has_begun(&self, op: OpId) -> bool {
+        self.op(op).work_next > 0
+    }
+
+    /// The partition of a block that `op` made, which may not have so many. What is in none is in the
+    /// first.
+    pub(crate) fn partition_of(&self, op: OpId, said: u32) -> Result<u32, FailCause> {
+        match self.spec(op).kind {
+            OpKind::Scatter { partitions } if said >= partitions => {
+                Err(FailCause::NoSuchPartition { partition: said, partitions })
+            }
+            OpKind::Scatter { .. } => Ok(said),
+            _ => Ok(0),
+        }
+    }
+
+    /// The operators below `op` that can have work before `op` has ended: not those to which all comes
+    /// through a barrier that was never open.
+    pub(crate) fn awake_below(&self, op: OpId) -> impl Iterator<Item = OpId> {
+        let mut is_asleep = false;
+        self.below(op).filter(move |reader| {
+            let is_join = self.spec(*reader).inputs.len() > 1;
+            let is_first_closed = || self.is_closed_barrier(*reader) && !self.has_begun(*reader);
+            is_asleep = !is_join && (is_asleep || is_first_closed());
+            !is_asleep
+        })
+    }
+
+    /// Books a block that has come to a barrier.
+    pub(super) fn shelve(&mut self, id: BlockId) {
+        let Block { node, bytes, .. } = self.blocks[&id];
+        if self.is_bulk() || !self.ledger.knows(node) {
+            return;
+        }
+        let shelf = if self.leaves_room(node, bytes) { Shelf::Held } else { Shelf::Aside };
+        if shelf == Shelf::Aside {
+            self.bytes_set_aside += bytes;
+        }
+        self.put_on_shelf(id, shelf);
+    }
+
+    /// Whether a node has enough room beside what is held there, `bytes` more than now: a part of its
+    /// store, and now a block for each operator that has not ended.
+    fn leaves_room(&self, node: NodeId, bytes: Bytes) -> bool {
+        let Some(account) = self.ledger.account(node) else { return false };
+        let unended = self.op_ids().filter(|op| !self.op(*op).is_done);
+        let needed: Bytes = unended.map(|op| self.block_bytes(op)).sum();
+        (account.held + bytes).times(STORES_PER_BARRIER) <= account.store
+            && needed <= account.room()
+    }
+
+    /// Books that a block has left its barrier. One that was set aside stays so.
+    pub(crate) fn leave_barrier(&mut self, id: BlockId) {
+        if self.blocks[&id].shelf == Shelf::Held {
+            self.put_on_shelf(id, Shelf::Off);
+        }
+    }
+
+    fn put_on_shelf(&mut self, id: BlockId, shelf: Shelf) {
+        let block = self.blocks.get_mut(&id).expect("because the caller found it");
+        let was = core::mem::replace(&mut block.shelf, shelf);
+        let (node, producer, bytes) = (block.node, block.producer, block.bytes);
+        self.ledger.move_shelf(node, producer, bytes, (was, shelf));
+    }
+
+    /// Books that a block is gone from its store.
+    pub(crate) fn discharge(&mut self, block: &Block) {
+        let Block { producer, node, bytes, shelf, .. } = *block;
+        self.ledger.move_shelf(node, producer, bytes, (shelf, Shelf::Off));
+        self.ledger.discharge(node, producer, bytes);
+    }
+}
+
+/// Of each store, the part that what waits behind barriers may take is one of so many.
+const STORES_PER_BARRIER: u64 = 2;
