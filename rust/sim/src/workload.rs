@@ -199,6 +199,17 @@ pub struct Overheads {
     pub call: Span,
 }
 
+/// Which of its rows an attempt at a task is to put out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PieceOrder<'a> {
+    /// How many it leaves out.
+    pub skipped: u64,
+    /// How many it makes after those, or all.
+    pub wanted: Option<u64>,
+    /// The rows of its whole output at which no block goes on.
+    pub cuts: &'a [u64],
+}
+
 /// One finished block of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -261,8 +272,7 @@ impl OpModel {
     }
 
     /// The blocks of a task that works for `span` on `items` and makes `output` of them, and how long
-    /// it works after the last of them. Of `rows`, the first is how many it leaves out, and the
-    /// second how many it makes after those, or all. At `cuts` in the output no block goes on.
+    /// it works after the last of them.
     #[must_use]
     pub fn pieces(
         &self,
@@ -271,10 +281,9 @@ impl OpModel {
         span: Span,
         items: &Content,
         output: &Content,
-        rows: (u64, Option<u64>),
-        cuts: &[u64],
+        order: PieceOrder<'_>,
     ) -> (Vec<Piece>, Span) {
-        let (skipped, wanted) = rows;
+        let PieceOrder { skipped, wanted, cuts } = order;
         let total = output.rows();
         let end = wanted.map_or(total, |wanted| total.min(skipped + wanted));
         let mut pieces = Vec::new();
@@ -355,12 +364,19 @@ mod tests {
     fn a_retry_works_as_long_and_puts_out_the_rest() {
         let (model, output) = (model(), Content::of(0, 10));
         let span = model.span(1, 0, &output);
-        let (pieces, tail) = model.pieces(1, 0, span, &output, &output, (0, None), &[]);
+        let (pieces, tail) = model.pieces(1, 0, span, &output, &output, PieceOrder::default());
         assert_eq!(
             pieces.iter().map(|p| (p.rows, p.bytes)).collect::<Vec<_>>(),
             [(4, 32), (4, 32), (2, 16)]
         );
-        let (rest, rest_tail) = model.pieces(1, 0, span, &output, &output, (8, None), &[]);
+        let (rest, rest_tail) = model.pieces(
+            1,
+            0,
+            span,
+            &output,
+            &output,
+            PieceOrder { skipped: 8, ..PieceOrder::default() },
+        );
         assert_eq!(rest.iter().map(|p| p.rows).sum::<u64>(), 2);
         for (pieces, tail) in [(pieces, tail), (rest, rest_tail)] {
             assert_eq!(pieces.iter().map(|p| p.work).sum::<Span>() + tail, span);
@@ -369,8 +385,14 @@ mod tests {
 
     #[test]
     fn a_task_without_rows_hands_over_its_schema() {
-        let (pieces, tail) =
-            model().pieces(1, 0, Span(10), &Content::of(0, 1), &Content::default(), (0, None), &[]);
+        let (pieces, tail) = model().pieces(
+            1,
+            0,
+            Span(10),
+            &Content::of(0, 1),
+            &Content::default(),
+            PieceOrder::default(),
+        );
         assert_eq!((pieces.len(), tail), (1, Span::ZERO));
     }
 

@@ -57,8 +57,8 @@ impl Scheduler {
             self.account_block(id, rows, bytes, node);
             self.state.lineage.retain(producer, at.number);
             let place = Place::Input;
-            let shelf = Shelf::Off;
-            let made = Block { producer, at, rows, bytes, node, place, shelf, readers: 0 };
+            let made =
+                Block { producer, at, rows, bytes, node, place, shelf: Shelf::Off, readers: 0 };
             self.deliver(goal, block, made);
             self.state.op_mut(producer).counters.blocks_remade += u64::from(is_again);
         } else {

@@ -55,11 +55,11 @@ impl State {
         if self.is_bulk() || !self.ledger.knows(node) {
             return;
         }
-        let shelf = if self.leaves_room(node, bytes) { Shelf::Held } else { Shelf::Aside };
-        if shelf == Shelf::Aside {
+        let to = if self.leaves_room(node, bytes) { Shelf::Held } else { Shelf::Aside };
+        if to == Shelf::Aside {
             self.bytes_set_aside += bytes;
         }
-        self.put_on_shelf(id, shelf);
+        self.put_on_shelf(id, to);
     }
 
     /// Whether a node has enough room beside what is held there, `bytes` more than now: a part of its
@@ -79,11 +79,11 @@ impl State {
         }
     }
 
-    fn put_on_shelf(&mut self, id: BlockId, shelf: Shelf) {
+    fn put_on_shelf(&mut self, id: BlockId, to: Shelf) {
         let block = self.blocks.get_mut(&id).expect("because the caller found it");
-        let was = core::mem::replace(&mut block.shelf, shelf);
+        let was = core::mem::replace(&mut block.shelf, to);
         let (node, producer, bytes) = (block.node, block.producer, block.bytes);
-        self.ledger.move_shelf(node, producer, bytes, (was, shelf));
+        self.ledger.move_shelf(node, producer, bytes, (was, to));
     }
 
     /// Books that a block is gone from its store.

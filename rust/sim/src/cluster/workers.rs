@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, Happening, News, Stored};
 use crate::faults::{Attempt, Blow, BlowKind};
 use crate::random::scaled;
 use crate::rows::Content;
-use crate::workload::{OpModel, Piece};
+use crate::workload::{OpModel, Piece, PieceOrder};
 
 /// One attempt of a task, from its arrival at a worker to its end.
 #[derive(Clone, Debug)]
@@ -100,8 +100,8 @@ impl Cluster<'_> {
         let (skipped, wanted) = (rows.0.0, rows.1.map(|rows| rows.0));
         let cut = self.cut(model, wanted);
         let cuts = self.rows.cuts(position, &output);
-        let rows = (skipped, wanted);
-        let (pieces, tail) = cut.pieces(seed, op_number, busy, &items, &output, rows, &cuts);
+        let order = PieceOrder { skipped, wanted, cuts: &cuts };
+        let (pieces, tail) = cut.pieces(seed, op_number, busy, &items, &output, order);
         let attempt = Attempt {
             number: self.attempts,
             work: [op_number, items.first()],
