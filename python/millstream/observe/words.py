@@ -80,6 +80,7 @@ REASONS = {
     "actors_busy": "all actors are busy",
     "actor_starting": "its actors are loading",
     "upstream_running": "the operator before it must finish first",
+    "barrier": "the map side of its exchange must finish first",
     "earlier_input": "the input before it comes first",
     "limit_covered": "enough rows for the limit are on their way",
     "limit_reached": "the limit has all its rows",

@@ -64,7 +64,8 @@ fn what_is_no_chain_is_refused_by_name() {
 }
 
 fn is_chain(world: &Scenario) -> bool {
+    use OpKind::{Gather, Limit, Scatter, Union, Zip};
     let is_worker =
-        |op: &OpSpec| !matches!(op.kind, OpKind::Limit { .. } | OpKind::Union | OpKind::Zip);
+        |op: &OpSpec| !matches!(op.kind, Limit { .. } | Union | Zip | Scatter { .. } | Gather);
     world.plan.ops().iter().all(is_worker)
 }
