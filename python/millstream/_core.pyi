@@ -84,12 +84,15 @@ _Bottleneck: TypeAlias = Literal[
 _Kind: TypeAlias = Literal[
     "source", "tasks", "actors", "limit", "union", "zip", "sink", "scatter", "gather"
 ]
-_Failure: TypeAlias = Literal["user_code", "worker_died", "out_of_memory", "not_run", "cancelled"]
+_Failure: TypeAlias = Literal[
+    "user_code", "worker_died", "worker_broken", "out_of_memory", "not_run", "cancelled"
+]
 _Cause: TypeAlias = Literal[
     "user_code",
     "actor_user_code",
     "task_deaths",
     "actor_deaths",
+    "workers_broken",
     "out_of_memory",
     "block_lost",
     "no_such_partition",
@@ -380,7 +383,9 @@ class Event:
         Args:
             task: The task.
             failure: `"user_code"`: the user's code raised, which fails the run. `"worker_died"` and
-                `"out_of_memory"`: its process is gone, which counts against the task. `"not_run"`:
+                `"out_of_memory"`: its process is gone, which counts against the task. `"worker_broken"`: its process
+                lives but cannot work, which counts likewise, but only for the first of several
+                tasks that the same actor fails; the actor is then given up. `"not_run"`:
                 its actor or node went before its turn, which does not count. `"cancelled"`: the
                 answer to `Action.CancelTask`.
 
@@ -986,6 +991,15 @@ class OpSnapshot:
     @property
     def actors_lost(self) -> int:
         """Actors that died."""
+    @property
+    def actors_given_up(self) -> int:
+        """Actors that were stopped, since they lived but failed their tasks."""
+    @property
+    def nodes_quarantined(self) -> list[int]:
+        """Nodes that get no work of it at present, since its workers kept failing there."""
+    @property
+    def quarantines(self) -> int:
+        """How often it began to leave a node alone for that."""
     @property
     def queued_blocks(self) -> int:
         """Blocks that wait for it."""

@@ -76,6 +76,7 @@ impl Hold {
             Reason::NoFreeSlot { .. } => ("no_free_slot", Idle, Cause::Slots),
             Reason::ConcurrencyReached { .. } => ("concurrency_reached", Idle, Cause::Limit),
             Reason::SlotReserved { .. } => ("slot_reserved", InputWait, Cause::Kept),
+            Reason::NodesQuarantined { .. } => ("nodes_quarantined", Idle, Cause::Slots),
             Reason::HeapReserved { .. } => ("heap_reserved", MemoryHeld, Cause::Heap),
             Reason::MemoryReserved { .. } => ("memory_reserved", MemoryHeld, Cause::Store),
             Reason::MemoryAhead { .. } => ("memory_ahead", MemoryHeld, Cause::Store),

@@ -48,6 +48,7 @@ mod plan;
 mod policy;
 mod pool;
 mod protocol;
+mod quarantine;
 mod queue;
 mod resources;
 mod scheduler;

@@ -11,6 +11,7 @@ use crate::estimate::TaskEstimates;
 use crate::lineage::RowRange;
 use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
+use crate::quarantine::Quarantine;
 use crate::queue::{InputQueue, Position, Spot};
 use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
@@ -232,6 +233,9 @@ pub(crate) struct Counters {
     pub(crate) heap_peak: Bytes,
     pub(crate) actors_started: u64,
     pub(crate) actors_lost: u64,
+    pub(crate) actors_given_up: u64,
+    /// How often it began to leave a node alone.
+    pub(crate) quarantines: u64,
 }
 
 /// The run-time state of one operator.
@@ -267,6 +271,7 @@ pub(crate) struct Operator {
     pub(crate) heap_known: Bytes,
     /// What its tasks, those that wait for their next attempt too, may put out now.
     pub(crate) credit: Bytes,
+    pub(crate) quarantine: Quarantine,
     pub(crate) estimates: TaskEstimates,
     pub(crate) counters: Counters,
 }
@@ -293,6 +298,7 @@ impl Operator {
             killed: 0,
             heap_known: Bytes::ZERO,
             credit: Bytes::ZERO,
+            quarantine: Quarantine::default(),
             estimates: TaskEstimates::default(),
             counters: Counters::default(),
         }

@@ -20,6 +20,8 @@ pub(crate) struct Actor {
     pub(crate) heap: Bytes,
     /// Whether it takes no more tasks, since its node is draining.
     pub(crate) is_retiring: bool,
+    /// Its tasks that failed since one ended well.
+    failures: u32,
     /// Its tasks, in the order in which it runs them, one at a time.
     pub(crate) tasks: BTreeSet<TaskId>,
     /// Those of its tasks that are paused. If the first one is, none runs.
@@ -58,6 +60,8 @@ pub(crate) struct Pool {
     pub(crate) heap_killed: Option<Bytes>,
     /// Actors from this one on were started after the last such kill.
     pub(crate) started_since_kill: ActorId,
+    /// Actors in a row that were given up since a task of the pool ended well.
+    pub(crate) given_up: u32,
 }
 
 impl Pool {
@@ -74,6 +78,7 @@ impl Pool {
             deaths_loading: 0,
             heap_killed: None,
             started_since_kill: ActorId(0),
+            given_up: 0,
         }
     }
 
@@ -128,6 +133,7 @@ impl Pool {
                 heap_given: heap,
                 heap,
                 is_retiring: false,
+                failures: 0,
                 tasks: BTreeSet::new(),
                 paused: BTreeSet::new(),
                 stretch: Stretch::default(),
@@ -164,6 +170,26 @@ impl Pool {
     pub(crate) fn retire(&mut self, id: ActorId, now: Time) {
         self.change(id, now, |actor| actor.is_retiring = true);
         self.retiring += 1;
+    }
+
+    /// Counts a failure of an actor, and tells how many it had in a row; none if it is gone.
+    pub(crate) fn count_failure(&mut self, id: ActorId) -> Option<u32> {
+        let actor = self.actors.get_mut(&id)?;
+        actor.failures += 1;
+        Some(actor.failures)
+    }
+
+    /// A task of an actor ended well.
+    pub(crate) fn clear_failures(&mut self, id: ActorId) {
+        self.given_up = 0;
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.failures = 0;
+        }
+    }
+
+    /// Ready actors whose last task did not fail.
+    pub(crate) fn untried(&self) -> usize {
+        self.actors.values().filter(|actor| actor.is_ready && actor.failures == 0).count()
     }
 
     pub(crate) fn assign(&mut self, id: ActorId, task: TaskId, now: Time) {

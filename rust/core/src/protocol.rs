@@ -141,6 +141,9 @@ pub enum TaskFailure {
     UserCode,
     /// The worker process died under it. Counted against the task if it was running.
     WorkerDied,
+    /// The worker says that it cannot work though its process lives: what it loaded is dead, or what its
+    /// node gives it. Counted against the task unless its actor had failed the task before, too.
+    WorkerBroken,
     /// The node's memory ran out and the task was killed for it. Counted only if it held no more heap
     /// than when it was killed before, or if the node's heap is not watched.
     OutOfMemory,
@@ -297,6 +300,11 @@ pub enum FailCause {
         /// How many.
         count: u32,
     },
+    /// Actors of a pool were given up one after the other, since they lived but failed their tasks.
+    WorkersBroken {
+        /// How many.
+        count: u32,
+    },
     /// Tasks or actors were killed for lack of memory, again and again, with no more heap to be had.
     OutOfMemory {
         /// How many times a task was, or actors in a row.
@@ -384,6 +392,11 @@ pub enum Reason {
         /// What it needs.
         needs: Bytes,
         /// The nodes that have all else that it needs free.
+        nodes: u32,
+    },
+    /// The nodes that have what a task needs are left alone for a time, since its workers failed there.
+    NodesQuarantined {
+        /// How many are.
         nodes: u32,
     },
     /// No node has room for the output it may put out before it can be paused.
@@ -476,6 +489,12 @@ impl fmt::Display for Reason {
             Self::SlotReserved { by } => write!(f, "the last slots are kept for {by}"),
             Self::HeapReserved { needs, nodes } => {
                 write!(f, "needs {needs} of heap, which none of {nodes} nodes with slots has free")
+            }
+            Self::NodesQuarantined { nodes } => {
+                write!(
+                    f,
+                    "its workers kept failing on {nodes} nodes, which it leaves alone for a time"
+                )
             }
             Self::MemoryReserved { needs, free } => {
                 write!(f, "needs {needs} of object store, {free} is free")

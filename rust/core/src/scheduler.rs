@@ -5,6 +5,7 @@ mod demand;
 mod flow;
 mod heap;
 mod locality;
+mod quarantine;
 mod react;
 mod reclaim;
 mod remake;

@@ -54,6 +54,12 @@ pub struct OpSnapshot {
     pub actors_started: u64,
     /// Actors that died.
     pub actors_lost: u64,
+    /// Actors that were stopped, since they lived but failed their tasks.
+    pub actors_given_up: u64,
+    /// Nodes that get no work of it at present, since its workers kept failing there.
+    pub nodes_quarantined: Vec<NodeId>,
+    /// How often it began to leave a node alone for that.
+    pub quarantines: u64,
     /// Blocks that wait for it.
     pub queued_blocks: u64,
     /// Rows that wait for it.
@@ -212,6 +218,9 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         actors_ready: ready,
         actors_started: op.counters.actors_started,
         actors_lost: op.counters.actors_lost,
+        actors_given_up: op.counters.actors_given_up,
+        nodes_quarantined: op.quarantine.nodes().collect(),
+        quarantines: op.counters.quarantines,
         queued_blocks: op.queued_blocks() as u64,
         queued_rows: op.queues.iter().map(|queue| queue.rows().0).sum(),
         queued_bytes: op.queues.iter().map(InputQueue::bytes).sum(),

@@ -232,9 +232,10 @@ impl From<core::Action> for Action {
 pub(crate) struct Failure(TaskFailure);
 
 impl Failure {
-    const NAMES: [(&'static str, TaskFailure); 5] = [
+    const NAMES: [(&'static str, TaskFailure); 6] = [
         ("user_code", TaskFailure::UserCode),
         ("worker_died", TaskFailure::WorkerDied),
+        ("worker_broken", TaskFailure::WorkerBroken),
         ("out_of_memory", TaskFailure::OutOfMemory),
         ("not_run", TaskFailure::NotRun),
         ("cancelled", TaskFailure::Cancelled),
@@ -274,6 +275,7 @@ const fn cause_name(cause: FailCause) -> &'static str {
         FailCause::ActorUserCode => "actor_user_code",
         FailCause::TaskDeaths { .. } => "task_deaths",
         FailCause::ActorDeaths { .. } => "actor_deaths",
+        FailCause::WorkersBroken { .. } => "workers_broken",
         FailCause::OutOfMemory { .. } => "out_of_memory",
         FailCause::BlockLost { .. } => "block_lost",
         FailCause::NoSuchPartition { .. } => "no_such_partition",
@@ -292,6 +294,9 @@ fn cause_message(cause: FailCause) -> String {
         FailCause::ActorDeaths { count } => {
             format!("{count} actors died one after the other while they were loading")
         }
+        FailCause::WorkersBroken { count } => format!(
+            "{count} actors were given up one after the other, since they lived but failed their tasks"
+        ),
         FailCause::OutOfMemory { count, reserved, largest } => {
             format!(
                 "a worker was killed for lack of memory though nothing more could be reserved for it: \

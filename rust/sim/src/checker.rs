@@ -16,6 +16,7 @@ mod exchange;
 mod final_checks;
 mod heap;
 mod losses;
+mod quarantine;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,6 +87,13 @@ pub struct Checker<'a> {
     replacements: BTreeMap<BlockId, (usize, Content)>,
     /// Blocks that were lost in the turn in which they are given to the consumer, and in whose place.
     lost_in_hand: BTreeMap<BlockId, BlockId>,
+    /// For each operator and node the failures since a task of it ended well there.
+    node_failures: BTreeMap<(usize, NodeId), u32>,
+    /// Actors in a row that were given up, by operator.
+    given_up: BTreeMap<usize, u32>,
+    /// Nodes in quarantine after the last turn, by operator, and where something was sent since.
+    quarantined: BTreeSet<(usize, NodeId)>,
+    sent: BTreeSet<(usize, NodeId)>,
     /// What has come to each limit.
     arrivals: BTreeMap<usize, Arrivals>,
     epochs_committed: u64,
@@ -154,6 +162,8 @@ struct ActorBook {
     node: NodeId,
     heap: Bytes,
     is_ready: bool,
+    /// Its tasks that failed since one ended well.
+    failures: u32,
     tasks: BTreeSet<TaskId>,
 }
 
@@ -200,6 +210,10 @@ impl<'a> Checker<'a> {
             works: BTreeMap::new(),
             units_next: vec![0; scenario.plan.ops().len()],
             arrivals: BTreeMap::new(),
+            node_failures: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
+            sent: BTreeSet::new(),
             actors: BTreeMap::new(),
             actors_seen: 0,
             tasks_seen: 0,

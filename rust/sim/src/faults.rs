@@ -2,7 +2,7 @@
 //!
 //! Owns the chances. Knows nothing of what follows from a fault.
 
-use millstream_core::{NodeId, Span, TaskFailure, Time};
+use millstream_core::{ActorId, NodeId, Span, TaskFailure, TaskId, Time};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,10 @@ pub struct Faults {
     pub load_error: u64,
     /// A block goes from its store while its node stays.
     pub block_loss: u64,
+    /// An actor breaks after a few tasks: from then on it lives, but fails each of them.
+    pub actor_break: u64,
+    /// Nodes on which from then on each worker fails, and each actor is broken.
+    pub node_breaks: Vec<(Time, NodeId)>,
     /// A driver reports the tasks of a lost actor or node one by one, though the scheduler knows.
     pub reports_lost_tasks: bool,
     /// After a turn, an old event is reported once more.
@@ -106,6 +110,32 @@ impl Faults {
         self.is_stormy(attempt.at.after(blow.after)).then_some(blow)
     }
 
+    /// What happens to a task that begins where nothing can work any more: on a broken actor that began
+    /// so many before, or at a broken node.
+    #[must_use]
+    pub fn breakage(
+        &self,
+        seed: u64,
+        task: (TaskId, Span),
+        actor: Option<(ActorId, u64)>,
+        (node, now): (NodeId, Time),
+    ) -> Option<Blow> {
+        let is_broken = |(id, begun): (ActorId, u64)| {
+            let mut random = Random::of(&[seed, id.0, BREAK]);
+            random.chance(self.actor_break) && begun >= random.between(0, TASKS_BEFORE_BREAK)
+        };
+        let is_bad = |(from, at): &(Time, NodeId)| *at == node && *from <= now;
+        let breaks = actor.is_some_and(is_broken) || self.node_breaks.iter().any(is_bad);
+        let kind = match actor {
+            Some(_) => TaskFailure::WorkerBroken,
+            None => TaskFailure::WorkerDied,
+        };
+        let share = Random::of(&[seed, task.0.0, BREAK]).between(0, 900);
+        let after = Span(scaled(task.1.0, share, 1_000));
+        let happens = breaks && self.is_stormy(now.after(after));
+        happens.then_some(Blow { after, kind: BlowKind::Task(kind) })
+    }
+
     /// The factor of the durations of what begins now on a node, in thousandths.
     #[must_use]
     pub fn slowness(&self, node: NodeId, now: Time) -> u64 {
@@ -169,3 +199,7 @@ impl Faults {
 const BLOCK_LIFE_MAX_US: u64 = 500_000;
 /// Keeps these draws apart from those of the models.
 const USER: u64 = 3;
+/// Likewise.
+const BREAK: u64 = 14;
+/// An actor that breaks does so after so many at most.
+const TASKS_BEFORE_BREAK: u64 = 3;

@@ -3,6 +3,7 @@
 //! Owns what is drawn: a seed first draws which shapes and faults exist in its world at all, and
 //! then how large and how frequent they are. Knows nothing of how worlds are run or judged.
 
+mod broken;
 mod ending;
 mod exchange;
 mod graph;
@@ -132,6 +133,7 @@ pub fn scenario(seed: u64) -> Scenario {
     let store = store(&mut random, &models);
     let mut nodes = nodes(&mut random, &ops, store);
     let mut faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
+    broken::draw(seed, &nodes, &mut faults);
     if faults.calm_at.is_none() {
         let joining = faults.joins.iter_mut().map(|(_, spec)| spec);
         let nodes = nodes.iter_mut().chain(joining).map(|spec| &mut spec.resources);

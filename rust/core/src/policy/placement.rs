@@ -73,7 +73,9 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
     let input = Input::of(state, need.input);
     let near = input.nodes().chain(need.held.map(|(node, _)| node));
     for node in near {
-        let account = ledger.open_account(node).filter(|account| account.free.fits(request));
+        let account = ledger
+            .open_account(node)
+            .filter(|account| account.free.fits(request) && !is_left_alone(state, need.op, node));
         if let Some(account) = account {
             search.consider(free_site(state, need, node, account, &input), &input, account);
         }
@@ -82,7 +84,7 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
         return search.end();
     }
     for class in ledger.vacant(need.op) {
-        for (node, account) in class {
+        for (node, account) in class.filter(|(node, _)| !is_left_alone(state, need.op, *node)) {
             let site = free_site(state, need, node, account, &input);
             let is_kept = matches!(site, Err(Reason::SlotReserved { .. }));
             search.consider(site, &input, account);
@@ -99,11 +101,21 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
     search.end()
 }
 
+/// Whether workers of `op` kept failing at a node.
+fn is_left_alone(state: &State, op: OpId, node: NodeId) -> bool {
+    state.op(op).quarantine.has(node)
+}
+
 /// Why no node has free what `op` asks for.
 fn no_slot(state: &State, op: OpId) -> Reason {
     let request = state.ledger.request(op);
+    let left_alone = state.op(op).quarantine.nodes().count();
     match state.ledger.fitting(op, Share::FreeSlots) {
         0 => Reason::NoFreeSlot { needs: request.clone() },
+        _ if left_alone > 0 => {
+            let nodes = u32::try_from(left_alone).unwrap_or(u32::MAX);
+            Reason::NodesQuarantined { nodes }
+        }
         nodes => Reason::HeapReserved { needs: request.heap, nodes },
     }
 }
@@ -111,7 +123,10 @@ fn no_slot(state: &State, op: OpId) -> Reason {
 /// The nodes that have free all that `op` asks for but for the heap. Looks at all nodes.
 fn without_heap(state: &State, op: OpId) -> impl Iterator<Item = (NodeId, &Account)> {
     let request = state.ledger.request(op);
-    let open = state.ledger.nodes().filter(|(_, account)| !account.draining);
+    let open = state
+        .ledger
+        .nodes()
+        .filter(move |(node, account)| !account.draining && !is_left_alone(state, op, *node));
     open.filter(|(_, account)| account.free.fits_without_heap(request))
 }
 
@@ -232,10 +247,11 @@ fn prefer(old: &mut Reason, new: Reason) {
 /// The node for a new actor: the one with the most of its kind of slots free, where each stateless
 /// operator can still run a task beside all actors.
 pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
-    let best = state
-        .ledger
-        .vacant(op)
-        .filter_map(|mut class| class.find(|(node, _)| leaves_slots(state, op, *node)));
+    let best = state.ledger.vacant(op).filter_map(|mut class| {
+        let will_do =
+            |node: NodeId| !is_left_alone(state, op, node) && leaves_slots(state, op, node);
+        class.find(|(node, _)| will_do(*node))
+    });
     let request = state.ledger.request(op);
     let merit = |(node, account): &(NodeId, &Account)| {
         (account.free.copies(request, u64::from(u32::MAX)), account.room(), Reverse(*node))

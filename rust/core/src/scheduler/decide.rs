@@ -31,6 +31,7 @@ impl Scheduler {
             }
             return;
         }
+        self.review_quarantines();
         self.advance_operators();
         if self.state.has_failed {
             return;
@@ -43,6 +44,9 @@ impl Scheduler {
             self.commit_epochs();
             if self.is_cut() || self.state.is_moving() || self.state.is_done() {
                 return;
+            }
+            if self.end_quarantines() {
+                continue;
             }
             if !self.force_progress() {
                 self.fail_if_homeless();

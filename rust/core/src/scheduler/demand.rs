@@ -37,6 +37,7 @@ fn wants_slots(state: &State, op: OpId) -> bool {
             Verdict::Admit
                 | Verdict::Hold(
                     Reason::NoFreeSlot { .. }
+                        | Reason::NodesQuarantined { .. }
                         | Reason::HeapReserved { .. }
                         | Reason::SlotReserved { .. }
                 )

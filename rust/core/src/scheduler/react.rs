@@ -129,6 +129,7 @@ impl Scheduler {
         if self.state.is_stopping {
             return self.release_room(&mut task);
         }
+        self.note_worker_success(&task);
         self.attribution.settle(task.op, self.state.now, &task, busy);
         let counters = &mut self.state.op_mut(task.op).counters;
         counters.busy += busy;
@@ -164,10 +165,11 @@ impl Scheduler {
     }
 
     pub(super) fn task_failed(&mut self, id: TaskId, failure: TaskFailure) {
+        let may_count = self.note_failure(id, failure);
         let Some(task) = self.take_task(id) else {
             return;
         };
-        self.end_attempt(id, task, failure);
+        self.end_attempt(id, task, failure, may_count);
     }
 
     /// Takes an attempt off the books of live tasks, but for the room that it holds.
@@ -207,7 +209,13 @@ impl Scheduler {
     }
 
     /// Decides what follows from an attempt that did not end well.
-    fn end_attempt(&mut self, id: TaskId, mut task: Box<Task>, failure: TaskFailure) {
+    fn end_attempt(
+        &mut self,
+        id: TaskId,
+        mut task: Box<Task>,
+        failure: TaskFailure,
+        may_count: bool,
+    ) {
         let op = task.op;
         if self.state.is_stopping {
             return self.release_room(&mut task);
@@ -218,7 +226,7 @@ impl Scheduler {
         if failure != TaskFailure::Cancelled {
             self.state.op_mut(op).counters.tasks_failed += 1;
         }
-        self.count_death(&mut task, failure);
+        task.deaths += u32::from(self.is_death(&mut task, failure) && may_count);
         let count = task.deaths;
         if failure == TaskFailure::UserCode {
             self.fail(op, Some(id), FailCause::UserCode);
@@ -238,17 +246,16 @@ impl Scheduler {
         self.wait_for_attempt(task);
     }
 
-    fn count_death(&mut self, task: &mut Task, failure: TaskFailure) {
-        let is_counted = match failure {
-            TaskFailure::WorkerDied => true,
+    fn is_death(&mut self, task: &mut Task, failure: TaskFailure) -> bool {
+        match failure {
+            TaskFailure::WorkerDied | TaskFailure::WorkerBroken => true,
             TaskFailure::OutOfMemory => {
                 self.note_memory_kill(task.op, task.heap_given);
                 self.state.op_mut(task.op).killed += u64::from(task.heap_killed.is_none());
                 self.counts_as_death(task.op, task.heap_given, &mut task.heap_killed)
             }
             TaskFailure::UserCode | TaskFailure::NotRun | TaskFailure::Cancelled => false,
-        };
-        task.deaths += u32::from(is_counted);
+        }
     }
 
     /// Takes off a task what was its last attempt's.
@@ -298,6 +305,9 @@ impl Scheduler {
         if !lost.is_ready {
             let killed = out_of_memory.then_some((actor, lost.heap_given));
             self.loading_lost(op, user_code, killed);
+            if !user_code && !out_of_memory {
+                self.note_node_failure(op, lost.node);
+            }
         }
     }
 
@@ -392,6 +402,7 @@ impl Scheduler {
             self.task_failed(task, TaskFailure::NotRun);
         }
         self.forget_room(node);
+        self.state.ops.iter_mut().for_each(|op| op.quarantine.forget(node));
         let lost = self.blocks_on(node);
         self.lose_blocks(&lost);
         self.state.ledger.lose(node);

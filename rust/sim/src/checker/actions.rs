@@ -300,6 +300,7 @@ impl Checker<'_> {
     ) -> Result<(), Finding> {
         let OpKind::Actors(pool) = self.scenario.plan.ops()[op].kind else {
             ensure!(actor.is_none(), "protocol", "a stateless task on an actor");
+            self.sent.insert((op, node));
             return self.take(node, op, heap);
         };
         let Some(book) = actor.and_then(|actor| self.actors.get(&actor)) else {
@@ -307,6 +308,7 @@ impl Checker<'_> {
         };
         ensure!(book.op == op && book.node == node, "protocol", "it is another actor");
         ensure!(book.is_ready, "protocol", "the actor is not ready");
+        ensure!(book.failures < 2, "protocol", "the actor is broken");
         ensure!(heap >= book.heap, "protocol", "the actor was given {} of heap", book.heap);
         let tasks = book.tasks.len();
         ensure!(
@@ -364,8 +366,9 @@ impl Checker<'_> {
         let size = self.actors.values().filter(is_staying).count();
         ensure!(size < pool.actors_max as usize, "protocol", "the pool has {size} actors already");
         self.take(node, op, heap)?;
+        self.sent.insert((op, node));
         let tasks = BTreeSet::new();
-        self.actors.insert(id, ActorBook { op, node, heap, is_ready: false, tasks });
+        self.actors.insert(id, ActorBook { op, node, heap, is_ready: false, failures: 0, tasks });
         Ok(())
     }
 

@@ -109,6 +109,7 @@ impl Checker<'_> {
 
     fn note_finished(&mut self, id: TaskId) {
         let remakes = self.tasks.get(&id).is_some_and(|task| task.remakes.is_some());
+        self.note_worker_success(id);
         let Some(key) = self.end_task(id) else { return };
         let work = self.works.get_mut(&key).expect("because every task has its work");
         let was_killed = work.heap_killed.take().is_some();
@@ -147,10 +148,15 @@ impl Checker<'_> {
 
     fn note_failed(&mut self, id: TaskId, failure: TaskFailure) {
         let heap = self.tasks.get(&id).map_or(Bytes::ZERO, |task| task.heap);
+        let may_count = self.note_worker_failure(id, failure);
         let Some(key) = self.end_task(id) else { return };
         match failure {
             TaskFailure::UserCode => self.justify(key.0, FailCause::UserCode),
-            TaskFailure::WorkerDied => self.note_death(key, None),
+            TaskFailure::WorkerDied | TaskFailure::WorkerBroken => {
+                if may_count {
+                    self.note_death(key, None);
+                }
+            }
             TaskFailure::OutOfMemory => self.note_death(key, Some(heap)),
             TaskFailure::NotRun | TaskFailure::Cancelled => {}
         }
@@ -186,6 +192,9 @@ impl Checker<'_> {
             }
             return;
         }
+        if !user_code && !out_of_memory {
+            self.note_node_failure(actor.op, actor.node);
+        }
         let killed = out_of_memory.then_some(actor.heap);
         let known = self.loads_killed.get(&actor.op).copied();
         let is_late = self.kills_seen.get(&actor.op).is_none_or(|seen| id.0 >= *seen);
@@ -214,6 +223,7 @@ impl Checker<'_> {
         if self.nodes.remove(&id).is_none() {
             return;
         }
+        self.node_failures.retain(|(_, node), _| *node != id);
         self.actors.retain(|_, actor| actor.node != id);
         let tasks = self.tasks.iter().filter(|(_, task)| task.node == id);
         for task in tasks.map(|(task, _)| *task).collect::<Vec<TaskId>>() {

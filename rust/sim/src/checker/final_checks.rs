@@ -51,6 +51,7 @@ impl Checker<'_> {
         self.stale_events = snapshot.stale_events;
         self.check_nodes(snapshot)?;
         self.check_heap(snapshot)?;
+        self.check_quarantine(snapshot)?;
         if self.is_stopped {
             return Ok(());
         }

@@ -12,6 +12,8 @@ pub(super) struct Actor {
     pub(super) node: NodeId,
     pub(super) started: Time,
     pub(super) is_ready: bool,
+    /// Tasks that it began.
+    pub(super) begun: u64,
     pub(super) tasks: VecDeque<TaskId>,
 }
 
@@ -34,7 +36,7 @@ impl Cluster<'_> {
             return;
         }
         let tasks = VecDeque::new();
-        self.actors.insert(id, Actor { node, started: self.now, is_ready: false, tasks });
+        self.actors.insert(id, Actor { node, started: self.now, is_ready: false, begun: 0, tasks });
         match self.scenario.faults.load(&mut self.random, self.now, load) {
             Some((after, user_code)) => {
                 let failure =

@@ -197,8 +197,8 @@ impl Cluster<'_> {
         if worker.input.iter().any(|block| self.lost.contains_key(block)) {
             return self.fail_without_input(task);
         }
-        let (actor, fetched, blow) = (worker.actor, worker.fetched, worker.blow);
-        let call = self.scenario.call(worker.op);
+        let (actor, fetched, blow) = (worker.actor, worker.fetched, self.blow(task));
+        let call = self.scenario.call(self.workers[&task].op);
         if let Some(blow) = blow {
             let at = self.now.after(blow.after);
             self.schedule(at, Happening::Hit(task));
@@ -210,6 +210,20 @@ impl Cluster<'_> {
         } else {
             self.work_on(task);
         }
+    }
+
+    /// What will happen to a task that begins.
+    fn blow(&mut self, task: TaskId) -> Option<Blow> {
+        let worker = self.workers.get_mut(&task)?;
+        let actor = worker.actor.and_then(|id| Some((id, self.actors.get_mut(&id)?)));
+        let actor = actor.map(|(id, actor)| {
+            actor.begun += 1;
+            (id, actor.begun - 1)
+        });
+        let (seed, faults) = (self.scenario.seed, &self.scenario.faults);
+        let breakage = faults.breakage(seed, (task, worker.busy), actor, (worker.node, self.now));
+        worker.blow = breakage.or(worker.blow);
+        worker.blow
     }
 
     pub(super) fn prepared(&mut self, task: TaskId) {
