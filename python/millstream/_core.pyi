@@ -82,7 +82,7 @@ _Bottleneck: TypeAlias = Literal[
     "slow_transfer",
 ]
 _Kind: TypeAlias = Literal[
-    "source", "tasks", "actors", "limit", "union", "zip", "sink", "scatter", "gather"
+    "source", "tasks", "actors", "limit", "union", "zip", "sink", "split", "scatter", "gather"
 ]
 _Failure: TypeAlias = Literal[
     "user_code", "worker_died", "worker_broken", "out_of_memory", "not_run", "cancelled"
@@ -119,7 +119,8 @@ class OpSpec:
             pool of workers with loaded state; a `"limit"` lets the first rows pass and ends what is
             above it, a `"union"` lets the blocks of its inputs pass one input after the other,
             `"zip"` are tasks over rows of all inputs side by side, a `"sink"` are the last tasks,
-            which write and put out no more than reports of it. A `"scatter"` deals its rows out to
+            which write and put out no more than reports of it, a `"split"` at the end gives each
+            block to one of several consumers. A `"scatter"` deals its rows out to
             partitions, and a `"gather"`, which reads it, has a task for each partition, once all
             of the scatter's have ended.
         inputs: The positions in the plan of the operators whose blocks it consumes; none for a
@@ -137,11 +138,13 @@ class OpSpec:
         actors_min: Actors that a pool starts with.
         actors_max: Actors that a pool never exceeds.
         tasks_in_flight_max: Tasks that may be queued at or running on one actor.
+        consumers: For a split, how many consumers; None for any other operator.
+        equal: For a split, whether all get exactly as many rows; what is left over is dropped.
 
     Raises:
         ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0; an
             unknown kind; `unit_bytes` for what is no source, `limit_rows` for what is no limit,
-            `partitions` for what is no scatter.
+            `partitions` for what is no scatter, `consumers` or `equal` for what is no split.
     """
 
     def __new__(
@@ -162,6 +165,8 @@ class OpSpec:
         actors_max: int = 1,
         tasks_in_flight_max: int = 2,
         partitions: int | None = None,
+        consumers: int | None = None,
+        equal: bool = False,
     ) -> OpSpec: ...
     @property
     def name(self) -> str: ...
@@ -187,6 +192,10 @@ class OpSpec:
     def limit_rows(self) -> int | None: ...
     @property
     def partitions(self) -> int | None: ...
+    @property
+    def consumers(self) -> int | None: ...
+    @property
+    def equal(self) -> bool: ...
     @property
     def actors_min(self) -> int | None:
         """None for what is no pool of actors."""
@@ -511,6 +520,19 @@ class Event:
         def block(self) -> int: ...
 
     @final
+    class ConsumerGone(Event):
+        """One of several consumers takes nothing more. Comes after all else that it reports.
+
+        Args:
+            consumer: Which.
+        """
+
+        __match_args__ = ("consumer",)
+        def __new__(cls, consumer: int) -> Event.ConsumerGone: ...
+        @property
+        def consumer(self) -> int: ...
+
+    @final
     class OutputTaken(Event):
         """The consumer is done with a block that it got by `Action.EmitBlock`.
 
@@ -690,14 +712,19 @@ class Action:
         Attributes:
             block: The block.
             instead_of: The lost block whose rows, or some of them, it has; else None.
+            consumer: Which consumer, where there are several; else 0.
         """
 
-        __match_args__ = ("block", "instead_of")
-        def __new__(cls, block: int, instead_of: int | None = None) -> Action.EmitBlock: ...
+        __match_args__ = ("block", "instead_of", "consumer")
+        def __new__(
+            cls, block: int, instead_of: int | None = None, consumer: int = 0
+        ) -> Action.EmitBlock: ...
         @property
         def block(self) -> int: ...
         @property
         def instead_of(self) -> int | None: ...
+        @property
+        def consumer(self) -> int: ...
 
     @final
     class DropBlock(Action):
@@ -819,6 +846,12 @@ class Snapshot:
     @property
     def output_blocks(self) -> int:
         """Blocks given to the consumer."""
+    @property
+    def consumer_rows(self) -> list[int]:
+        """Rows that each of several consumers was given, or is meant to get; else nothing."""
+    @property
+    def rows_dropped(self) -> int:
+        """Rows that none of several consumers got, or that one had not taken when it went."""
     @property
     def epochs_committed(self) -> int:
         """Epochs that were committed."""

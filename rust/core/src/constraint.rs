@@ -81,6 +81,7 @@ impl Hold {
             Reason::MemoryReserved { .. } => ("memory_reserved", MemoryHeld, Cause::Store),
             Reason::MemoryAhead { .. } => ("memory_ahead", MemoryHeld, Cause::Store),
             Reason::OutputFull { .. } => ("output_full", OutputBlocked, Cause::Consumer),
+            Reason::ConsumersUneven { .. } => ("consumers_uneven", InputWait, Cause::Above),
             Reason::DownstreamFed { .. } => ("downstream_fed", Idle, Cause::UnderWay),
             Reason::ActorsBusy { .. } => ("actors_busy", Idle, Cause::Actors),
             Reason::ActorStarting { .. } => ("actor_starting", Idle, Cause::Loading),

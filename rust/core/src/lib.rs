@@ -53,6 +53,7 @@ mod queue;
 mod resources;
 mod scheduler;
 mod snapshot;
+mod split;
 mod state;
 mod table;
 mod units;

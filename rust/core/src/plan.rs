@@ -72,6 +72,14 @@ pub enum OpKind {
     /// all tasks of the [`Scatter`](Self::Scatter) that it reads, in the order of these. The first one
     /// begins when the scatter has ended; what they put out is in the order of the partitions.
     Gather,
+    /// Gives each block of its input to one of several consumers: the last operator. It runs no tasks,
+    /// but for what is left at the end where all are to get equally many rows.
+    Split {
+        /// How many consumers.
+        consumers: u32,
+        /// Whether all get exactly as many rows. What is left over is dropped.
+        equal: bool,
+    },
 }
 
 impl OpKind {
@@ -84,7 +92,7 @@ impl OpKind {
     /// Whether blocks pass without a task, all or nearly all of them.
     #[must_use]
     pub const fn passes_blocks(&self) -> bool {
-        matches!(self, Self::Limit { .. } | Self::Union)
+        matches!(self, Self::Limit { .. } | Self::Union | Self::Split { .. })
     }
 }
 
@@ -213,6 +221,14 @@ pub enum PlanError {
     SinkNotLast {
         /// The operator.
         name: String,
+    },
+    /// A split that cannot be.
+    #[error("operator '{name}' splits the output, so it must {wanted}")]
+    Split {
+        /// The operator.
+        name: String,
+        /// What it must.
+        wanted: &'static str,
     },
     /// Rows of several epochs come together in one.
     #[error(
@@ -375,7 +391,8 @@ fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
         | OpKind::Limit { .. }
         | OpKind::Sink
         | OpKind::Scatter { .. }
-        | OpKind::Gather => (1..=1, "one input"),
+        | OpKind::Gather
+        | OpKind::Split { .. } => (1..=1, "one input"),
         OpKind::Union | OpKind::Zip => (2..=usize::MAX, "two or more inputs"),
     };
     if !wanted.contains(&op.inputs.len()) {
@@ -391,9 +408,19 @@ fn check_place(op: &OpSpec, is_last: bool, has_epochs: bool) -> Result<(), PlanE
     let name = || op.name.clone();
     match op.kind {
         OpKind::Sink if !is_last => Err(PlanError::SinkNotLast { name: name() }),
+        OpKind::Split { .. } if !is_last => Err(split_must(op, "be the last one")),
+        OpKind::Split { consumers: 0, .. } => Err(split_must(op, "have consumers")),
+        OpKind::Split { equal: true, .. } if has_epochs => Err(split_must(
+            op,
+            "not be equal where units are in epochs, for it drops what is left over",
+        )),
         OpKind::Zip | OpKind::Gather if has_epochs => Err(PlanError::EpochsMeet { name: name() }),
         _ => Ok(()),
     }
+}
+
+fn split_must(op: &OpSpec, wanted: &'static str) -> PlanError {
+    PlanError::Split { name: op.name.clone(), wanted }
 }
 
 fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {

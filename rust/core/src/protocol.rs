@@ -114,6 +114,12 @@ pub enum Event {
         /// The block.
         block: BlockId,
     },
+    /// One of several consumers ([`OpKind::Split`](crate::OpKind::Split)) takes nothing more. Comes after
+    /// all else that it reports.
+    ConsumerGone {
+        /// Which.
+        consumer: u32,
+    },
     /// News waited so long for this turn, since the driver was busy: from when the oldest of it had
     /// come. Comes with the news.
     TurnDelayed {
@@ -259,6 +265,9 @@ pub enum Action {
         block: BlockId,
         /// The lost block whose rows, or some of them, it has.
         instead_of: Option<BlockId>,
+        /// Which consumer, where there are several.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+        consumer: u32,
     },
     /// Forget a block: nobody will ask for it again.
     DropBlock {
@@ -418,6 +427,13 @@ pub enum Reason {
         /// Bytes that wait.
         bytes: Bytes,
     },
+    /// All consumers are to get equally many rows, and with the next block one would have too many.
+    ConsumersUneven {
+        /// Rows that wait.
+        rows: Rows,
+        /// Rows that must wait for it.
+        wanted: Rows,
+    },
     /// The operator after it has enough to do.
     DownstreamFed {
         /// Rows that wait there or are being made.
@@ -504,6 +520,11 @@ impl fmt::Display for Reason {
                 "will need {needs} of object store when its next task ends, {room} will be free"
             ),
             Self::OutputFull { bytes } => write!(f, "{bytes} of output wait for the consumer"),
+            Self::ConsumersUneven { rows, wanted } => write!(
+                f,
+                "{} of the {} rows wait with which each consumer could have equally many",
+                rows.0, wanted.0
+            ),
             Self::DownstreamFed { rows, wanted } => {
                 write!(f, "the next operator has enough: {} of {} rows", rows.0, wanted.0)
             }
@@ -526,4 +547,11 @@ impl fmt::Display for Reason {
             Self::Stopping => write!(f, "the run is ending"),
         }
     }
+}
+
+/// What is zero needs not be written.
+#[cfg(feature = "serde")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how it is called")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

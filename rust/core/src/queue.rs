@@ -219,6 +219,16 @@ impl InputQueue {
         Some(queued)
     }
 
+    /// Puts a block back before all that is ready.
+    pub(crate) fn put_back(&mut self, queued: Queued) {
+        self.rows += queued.rows;
+        self.rows_total += queued.rows;
+        self.bytes += queued.bytes;
+        self.ready_rows += queued.rows;
+        let place = self.ready.partition_point(|ready| ready.at < queued.at);
+        self.ready.insert(if self.release == Release::InOrder { place } else { 0 }, queued);
+    }
+
     /// Takes the next block if it is as wanted.
     pub(crate) fn pop_if(&mut self, is_wanted: impl FnOnce(&Queued) -> bool) -> Option<Queued> {
         if self.ready.front().is_some_and(is_wanted) { self.pop() } else { None }
@@ -298,7 +308,7 @@ impl InputQueue {
     /// Has the best of the next `count` blocks come next, if their order does not matter: the first of
     /// those with the most merit.
     pub(crate) fn bring_forward<T: Ord>(&mut self, count: usize, merit: impl Fn(&Queued) -> T) {
-        if self.in_order {
+        if self.release != Release::AsTheyCome {
             return;
         }
         let ready = self.ready.iter().take(count).map(merit).enumerate();

@@ -9,6 +9,7 @@ mod quarantine;
 mod react;
 mod reclaim;
 mod remake;
+mod split;
 mod unblock;
 
 use alloc::collections::VecDeque;
@@ -96,6 +97,7 @@ impl Scheduler {
             Event::NodeLost { node } => self.node_lost(node),
             Event::BlockLost { block } => self.block_lost(block),
             Event::OutputTaken { block } => self.output_taken(block),
+            Event::ConsumerGone { consumer } => self.consumer_gone(consumer),
             Event::TurnDelayed { by } => self.attribution.delay(by),
             Event::TimePassed => {}
             Event::StopRequested => self.stop(),

@@ -157,6 +157,10 @@ pub struct Snapshot {
     pub output_rows: u64,
     /// Blocks given to the consumer.
     pub output_blocks: u64,
+    /// Rows that each of several consumers was given, or is meant to get.
+    pub consumer_rows: Vec<u64>,
+    /// Rows that none of several consumers got, or that one had not taken when it went.
+    pub rows_dropped: u64,
     /// Epochs that were committed.
     pub epochs_committed: u64,
     /// Bytes that wait for or are with the consumer.
@@ -175,6 +179,7 @@ pub struct Snapshot {
 
 pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
     let (cpu_times, gpu_times) = attribution.slot_times(state);
+    let split = state.split.as_ref();
     Snapshot {
         ops: state.op_ids().map(|op| op_snapshot(state, attribution, op)).collect(),
         nodes: node_snapshots(state),
@@ -184,6 +189,9 @@ pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
         bytes_set_aside: state.bytes_set_aside,
         output_rows: state.output_rows,
         output_blocks: state.output_blocks,
+        consumer_rows: split
+            .map_or_else(Vec::new, |split| split.rows().map(|rows| rows.0).collect()),
+        rows_dropped: split.map_or(0, |split| split.rows_dropped.0),
         epochs_committed: u64::from(state.epochs_committed.0),
         output_bytes: state.output.bytes() + state.emitted_bytes,
         blocks: state.blocks.len() as u64,

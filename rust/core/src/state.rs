@@ -22,6 +22,7 @@ use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
 use crate::queue::{InputQueue, Position, Queued, Release, Spot};
 use crate::resources::Resources;
+use crate::split::Split;
 use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, TaskId, Time};
 
@@ -137,6 +138,8 @@ pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) ops: Vec<Operator>,
     pub(crate) output: InputQueue,
+    /// Who takes the output, if there are several.
+    pub(crate) split: Option<Split>,
     pub(crate) emitted_bytes: Bytes,
     pub(crate) emitted_blocks: u64,
     /// Blocks that the consumer found gone, and in whose place it waits for others.
@@ -173,6 +176,10 @@ impl State {
         }
         let release = |in_order| if in_order { Release::InOrder } else { Release::AsTheyCome };
         let output = InputQueue::new(release(plan.config().preserve_order));
+        let split = plan.ops().last().and_then(|op| match op.kind {
+            OpKind::Split { consumers, equal } => Some(Split::new(consumers, equal)),
+            _ => None,
+        });
         let lineage = Lineage::new(plan.ops().len());
         let ops = plan.ops().iter().zip((0..).map(OpId));
         let ops = ops.map(|(spec, op)| new_operator(spec, release(plan.takes_in_order(op))));
@@ -184,6 +191,7 @@ impl State {
             ledger,
             ops,
             output,
+            split,
             emitted_bytes: Bytes::ZERO,
             emitted_blocks: 0,
             replacements: 0,

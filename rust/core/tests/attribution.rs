@@ -100,7 +100,10 @@ fn what_a_task_neither_worked_nor_was_paused_is_its_start() {
 fn a_paused_task_is_blocked_by_its_output() {
     // The store holds one block, and the first stays with the consumer.
     let mut world = World::new(vec![source(1)], 100);
-    assert_eq!(world.produce(10, 0), [Action::EmitBlock { block: BlockId(0), instead_of: None }]);
+    assert_eq!(
+        world.produce(10, 0),
+        [Action::EmitBlock { block: BlockId(0), instead_of: None, consumer: 0 }]
+    );
     assert_eq!(world.wait(10, 0), []);
     let taken = world.at(40, Event::OutputTaken { block: BlockId(0) });
     assert!(

@@ -249,7 +249,8 @@ fn of_what_a_limit_has_ended_only_rows_that_passed_it_are_made_again() {
     let (again, work) = run.launched(0)[2].clone();
     assert_eq!(work, Work::Units { first: 0, count: 1 });
     let actions = run.make(again, 2, 10);
-    let instead = Action::EmitBlock { block: BlockId(2), instead_of: Some(BlockId(0)) };
+    let instead =
+        Action::EmitBlock { block: BlockId(2), instead_of: Some(BlockId(0)), consumer: 0 };
     assert!(actions.contains(&instead), "{actions:?}");
 
     run.tell(Event::BlockLost { block: BlockId(1) });

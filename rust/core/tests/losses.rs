@@ -62,7 +62,11 @@ fn emitted() -> Scheduler {
     let map = launched(&produce(&mut scheduler, read, 0, 0));
     finish(&mut scheduler, read);
     let actions = produce(&mut scheduler, map, 1, 0);
-    assert!(actions.contains(&Action::EmitBlock { block: BlockId(1), instead_of: None }));
+    assert!(actions.contains(&Action::EmitBlock {
+        block: BlockId(1),
+        instead_of: None,
+        consumer: 0
+    }));
     finish(&mut scheduler, map);
     scheduler
 }
@@ -78,7 +82,8 @@ fn a_block_that_the_consumer_finds_gone_is_made_again_from_the_source_on() {
     let map = launched(&produce(&mut scheduler, read, 2, 1));
     finish(&mut scheduler, read);
     let actions = produce(&mut scheduler, map, 3, 1);
-    let instead = Action::EmitBlock { block: BlockId(3), instead_of: Some(BlockId(1)) };
+    let instead =
+        Action::EmitBlock { block: BlockId(3), instead_of: Some(BlockId(1)), consumer: 0 };
     assert!(actions.contains(&instead), "{actions:?}");
     finish(&mut scheduler, map);
     tell(&mut scheduler, Event::OutputTaken { block: BlockId(3) });

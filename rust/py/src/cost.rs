@@ -111,6 +111,7 @@ fn fact<'py>(py: Python<'py>, event: &Event) -> PyResult<Fact<'py>> {
         Event::ActorReady { actor, node, load } => {
             ("ActorReady", (actor.0, node.0, load.0).into_pyobject(py)?)
         }
+        Event::ConsumerGone { consumer } => ("ConsumerGone", (consumer,).into_pyobject(py)?),
         Event::OutputTaken { block } => ("OutputTaken", (block.0,).into_pyobject(py)?),
         Event::TaskFailed { task, failure: core::TaskFailure::Cancelled } => {
             ("TaskFailed", (task.0, "cancelled").into_pyobject(py)?)

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::numbers;
 
 /// What an operator can be.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "'source'",
     "'tasks'",
     "'actors'",
@@ -20,6 +20,7 @@ const KINDS: [&str; 9] = [
     "'union'",
     "'zip'",
     "'sink'",
+    "'split'",
     "'scatter'",
     "'gather'",
 ];
@@ -35,7 +36,7 @@ impl OpSpec {
     #[pyo3(signature = (
         *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), heap_bytes=0,
         concurrency_max=0, bundle_rows_min=0, unit_bytes=Vec::new(), limit_rows=None, actors_min=1, actors_max=1,
-        tasks_in_flight_max=2, partitions=None,
+        tasks_in_flight_max=2, partitions=None, consumers=None, equal=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
@@ -54,6 +55,8 @@ impl OpSpec {
         actors_max: u32,
         tasks_in_flight_max: u32,
         partitions: Option<u32>,
+        consumers: Option<u32>,
+        equal: bool,
     ) -> PyResult<Self> {
         let refuse = |what: String| Err(PyValueError::new_err(what));
         if !unit_bytes.is_empty() && kind != "source" {
@@ -69,6 +72,11 @@ impl OpSpec {
                 "operator '{name}': partitions is what a scatter has, and no other"
             ));
         }
+        if consumers.is_some() != (kind == "split") || (equal && kind != "split") {
+            return refuse(format!(
+                "operator '{name}': consumers and equal are what a split has, and no other"
+            ));
+        }
         let kind = match kind {
             "source" => core::OpKind::Source { units: units(unit_bytes) },
             "tasks" => core::OpKind::Tasks,
@@ -81,6 +89,7 @@ impl OpSpec {
             "sink" => core::OpKind::Sink,
             "scatter" => core::OpKind::Scatter { partitions: partitions.unwrap_or(0) },
             "gather" => core::OpKind::Gather,
+            "split" => core::OpKind::Split { consumers: consumers.unwrap_or(0), equal },
             _ => return refuse(format!("kind must be one of {}, not {kind:?}", KINDS.join(", "))),
         };
         Ok(Self(core::OpSpec {
@@ -110,6 +119,7 @@ impl OpSpec {
             core::OpKind::Sink => "sink",
             core::OpKind::Scatter { .. } => "scatter",
             core::OpKind::Gather => "gather",
+            core::OpKind::Split { .. } => "split",
         }
     }
 
@@ -170,6 +180,19 @@ impl OpSpec {
             core::OpKind::Scatter { partitions } => Some(partitions),
             _ => None,
         }
+    }
+
+    #[getter]
+    fn consumers(&self) -> Option<u32> {
+        match self.0.kind {
+            core::OpKind::Split { consumers, .. } => Some(consumers),
+            _ => None,
+        }
+    }
+
+    #[getter]
+    fn equal(&self) -> bool {
+        matches!(self.0.kind, core::OpKind::Split { equal: true, .. })
     }
 
     #[getter]

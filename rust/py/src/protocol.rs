@@ -45,6 +45,8 @@ pub(crate) enum Event {
     BlockLost { block: u64 },
     /// The consumer is done with a block that it got by `Action.EmitBlock`.
     OutputTaken { block: u64 },
+    /// One of several consumers takes nothing more; comes after all else that it reports.
+    ConsumerGone { consumer: u32 },
     /// News waited so long for this turn, since the driver was busy. Comes with the news.
     TurnDelayed { by_us: u64 },
     /// Nothing but time.
@@ -106,6 +108,7 @@ impl Event {
             &Self::NodeLost { node } => core::Event::NodeLost { node: NodeId(node) },
             &Self::BlockLost { block } => core::Event::BlockLost { block: BlockId(block) },
             &Self::OutputTaken { block } => core::Event::OutputTaken { block: BlockId(block) },
+            &Self::ConsumerGone { consumer } => core::Event::ConsumerGone { consumer },
             &Self::TurnDelayed { by_us } => core::Event::TurnDelayed { by: Span(by_us) },
             Self::TimePassed {} => core::Event::TimePassed,
             Self::StopRequested {} => core::Event::StopRequested,
@@ -149,9 +152,9 @@ pub(crate) enum Action {
     /// Give a block to the consumer.
     ///
     /// Answered by `Event.OutputTaken`, or by `Event.BlockLost` if it is gone. `instead_of`: the lost
-    /// block whose rows, or some of them, it has.
-    #[pyo3(constructor = (block, instead_of = None))]
-    EmitBlock { block: u64, instead_of: Option<u64> },
+    /// block whose rows, or some of them, it has. `consumer`: which one, where there are several.
+    #[pyo3(constructor = (block, instead_of = None, consumer = 0))]
+    EmitBlock { block: u64, instead_of: Option<u64>, consumer: u32 },
     /// Forget a block: nobody will ask for it again.
     DropBlock { block: u64 },
     /// All that follows from the units of an epoch is written, or taken, for good.
@@ -212,9 +215,11 @@ impl From<core::Action> for Action {
                 Self::StartActor { actor: actor.0, op: op.0, node: node.0, heap: heap.0 }
             }
             core::Action::StopActor { actor } => Self::StopActor { actor: actor.0 },
-            core::Action::EmitBlock { block, instead_of } => {
-                Self::EmitBlock { block: block.0, instead_of: instead_of.map(|lost| lost.0) }
-            }
+            core::Action::EmitBlock { block, instead_of, consumer } => Self::EmitBlock {
+                block: block.0,
+                instead_of: instead_of.map(|lost| lost.0),
+                consumer,
+            },
             core::Action::DropBlock { block } => Self::DropBlock { block: block.0 },
             core::Action::CommitEpoch { epoch } => Self::CommitEpoch { epoch: epoch.0 },
             core::Action::FailRun { op, task, cause } => Self::FailRun {

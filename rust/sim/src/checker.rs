@@ -17,6 +17,7 @@ mod final_checks;
 mod heap;
 mod losses;
 mod quarantine;
+mod split;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ use thiserror::Error;
 
 use crate::checker::arrivals::Arrivals;
 use crate::checker::coverage::Coverage;
+use crate::checker::split::Takers;
 use crate::random::Random;
 use crate::rows::{Content, RowMap};
 use crate::workload::Scenario;
@@ -94,6 +96,8 @@ pub struct Checker<'a> {
     /// Nodes in quarantine after the last turn, by operator, and where something was sent since.
     quarantined: BTreeSet<(usize, NodeId)>,
     sent: BTreeSet<(usize, NodeId)>,
+    /// The consumers.
+    takers: Takers,
     /// What has come to each limit.
     arrivals: BTreeMap<usize, Arrivals>,
     epochs_committed: u64,
@@ -210,6 +214,7 @@ impl<'a> Checker<'a> {
             works: BTreeMap::new(),
             units_next: vec![0; scenario.plan.ops().len()],
             arrivals: BTreeMap::new(),
+            takers: Takers::new(scenario.consumers()),
             node_failures: BTreeMap::new(),
             given_up: BTreeMap::new(),
             quarantined: BTreeSet::new(),

@@ -49,7 +49,8 @@ pub struct Cluster<'a> {
     /// Tasks that ended with their actor or node and were not reported.
     unreported: BTreeSet<TaskId>,
     actors: BTreeMap<ActorId, Actor>,
-    consumer: Reader,
+    /// One for each consumer.
+    consumers: Vec<Reader>,
     links: Links,
     /// Workers without an actor that have nothing to do, by node.
     idle_workers: BTreeMap<NodeId, u64>,
@@ -99,8 +100,8 @@ enum Happening {
     Loaded(ActorId),
     /// An actor ends while it loads.
     LoadFailed(ActorId, TaskFailure),
-    /// The consumer is done with a block.
-    Consumed,
+    /// A consumer is done with a block.
+    Consumed(usize),
     /// A block is gone from its store.
     Gone(BlockId),
 }
@@ -125,7 +126,7 @@ impl<'a> Cluster<'a> {
             workers: BTreeMap::new(),
             unreported: BTreeSet::new(),
             actors: BTreeMap::new(),
-            consumer: Reader::default(),
+            consumers: vec![Reader::default(); scenario.consumers() as usize],
             links: Links::default(),
             idle_workers: BTreeMap::new(),
             copies_max: 0,
@@ -233,7 +234,9 @@ impl<'a> Cluster<'a> {
         for action in actions {
             match action {
                 Action::DropBlock { block } => self.drop_block(*block),
-                Action::EmitBlock { block, instead_of } => self.give(*block, *instead_of),
+                Action::EmitBlock { block, instead_of, consumer } => {
+                    self.give(*consumer as usize, *block, *instead_of);
+                }
                 Action::CommitEpoch { .. } => {}
                 Action::FailRun { .. } => self.befall(self.now, Event::StopRequested),
                 order => {
@@ -267,7 +270,7 @@ impl<'a> Cluster<'a> {
             Happening::Hit(task) => self.hit(task),
             Happening::Loaded(actor) => self.loaded(actor),
             Happening::LoadFailed(actor, failure) => self.lose_actor(actor, failure),
-            Happening::Consumed => self.consumed(),
+            Happening::Consumed(consumer) => self.consumed(consumer),
             Happening::Gone(block) => self.lose_block(block),
         }
         None
@@ -348,7 +351,7 @@ impl<'a> Cluster<'a> {
         let Some(block) = self.blocks.remove(&id) else { return };
         self.take_out(&block);
         self.mark_lost(id, (block.producer, block.content));
-        if !self.consumer.given.contains(&id) {
+        if !self.consumers.iter().any(|consumer| consumer.given.contains(&id)) {
             self.announce(Event::BlockLost { block: id });
         }
     }
@@ -366,7 +369,9 @@ impl<'a> Cluster<'a> {
     }
 
     fn drop_block(&mut self, id: BlockId) {
-        self.consumer.given.remove(&id);
+        for consumer in &mut self.consumers {
+            consumer.given.remove(&id);
+        }
         if let Some(block) = self.blocks.remove(&id) {
             self.take_out(&block);
         }

@@ -34,6 +34,10 @@ pub struct Faults {
     pub actor_break: u64,
     /// Nodes on which from then on each worker fails, and each actor is broken.
     pub node_breaks: Vec<(Time, NodeId)>,
+    /// How slow each of several consumers is: factors in thousandths, that of the last for all after it.
+    pub consumers_slow: Vec<u64>,
+    /// Consumers that go after so many blocks.
+    pub consumers_gone: Vec<(u32, u64)>,
     /// A driver reports the tasks of a lost actor or node one by one, though the scheduler knows.
     pub reports_lost_tasks: bool,
     /// After a turn, an old event is reported once more.
@@ -141,6 +145,13 @@ impl Faults {
     pub fn slowness(&self, node: NodeId, now: Time) -> u64 {
         let hits = |slow: &&Slowdown| slow.node == node && slow.from <= now && now < slow.until;
         self.slowdowns.iter().filter(hits).map(|slow| slow.factor).max().unwrap_or(1_000)
+    }
+
+    /// The factor of the time that one of several consumers takes, in thousandths.
+    #[must_use]
+    pub fn consumer_slowness(&self, consumer: u32) -> u64 {
+        let factor = self.consumers_slow.get(consumer as usize).or(self.consumers_slow.last());
+        factor.copied().unwrap_or(1_000)
     }
 
     /// Whether things may still go wrong by chance.

@@ -219,6 +219,7 @@ enum RowKind {
     /// Rows keep their numbers, but not their order.
     Scatter(Deal),
     Gather(Deal),
+    Split,
 }
 
 impl RowMap {
@@ -240,6 +241,7 @@ impl RowMap {
                     RowKind::Limit { rows: rows.0, in_order }
                 }
                 OpKind::Union => RowKind::Union,
+                OpKind::Split { .. } => RowKind::Split,
                 OpKind::Zip => RowKind::Zip,
                 OpKind::Scatter { partitions } => {
                     let numbers = map.ops[inputs[0]].numbers;
@@ -368,7 +370,7 @@ impl RowMap {
         match self.ops[reader].kind {
             RowKind::Union => Some(content.shifted(self.rows_before(reader, port))),
             RowKind::Limit { rows, in_order: true } => Some(content.below(rows)),
-            RowKind::Limit { in_order: false, .. } => Some(content.clone()),
+            RowKind::Split | RowKind::Limit { in_order: false, .. } => Some(content.clone()),
             RowKind::Source(_)
             | RowKind::Map(_)
             | RowKind::Zip
@@ -470,7 +472,7 @@ impl RowMap {
     /// Whether blocks pass an operator without a task.
     #[must_use]
     pub fn passes(&self, op: usize) -> bool {
-        matches!(self.ops[op].kind, RowKind::Union | RowKind::Limit { .. })
+        matches!(self.ops[op].kind, RowKind::Union | RowKind::Limit { .. } | RowKind::Split)
     }
 
     /// The limits that what `op` puts out must pass and that let pass no more rows than come.

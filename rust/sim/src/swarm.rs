@@ -8,6 +8,7 @@ mod ending;
 mod exchange;
 mod graph;
 mod heap;
+mod split;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -133,6 +134,8 @@ pub fn scenario(seed: u64) -> Scenario {
     let store = store(&mut random, &models);
     let mut nodes = nodes(&mut random, &ops, store);
     let mut faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
+    let parts = (&mut ops, &mut models, &mut unit_rows);
+    split::draw(seed, &shape.config, parts, &mut faults);
     broken::draw(seed, &nodes, &mut faults);
     if faults.calm_at.is_none() {
         let joining = faults.joins.iter_mut().map(|(_, spec)| spec);

@@ -50,6 +50,22 @@ impl Scenario {
         RowMap::new(&self.plan, &self.unit_rows, flows)
     }
 
+    /// How many consumers there are.
+    #[must_use]
+    pub fn consumers(&self) -> u32 {
+        match self.plan.ops().last().map(|op| &op.kind) {
+            Some(OpKind::Split { consumers, .. }) => *consumers,
+            _ => 1,
+        }
+    }
+
+    /// Whether all consumers must get equally many rows.
+    #[must_use]
+    pub fn is_split_equally(&self) -> bool {
+        let last = self.plan.ops().last();
+        last.is_some_and(|op| matches!(op.kind, OpKind::Split { equal: true, .. }))
+    }
+
     /// What a task of an operator takes beyond its work.
     #[must_use]
     pub fn call(&self, op: OpId) -> Span {

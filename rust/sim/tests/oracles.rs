@@ -95,7 +95,7 @@ fn i2_a_block_in_two_places() {
     assert_eq!(invariant, "I2", "{what}");
     let (invariant, what) = one_read(
         vec![made(0, 0, 2)],
-        vec![Action::EmitBlock { block: BlockId(0), instead_of: None }],
+        vec![Action::EmitBlock { block: BlockId(0), instead_of: None, consumer: 0 }],
     );
     assert_eq!((invariant, what.contains("it is no output")), ("I2", true), "{what}");
     let (invariant, what) =
@@ -147,8 +147,11 @@ fn i9_rows_out_of_order_or_twice() {
         let events = vec![made(0, 0, 2), made(0, 1, 1), finished(0)];
         let launches = vec![launch(1, 1, blocks(0)), launch(2, 1, blocks(1))];
         let outputs = vec![made(1, 2, 2), made(2, 3, 1)];
-        let emits =
-            order.map(|block| Action::EmitBlock { block: BlockId(block), instead_of: None });
+        let emits = order.map(|block| Action::EmitBlock {
+            block: BlockId(block),
+            instead_of: None,
+            consumer: 0,
+        });
         violated(&[(vec![], vec![read(0, 0)]), (events, launches), (outputs, emits.to_vec())])
     };
     assert_eq!(through([3, 2]).0, "I9");

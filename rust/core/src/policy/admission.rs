@@ -155,7 +155,9 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
         .awake_below(op)
         .chain(state.neighbours(op).filter(|_| !is_awaited))
         .filter(|reader| !state.op(*reader).is_done)
-        .filter(|reader| !matches!(state.spec(*reader).kind, OpKind::Union))
+        .filter(|reader| {
+            !matches!(state.spec(*reader).kind, OpKind::Union | OpKind::Split { equal: false, .. })
+        })
         .filter(|reader| account.total.fits(state.ledger.request(*reader)))
         .map(|reader| {
             let own = oldest(state, reader)

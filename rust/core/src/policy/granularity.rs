@@ -34,6 +34,7 @@ pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion
         OpKind::Limit { .. } => limit_portion(state, op),
         OpKind::Zip => zip_portion(state, op),
         OpKind::Union => Err(Reason::InputEmpty),
+        OpKind::Split { .. } => split_portion(state, op, anything),
     }
 }
 
@@ -66,6 +67,26 @@ fn limit_portion(state: &State, op: OpId) -> Result<Portion, Reason> {
     match operator.queue().ready().next() {
         Some(_) => Ok(Portion::Rows(operator.limit_left)),
         None => Err(nothing_ready(operator.queue())),
+    }
+}
+
+/// What the consumer with the fewest rows gets of a block that nobody may have whole: only when no more
+/// comes, or nothing else moves.
+fn split_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
+    let (operator, split) = (state.op(op), state.split.as_ref());
+    let front = operator.queue().ready().next();
+    let (Some(front), Some(split)) = (front, split) else {
+        return Err(nothing_ready(operator.queue()));
+    };
+    let waiting = operator.queue().rows();
+    let level = split.level(waiting);
+    if front.first == Rows::ZERO && split.fits(front.rows, level) {
+        return Err(Reason::OutputFull { bytes: state.output.bytes() + state.emitted_bytes });
+    }
+    let is_due = operator.input_ended() || anything || front.first > Rows::ZERO;
+    match split.behind(level).filter(|_| is_due) {
+        Some((_, lacks)) => Ok(Portion::Rows(lacks.min(front.rows))),
+        None => Err(Reason::ConsumersUneven { rows: waiting, wanted: split.wanted(front.rows) }),
     }
 }
 

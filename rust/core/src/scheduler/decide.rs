@@ -217,8 +217,13 @@ impl Scheduler {
         });
         self.state.tasks.insert(id, task);
         self.state.note_credit(id);
-        if matches!(self.state.spec(op).kind, OpKind::Limit { .. }) {
-            self.end_above(op);
+        match self.state.spec(op).kind {
+            OpKind::Limit { .. } => self.end_above(op),
+            OpKind::Split { .. } => {
+                self.pass_split(op);
+                self.emit_output();
+            }
+            _ => {}
         }
     }
 
@@ -241,6 +246,7 @@ impl Scheduler {
 
     /// Takes a portion of the input and makes it a piece of work.
     fn new_work(&mut self, op: OpId, portion: Portion) -> Box<Task> {
+        self.mean_cut(op, portion);
         let (work, items) = self.take_input(op, portion);
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
@@ -249,6 +255,16 @@ impl Scheduler {
         let rows_coming = whole(rows_per_item * quantity(items));
         self.begin_lineage(op, number, &work, items);
         Box::new(Task { rows_coming, ..Task::new(op, number, work, items) })
+    }
+
+    /// What a split cuts is for the consumer with the fewest rows.
+    fn mean_cut(&mut self, op: OpId, portion: Portion) {
+        let (operator, split) = (&self.state.ops[op.0 as usize], self.state.split.as_mut());
+        let is_split = matches!(self.state.plan.ops()[op.0 as usize].kind, OpKind::Split { .. });
+        let (Portion::Rows(rows), Some(split), true) = (portion, split, is_split) else { return };
+        if let Some((consumer, _)) = split.behind(split.level(operator.queue().rows())) {
+            split.mean(operator.work_next, consumer, rows);
+        }
     }
 
     /// Takes a portion of the input out of the queues, and counts its items.

@@ -24,6 +24,7 @@ impl Scheduler {
             match self.state.spec(op).kind {
                 OpKind::Limit { .. } => self.pass_limit(op),
                 OpKind::Union => self.pass_union(op),
+                OpKind::Split { .. } => self.pass_split(op),
                 OpKind::Zip => self.check_rows(op),
                 OpKind::Source { .. }
                 | OpKind::Tasks
@@ -45,14 +46,23 @@ impl Scheduler {
     }
 
     pub(super) fn emit_output(&mut self) {
-        while let Some(queued) = self.state.output.pop() {
-            self.set_place(queued.block, Place::Emitted);
-            self.state.emitted_bytes += queued.bytes;
-            self.state.emitted_blocks += 1;
-            self.state.output_blocks += 1;
-            self.state.output_rows += queued.rows.0;
-            self.actions.push_back(Action::EmitBlock { block: queued.block, instead_of: None });
+        if self.state.split.is_some() {
+            return self.emit_to_several();
         }
+        while let Some(queued) = self.state.output.pop() {
+            self.emit(queued, 0);
+        }
+    }
+
+    /// Gives a block to a consumer.
+    pub(super) fn emit(&mut self, queued: Queued, consumer: u32) {
+        self.set_place(queued.block, Place::Emitted);
+        self.state.emitted_bytes += queued.bytes;
+        self.state.emitted_blocks += 1;
+        self.state.output_blocks += 1;
+        self.state.output_rows += queued.rows.0;
+        let (block, instead_of) = (queued.block, None);
+        self.actions.push_back(Action::EmitBlock { block, instead_of, consumer });
     }
 
     /// Commits the epochs that are over, as many as one turn may.
@@ -90,7 +100,7 @@ impl Scheduler {
         }
     }
 
-    fn pass_on(&mut self, op: OpId, queued: Queued) {
+    pub(super) fn pass_on(&mut self, op: OpId, queued: Queued) {
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
         operator.work_next += 1;
@@ -209,7 +219,7 @@ impl Scheduler {
     }
 
     /// Drops all that waits for `op`; work that has a part of a block may still read it.
-    fn drop_queued(&mut self, op: OpId) {
+    pub(super) fn drop_queued(&mut self, op: OpId) {
         for input in 0..self.state.op(op).queues.len() {
             for queued in self.state.op_mut(op).queues[input].drain() {
                 self.set_place(queued.block, Place::Input);

@@ -463,6 +463,9 @@ impl Scheduler {
         let bytes = self.state.blocks[&block].bytes;
         self.state.emitted_bytes -= bytes;
         self.state.emitted_blocks -= 1;
+        if let Some(split) = &mut self.state.split {
+            split.release(block);
+        }
         self.drop_block(block);
     }
 
@@ -505,6 +508,9 @@ impl Scheduler {
             }
         }
         self.state.output.clear();
+        if let Some(split) = &mut self.state.split {
+            split.clear();
+        }
         self.state.emitted_bytes = Bytes::ZERO;
         self.state.emitted_blocks = 0;
         for block in self.state.blocks.iter().map(|(id, _)| id).collect::<Vec<_>>() {

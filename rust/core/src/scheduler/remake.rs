@@ -57,6 +57,9 @@ impl Scheduler {
                     self.state.emitted_bytes -= block.bytes;
                     self.state.emitted_blocks -= 1;
                     self.state.replacements += u64::from(block.rows > Rows::ZERO);
+                    if block.rows == Rows::ZERO {
+                        self.end_goal(Goal::Consumer(id));
+                    }
                     (Rows::ZERO, block.rows, Goal::Consumer(id))
                 }
                 Place::Input | Place::Lost => continue,
@@ -237,7 +240,7 @@ impl Scheduler {
     /// Work on parts of blocks, which are in order for each input of the operator.
     fn work_of(&self, op: OpId, slices: Vec<Slice>) -> Work {
         let spec = self.state.spec(op);
-        if !matches!(spec.kind, OpKind::Limit { .. } | OpKind::Zip) {
+        if !matches!(spec.kind, OpKind::Limit { .. } | OpKind::Zip | OpKind::Split { .. }) {
             return Work::Blocks(slices.into_iter().map(|slice| slice.block).collect());
         }
         let mut inputs = alloc::vec![Vec::new(); spec.inputs.len()];
@@ -271,10 +274,8 @@ impl Scheduler {
                 self.state.enqueue(spot, queued);
             }
             Goal::Consumer(lost) => {
-                self.set_place(id, Place::Emitted);
-                self.state.emitted_bytes += bytes;
-                self.state.emitted_blocks += 1;
-                self.actions.push_back(Action::EmitBlock { block: id, instead_of: Some(lost) });
+                let made = Queued { block: id, at, first: Rows::ZERO, rows, bytes };
+                self.emit_instead(made, lost);
             }
             Goal::Work(op, number) => {
                 self.hold(id, true);
@@ -309,6 +310,7 @@ impl Scheduler {
         let operator = self.state.op_mut(task.op);
         operator.gaps -= 1;
         self.state.replacements -= u64::from(matches!(gap.goal, Goal::Consumer(_)));
+        self.end_goal(gap.goal);
         if gap.rows > Rows::ZERO {
             self.fail(task.op, None, FailCause::BlockLost { rows: gap.rows });
         }

@@ -49,9 +49,16 @@ impl Checker<'_> {
                 self.check_start_actor(*actor, *op, *node, *heap)
             }
             Action::StopActor { actor } => self.check_stop_actor(*actor),
-            Action::EmitBlock { block, instead_of: None } => self.check_emit(*block),
-            Action::EmitBlock { block, instead_of: Some(lost) } => {
-                self.check_replacement(*block, *lost)
+            Action::EmitBlock { block, instead_of: None, consumer } => {
+                self.check_emit(*block, *consumer)
+            }
+            Action::EmitBlock { block, instead_of: Some(lost), consumer } => {
+                self.check_taker_of_lost(*block, *lost, *consumer)?;
+                self.check_replacement(*block, *lost)?;
+                if !self.replacements.contains_key(lost) {
+                    self.takers.release(*lost);
+                }
+                Ok(())
             }
             Action::DropBlock { block } => self.check_drop(*block),
             Action::CommitEpoch { epoch } => self.check_commit(*epoch),
@@ -108,7 +115,7 @@ impl Checker<'_> {
                 | OpKind::Scatter { .. }
                 | OpKind::Gather,
             ) => self.first_of(op, blocks.first().map(|block| self.whole(*block))),
-            (Work::Slices(inputs), OpKind::Limit { .. } | OpKind::Zip) => {
+            (Work::Slices(inputs), OpKind::Limit { .. } | OpKind::Zip | OpKind::Split { .. }) => {
                 self.first_of(op, inputs.iter().flatten().next().copied())
             }
             _ => return Err(("protocol", "the work is of the wrong kind".to_owned())),
@@ -387,7 +394,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn check_emit(&mut self, id: BlockId) -> Result<(), Finding> {
+    fn check_emit(&mut self, id: BlockId, consumer: u32) -> Result<(), Finding> {
         let Some(block) = self.blocks.get_mut(&id) else {
             return Err(("I2", "it does not exist".to_owned()));
         };
@@ -398,6 +405,10 @@ impl Checker<'_> {
         block.place = Place::Emitted;
         let count = rows.rows();
         ensure!(count == block.content.rows(), "I9", "it has rows that a limit holds back");
+        self.check_taker(id, consumer, &rows)?;
+        if self.takers.take_returned(&rows) {
+            return Ok(());
+        }
         let expected = self.output.prefix();
         if let Err(stretch) = self.output.add(&rows) {
             return Err(("I9", format!("rows {}..{} are out twice", stretch.first, stretch.end)));
@@ -415,6 +426,7 @@ impl Checker<'_> {
         };
         let is_free = block.place == Place::Useless
             || self.is_stopped
+            || self.is_left_over(&block)
             || (block.place != Place::Emitted && self.is_unwanted(block.producer));
         ensure!(is_free, "I2", "it is {:?}", block.place);
         for (key, _) in block.readers {

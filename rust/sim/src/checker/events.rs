@@ -40,8 +40,10 @@ impl Checker<'_> {
                 let book = self.blocks.get_mut(&block);
                 if let Some(book) = book.filter(|book| book.place == Place::Emitted) {
                     book.place = Place::Useless;
+                    self.takers.release(block);
                 }
             }
+            Event::ConsumerGone { consumer } => self.note_consumer_gone(consumer),
             Event::NodeLost { node } => self.note_node_lost(node),
             Event::StopRequested => self.is_stopped = true,
             Event::BlockLost { block } => self.note_block_lost(block),

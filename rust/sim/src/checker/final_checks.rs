@@ -52,6 +52,7 @@ impl Checker<'_> {
         self.check_nodes(snapshot)?;
         self.check_heap(snapshot)?;
         self.check_quarantine(snapshot)?;
+        self.check_dropped(snapshot)?;
         if self.is_stopped {
             return Ok(());
         }
@@ -147,6 +148,9 @@ impl Checker<'_> {
 
     fn check_output(&self) -> Result<(), Finding> {
         ensure!(!self.rows.must_fail(), "I9", "rows that had none beside them were left out");
+        if self.scenario.is_split_equally() {
+            return self.check_equal_output();
+        }
         let total = self.rows.total();
         let (rows, first) = (self.output.rows(), self.output.prefix());
         if self.rows.is_dense() {

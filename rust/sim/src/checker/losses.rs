@@ -36,7 +36,9 @@ impl Checker<'_> {
                 self.note_missing(producer, &left);
             }
             Place::Emitted => {
-                if content.rows() > 0 {
+                if content.rows() == 0 {
+                    self.takers.release(id);
+                } else {
                     self.replacements.insert(id, (producer, content.clone()));
                 }
                 self.note_missing(producer, &content);

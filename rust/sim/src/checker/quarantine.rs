@@ -49,6 +49,9 @@ impl Checker<'_> {
         let held = snapshot.ops.iter().enumerate();
         let held = held.flat_map(|(op, seen)| seen.nodes_quarantined.iter().map(move |n| (op, *n)));
         let held: BTreeSet<(usize, NodeId)> = held.collect();
+        if self.is_stopped || self.failure.is_some() {
+            return Ok(());
+        }
         for (op, node) in &held {
             let failures = self.node_failures.get(&(*op, *node)).copied().unwrap_or(0);
             ensure!(failures >= 3, "protocol", "{node} is left alone after {failures} failures");
@@ -61,8 +64,7 @@ impl Checker<'_> {
                 .filter(|(id, book)| !held.contains(&(*op, **id)) && !book.is_draining);
             let is_left = open.any(|(_, book)| book.total.fits_without_heap(self.request(*op)));
             let is_done = snapshot.ops[*op].state == OpState::Done;
-            let is_over = is_done || self.is_stopped || self.failure.is_some();
-            ensure!(is_left || is_over, "protocol", "operator {op} has no node left");
+            ensure!(is_left || is_done, "protocol", "operator {op} has no node left");
         }
         self.quarantined = held;
         self.sent.clear();

@@ -1,0 +1,147 @@
+//! The way of blocks to several consumers.
+//!
+//! Where all get equally many rows, a block goes on only to one who may have it whole; at the end, or
+//! where nothing else moves, what is left is cut by tasks, and less than a row for each is dropped.
+
+use crate::operator::Goal;
+use crate::protocol::Action;
+use crate::queue::Queued;
+use crate::scheduler::Scheduler;
+use crate::state::Place;
+use crate::units::{BlockId, OpId, Rows};
+
+impl Scheduler {
+    /// Passes on the blocks that somebody may have.
+    pub(super) fn pass_split(&mut self, op: OpId) {
+        while let Some(queued) = self.pop_for_split(op) {
+            self.pass_on(op, queued);
+        }
+        self.drop_left_over(op);
+    }
+
+    /// Drops what is not enough for one row more for each, once no more comes.
+    fn drop_left_over(&mut self, op: OpId) {
+        let (operator, split) = (self.state.op(op), self.state.split.as_ref());
+        let Some(split) = split.filter(|split| split.is_equal && operator.input_ended()) else {
+            return;
+        };
+        let rest = operator.queue().rows();
+        if operator.queued_blocks() > 0 && split.behind(split.level(rest)).is_none() {
+            self.drop_rows(rest);
+            self.drop_queued(op);
+        }
+    }
+
+    fn pop_for_split(&mut self, op: OpId) -> Option<Queued> {
+        let split = self.state.split.as_mut().filter(|split| split.is_equal);
+        let operator = &mut self.state.ops[op.0 as usize];
+        let Some(split) = split else { return operator.queue_mut().pop() };
+        let level = split.level(operator.queue().rows());
+        let next = *operator.queue().ready().next()?;
+        let consumer = split.next(next.rows, Some(level)).filter(|_| next.first == Rows::ZERO)?;
+        split.mean(operator.work_next, consumer, next.rows);
+        operator.queue_mut().pop()
+    }
+
+    /// Gives the output to those who may have more.
+    pub(super) fn emit_to_several(&mut self) {
+        while let Some(split) = &mut self.state.split {
+            let next = self.state.output.ready().next().copied();
+            let Some((next, consumer)) = next.and_then(|q| Some((q, split.owner(&q)?))) else {
+                return;
+            };
+            self.state.output.pop();
+            split.give(consumer, next);
+            if split.is_gone(consumer) {
+                self.drop_rows(next.rows);
+                self.set_place(next.block, Place::Input);
+                self.drop_block(next.block);
+            } else {
+                self.emit(next, consumer);
+            }
+        }
+    }
+
+    /// What a consumer that is gone has not taken goes to the others, or where all get equally many, to
+    /// nobody. Without any consumer the run stops.
+    pub(super) fn consumer_gone(&mut self, consumer: u32) {
+        let split = self.state.split.as_mut().filter(|split| !split.is_gone(consumer));
+        let Some(split) = split.filter(|_| !self.state.is_stopping) else {
+            self.state.stale_events += 1;
+            return;
+        };
+        let held = split.leave(consumer);
+        if split.are_all_gone() {
+            return self.stop();
+        }
+        let is_equal = split.is_equal;
+        for (id, held) in held.into_iter().rev() {
+            let is_there = self.state.blocks.get(&id).is_some_and(|b| b.place == Place::Emitted);
+            if is_there {
+                self.take_back_output(id, held.queued, is_equal);
+            }
+        }
+    }
+
+    fn take_back_output(&mut self, id: BlockId, queued: Queued, is_equal: bool) {
+        if let Some(split) = &mut self.state.split {
+            split.release(id);
+        }
+        self.state.emitted_bytes -= queued.bytes;
+        self.state.emitted_blocks -= 1;
+        if is_equal {
+            self.drop_rows(queued.rows);
+            self.drop_block(id);
+        } else {
+            self.state.output_blocks -= 1;
+            self.state.output_rows -= queued.rows.0;
+            self.return_output(queued);
+        }
+    }
+
+    /// Puts a block back that had left the output.
+    fn return_output(&mut self, queued: Queued) {
+        let last = self.state.op_ids().next_back().expect("because a plan has operators");
+        self.set_place(queued.block, Place::Queued(last));
+        self.state.output.put_back(queued);
+    }
+
+    /// Brings a block to who waits for it in the place of a lost one, unless that is gone.
+    pub(super) fn emit_instead(&mut self, made: Queued, lost: BlockId) {
+        let held = self.state.split.as_mut().and_then(|split| split.replace(lost, made.rows));
+        let (consumer, queued) =
+            held.map_or((0, made), |held| (held.consumer, Queued { at: held.queued.at, ..made }));
+        let split = self.state.split.as_mut();
+        let is_equal = split.as_ref().map(|split| (split.is_gone(consumer), split.is_equal));
+        match is_equal {
+            Some((true, true)) => {
+                self.drop_rows(made.rows);
+                self.set_place(made.block, Place::Input);
+                return self.drop_block(made.block);
+            }
+            Some((true, false)) => return self.return_output(queued),
+            Some((false, _)) | None => {}
+        }
+        if let Some(split) = split {
+            split.hold(consumer, queued);
+        }
+        self.set_place(made.block, Place::Emitted);
+        self.state.emitted_bytes += made.bytes;
+        self.state.emitted_blocks += 1;
+        let (block, instead_of) = (made.block, Some(lost));
+        self.actions.push_back(Action::EmitBlock { block, instead_of, consumer });
+    }
+
+    /// Nobody waits for a lost block any more.
+    pub(super) fn end_goal(&mut self, goal: Goal) {
+        if let (Goal::Consumer(lost), Some(split)) = (goal, &mut self.state.split) {
+            split.release(lost);
+        }
+    }
+
+    fn drop_rows(&mut self, rows: Rows) {
+        if let Some(split) = &mut self.state.split {
+            split.rows_dropped += rows;
+        }
+    }
+}

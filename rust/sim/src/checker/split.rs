@@ -1,0 +1,173 @@
+//! Several consumers: who has what, and whether it is fair.
+
+use std::collections::BTreeMap;
+
+use millstream_core::{BlockId, Snapshot};
+
+use crate::checker::actions::ensure;
+use crate::checker::coverage::Coverage;
+use crate::checker::{BlockBook, Checker, Finding, Place};
+use crate::rows::Content;
+
+/// The consumers.
+#[derive(Clone, Debug)]
+pub(super) struct Takers {
+    all: Vec<Taker>,
+    /// Who has a block in hand, or waits for what takes its place.
+    hands: BTreeMap<BlockId, u32>,
+    /// Rows that one gave back and others have not got.
+    returned: Coverage,
+    /// Whether some rows have come out of their turn.
+    has_returned: bool,
+    rows_dropped: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Taker {
+    rows: u64,
+    /// The row after the last that it was given.
+    end: u64,
+    is_gone: bool,
+}
+
+impl Takers {
+    pub(super) fn new(count: u32) -> Self {
+        Self {
+            all: (0..count).map(|_| Taker::default()).collect(),
+            hands: BTreeMap::new(),
+            returned: Coverage::default(),
+            has_returned: false,
+            rows_dropped: 0,
+        }
+    }
+
+    pub(super) fn release(&mut self, block: BlockId) {
+        self.hands.remove(&block);
+    }
+
+    /// Whether rows were given back before, and so are out already.
+    pub(super) fn take_returned(&mut self, rows: &Content) -> bool {
+        let is_returned = rows.rows() > 0 && self.returned.has_all(rows);
+        if is_returned {
+            self.returned.remove(rows);
+        }
+        is_returned
+    }
+
+    fn there(&self) -> impl Iterator<Item = &Taker> {
+        self.all.iter().filter(|taker| !taker.is_gone)
+    }
+}
+
+impl Checker<'_> {
+    /// Whether a consumer may get a block.
+    pub(super) fn check_taker(
+        &mut self,
+        id: BlockId,
+        consumer: u32,
+        rows: &Content,
+    ) -> Result<(), Finding> {
+        let is_ordered = self.scenario.plan.config().preserve_order && !self.takers.has_returned;
+        let takers = &mut self.takers;
+        let held = takers.hands.values().filter(|holder| **holder == consumer).count();
+        let is_split = takers.all.len() > 1;
+        let Some(taker) = takers.all.get_mut(consumer as usize) else {
+            return Err(("protocol", "there is no such consumer".to_owned()));
+        };
+        ensure!(!taker.is_gone, "protocol", "consumer {consumer} is gone");
+        ensure!(!is_split || held < 2, "protocol", "consumer {consumer} has {held} blocks");
+        let is_next = rows.rows() == 0 || rows.first() >= taker.end;
+        ensure!(!is_ordered || is_next, "I9", "consumer {consumer} had row {} before", taker.end);
+        taker.end = rows.stretches().last().map_or(taker.end, |last| last.end);
+        taker.rows += rows.rows();
+        takers.hands.insert(id, consumer);
+        Ok(())
+    }
+
+    /// Whether it is the consumer that found a block gone that gets what takes its place.
+    pub(super) fn check_taker_of_lost(
+        &mut self,
+        id: BlockId,
+        lost: BlockId,
+        consumer: u32,
+    ) -> Result<(), Finding> {
+        let holder = self.takers.hands.get(&lost).copied();
+        ensure!(holder == Some(consumer), "protocol", "{holder:?} waits for {lost}");
+        self.takers.hands.insert(id, consumer);
+        Ok(())
+    }
+
+    /// A consumer takes nothing more: what it has goes to the others, or to nobody.
+    pub(super) fn note_consumer_gone(&mut self, consumer: u32) {
+        let is_equal = self.scenario.is_split_equally();
+        let taker = self.takers.all.get_mut(consumer as usize);
+        let Some(taker) = taker.filter(|taker| !taker.is_gone && !self.is_stopped) else { return };
+        taker.is_gone = true;
+        if self.takers.there().next().is_none() {
+            self.is_stopped = true;
+            return;
+        }
+        let hands = std::mem::take(&mut self.takers.hands);
+        let (had, kept) = hands.into_iter().partition(|(_, holder)| *holder == consumer);
+        self.takers.hands = kept;
+        let had: BTreeMap<BlockId, u32> = had;
+        for id in had.into_keys() {
+            self.note_returned(id, is_equal);
+        }
+    }
+
+    fn note_returned(&mut self, id: BlockId, is_equal: bool) {
+        if let Some((producer, waited)) = self.replacements.remove(&id) {
+            self.return_rows(producer, &waited, is_equal);
+        }
+        let Some(book) = self.blocks.get_mut(&id).filter(|book| book.place == Place::Emitted)
+        else {
+            return;
+        };
+        book.place = if is_equal { Place::Useless } else { Place::Queued };
+        let (producer, content) = (book.producer, book.content.clone());
+        self.return_rows(producer, &content, is_equal);
+    }
+
+    fn return_rows(&mut self, producer: usize, content: &Content, is_equal: bool) {
+        if is_equal {
+            self.takers.rows_dropped += content.rows();
+            return;
+        }
+        self.takers.has_returned = true;
+        if let Some((_, rows)) = self.rows.arriving(producer, content, None) {
+            self.takers.returned.add(&rows).expect("because rows are in one hand");
+        }
+    }
+
+    /// Whether a block may be dropped that no consumer can have, since there are not enough for all.
+    pub(super) fn is_left_over(&self, block: &BlockBook) -> bool {
+        let left = block.content.rows() - block.taken;
+        let is_output = self.rows.arriving(block.producer, &block.content, None).is_some();
+        let is_for_nobody = block.place != Place::Emitted || self.takers.there().count() == 0;
+        let has_gone = self.takers.there().count() < self.takers.all.len();
+        self.scenario.is_split_equally()
+            && is_output
+            && is_for_nobody
+            && (has_gone || left < self.takers.all.len() as u64)
+    }
+
+    pub(super) fn check_dropped(&self, snapshot: &Snapshot) -> Result<(), Finding> {
+        let may_drop = self.scenario.is_split_equally();
+        ensure!(may_drop || snapshot.rows_dropped == 0, "I9", "rows were dropped");
+        Ok(())
+    }
+
+    /// All consumers that stayed got equally many rows, as many as there are for all.
+    pub(super) fn check_equal_output(&self) -> Result<(), Finding> {
+        let rows: Vec<u64> = self.takers.there().map(|taker| taker.rows).collect();
+        let (least, most) = (rows.iter().min(), rows.iter().max());
+        ensure!(least == most, "I9", "the consumers got {rows:?} rows");
+        let count = self.takers.all.len() as u64;
+        if rows.len() as u64 == count {
+            let (out, total) = (self.output.rows(), self.rows.total());
+            ensure!(out == total / count * count, "I9", "{out} of {total} rows are out to {count}");
+        }
+        Ok(())
+    }
+}
