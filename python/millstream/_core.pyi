@@ -392,7 +392,8 @@ class Event:
         Args:
             task: The task.
             failure: `"user_code"`: the user's code raised, which fails the run. `"worker_died"` and
-                `"out_of_memory"`: its process is gone, which counts against the task. `"worker_broken"`: its process
+                `"out_of_memory"`: its process is gone, which counts against the task.
+                `"worker_broken"`: its process
                 lives but cannot work, which counts likewise, but only for the first of several
                 tasks that the same actor fails; the actor is then given up. `"not_run"`:
                 its actor or node went before its turn, which does not count. `"cancelled"`: the
@@ -521,7 +522,7 @@ class Event:
 
     @final
     class ConsumerGone(Event):
-        """One of several consumers takes nothing more. Comes after all else that it reports.
+        """One of several consumers takes nothing more; comes after all else that it reports.
 
         Args:
             consumer: Which.
@@ -839,7 +840,7 @@ class Snapshot:
         """Workers started with less memory than they are thought to need, for the same reason."""
     @property
     def bytes_set_aside(self) -> int:
-        """Bytes ever set aside at the barrier of an exchange, beyond what the stores have room for."""
+        """Bytes ever set aside at the barrier of an exchange, beyond what the stores hold."""
     @property
     def output_rows(self) -> int:
         """Rows given to the consumer."""
@@ -1121,7 +1122,7 @@ class NodeSnapshot:
         """Bytes of blocks that lie there."""
     @property
     def store_aside(self) -> int:
-        """Those of them set aside at the barrier of an exchange, beyond what the store has room for."""
+        """Those of them set aside at the barrier of an exchange, beyond what the store holds."""
     @property
     def store_reserved(self) -> int:
         """Bytes promised there."""

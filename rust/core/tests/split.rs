@@ -45,7 +45,14 @@ impl Run {
     fn make(&mut self, task: u64, block: u64, rows: u64) -> Vec<(u64, u32)> {
         let (task, block) = (TaskId(task), BlockId(block));
         let (rows, bytes) = (Rows(rows), Bytes(8));
-        given(&self.tell(Event::BlockProduced { task, block, rows, bytes, node: NODE, partition: None }))
+        given(&self.tell(Event::BlockProduced {
+            task,
+            block,
+            rows,
+            bytes,
+            node: NODE,
+            partition: 0,
+        }))
     }
 
     fn take(&mut self, block: u64) -> Vec<(u64, u32)> {

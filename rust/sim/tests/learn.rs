@@ -64,8 +64,7 @@ fn what_is_no_chain_is_refused_by_name() {
 }
 
 fn is_chain(world: &Scenario) -> bool {
-    use OpKind::{Gather, Limit, Scatter, Union, Zip};
-    let is_worker =
-        |op: &OpSpec| !matches!(op.kind, Limit { .. } | Union | Zip | Scatter { .. } | Gather);
+    use OpKind::{Actors, Sink, Source, Tasks};
+    let is_worker = |op: &OpSpec| matches!(op.kind, Source { .. } | Tasks | Actors(_) | Sink);
     world.plan.ops().iter().all(is_worker)
 }
