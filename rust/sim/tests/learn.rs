@@ -47,7 +47,7 @@ fn published_workloads_that_vary_are_predicted_within_a_tenth() {
 
 #[test]
 fn whatever_went_wrong_short_of_lost_nodes_the_same_rows_come_out_again() {
-    let worlds = (0..250).map(swarm::scenario).filter(is_chain);
+    let worlds = (0..400).map(swarm::scenario).filter(is_chain);
     let worlds = worlds.filter(|world| !world.faults.may_lose_blocks());
     let ended = worlds.filter_map(|world| predicted(&world));
     assert!(ended.count() > 75, "most worlds complete");
