@@ -15,6 +15,8 @@ use crate::units::{OpId, Slots, Span};
 pub enum Bottleneck {
     /// The source: nothing after it lacks workers.
     SlowRead,
+    /// The listing of a source's units.
+    SlowListing,
     /// CPUs.
     CpuShort,
     /// GPUs.
@@ -74,8 +76,9 @@ impl Snapshot {
         (id, op): (OpId, &OpSnapshot),
         span: Span,
     ) {
-        let is_source = op.units_total > 0;
+        let is_source = op.is_source;
         match constraint {
+            Constraint::Listing => causes.add(Bottleneck::SlowListing, Some(id), span),
             Constraint::Store => causes.add(Bottleneck::StoreFull, Some(id), span),
             Constraint::Heap => causes.add(Bottleneck::HeapFull, Some(id), span),
             Constraint::Consumer => causes.add(Bottleneck::SlowConsumer, None, span),
@@ -107,7 +110,7 @@ impl Snapshot {
         let op = &self.ops[id.0 as usize];
         let own = op.times.of(Activity::Compute) * u128::from(op.cpu_each.0);
         let is_mostly = own * 4 >= self.cpu_times.of(Activity::Compute) * 3;
-        let is_read = is_mostly && op.units_total > 0 && self.ops.len() > 1;
+        let is_read = is_mostly && op.is_source && self.ops.len() > 1;
         (if is_read { Bottleneck::SlowRead } else { Bottleneck::CpuShort }, id)
     }
 

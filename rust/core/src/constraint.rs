@@ -26,6 +26,8 @@ pub enum Constraint {
     Straggler,
     /// The operator's actors are loading.
     Loading,
+    /// More units of a source are being listed.
+    Listing,
     /// The store has no room.
     Store,
     /// No node has the heap free that one more task or actor needs.
@@ -56,6 +58,7 @@ enum Cause {
     Actors,
     Limit,
     Loading,
+    Listing,
     Store,
     Heap,
     Consumer,
@@ -71,6 +74,7 @@ impl Hold {
         let (name, wait, cause) = match reason {
             Reason::Done => ("done", Idle, Cause::Nowhere),
             Reason::InputEmpty => ("input_empty", InputWait, Cause::Above),
+            Reason::Listing { .. } => ("listing", InputWait, Cause::Listing),
             Reason::Order { .. } => ("order", InputWait, Cause::Order),
             Reason::Bundling { .. } => ("bundling", InputWait, Cause::Above),
             Reason::NoFreeSlot { .. } => ("no_free_slot", Idle, Cause::Slots),
@@ -155,6 +159,7 @@ fn binding_at(
         Cause::Kept => by_slots(Some(slot_kind(request))),
         Cause::Limit => by_slots(None),
         Cause::Loading => alone(Constraint::Loading, op),
+        Cause::Listing => alone(Constraint::Listing, op),
         Cause::Store => alone(store_or_consumer(state), op),
         Cause::Heap => alone(Constraint::Heap, op),
         Cause::Consumer => alone(Constraint::Consumer, op),

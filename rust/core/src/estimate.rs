@@ -77,11 +77,27 @@ pub(crate) struct TaskEstimates {
     /// From a task's launch until its first block is finished, pauses left out.
     pub(crate) lead: Estimate,
     pub(crate) load: Estimate,
+    /// From a request for more units until the last of them is there.
+    pub(crate) listing: Estimate,
+    /// The same as for items, for [`BYTES_SCALE`] bytes of units.
+    busy_per_bytes: Estimate,
+    rows_per_bytes: Estimate,
+    bytes_per_bytes: Estimate,
+}
+
+/// How much a task has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// So many items, all more or less alike.
+    Items(u64),
+    /// Units of so many bytes, whose sizes differ.
+    Bytes(Bytes),
 }
 
 /// What a finished task did.
 pub(crate) struct TaskRecord {
     pub(crate) items: u64,
+    pub(crate) unit_bytes: Bytes,
     pub(crate) busy: Span,
     pub(crate) blocks: u64,
     pub(crate) rows: u64,
@@ -109,6 +125,8 @@ pub(crate) const MIN_SPAN_US: f64 = 0.01;
 /// Per-item values are kept in thousandths, since a row may take less than a microsecond.
 const PER_ITEM_SCALE: f64 = 1_000.0;
 const PER_ITEM_STEPS: u64 = 1_000;
+/// What is told for bytes of units is told for this many, since a byte makes next to nothing.
+const BYTES_SCALE: u64 = 1 << 20;
 
 impl TaskEstimates {
     pub(crate) fn add(&mut self, record: &TaskRecord) {
@@ -118,6 +136,41 @@ impl TaskEstimates {
         self.bytes_per_item.add(per_item(record.bytes.0));
         self.blocks_per_task.add(record.blocks);
         self.busy.add(record.busy.0);
+        let per_bytes = |value: u64| value.saturating_mul(BYTES_SCALE) / record.unit_bytes.0;
+        if record.unit_bytes > Bytes::ZERO {
+            self.busy_per_bytes.add(per_bytes(record.busy.0));
+            self.rows_per_bytes.add(per_bytes(record.rows));
+            self.bytes_per_bytes.add(per_bytes(record.bytes.0));
+        }
+    }
+
+    /// Microseconds of work for a byte of units.
+    pub(crate) fn busy_per_byte(&self) -> Option<f64> {
+        self.busy_per_bytes.mean().map(|mean| mean / quantity(BYTES_SCALE))
+    }
+
+    /// Bytes put out for a byte of units.
+    pub(crate) fn bytes_per_byte(&self) -> Option<f64> {
+        self.bytes_per_bytes.mean().map(|mean| mean / quantity(BYTES_SCALE))
+    }
+
+    /// Rows that a task puts out.
+    pub(crate) fn rows_of(&self, load: Load) -> Option<f64> {
+        match load {
+            Load::Items(items) => self.rows_per_item().map(|each| each * quantity(items)),
+            Load::Bytes(bytes) => {
+                let each = self.rows_per_bytes.mean();
+                each.map(|each| each * quantity(bytes.0) / quantity(BYTES_SCALE))
+            }
+        }
+    }
+
+    /// Bytes that a task puts out.
+    pub(crate) fn bytes_of(&self, load: Load) -> Option<f64> {
+        match load {
+            Load::Items(items) => self.bytes_per_item().map(|each| each * quantity(items)),
+            Load::Bytes(bytes) => self.bytes_per_byte().map(|each| each * quantity(bytes.0)),
+        }
     }
 
     /// Microseconds of work per item.
@@ -178,6 +231,7 @@ mod tests {
         let mut estimates = TaskEstimates::default();
         estimates.add(&TaskRecord {
             items: 1_000,
+            unit_bytes: Bytes::ZERO,
             busy: Span(250),
             blocks: 1,
             rows: 1_000,

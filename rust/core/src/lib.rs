@@ -16,7 +16,7 @@
 //! let read = OpSpec {
 //!     name: "Read".into(),
 //!     inputs: vec![],
-//!     kind: OpKind::Source { units: vec![Unit::default()] },
+//!     kind: OpKind::Source { units: vec![Unit::default()], is_open: false },
 //!     resources: Resources::cpu(Slots::whole(1)),
 //!     concurrency_max: 0,
 //!     bundle_rows_min: Rows::ZERO,
@@ -43,6 +43,7 @@ mod constraint;
 mod estimate;
 mod ledger;
 mod lineage;
+mod listing;
 mod operator;
 mod plan;
 mod policy;

@@ -7,8 +7,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
-use crate::estimate::TaskEstimates;
+use crate::estimate::{Load, TaskEstimates};
 use crate::lineage::RowRange;
+use crate::listing::Listing;
 use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
 use crate::quarantine::Quarantine;
@@ -38,6 +39,8 @@ pub(crate) struct Task {
     pub(crate) work: Work,
     /// Units or rows that it works on.
     pub(crate) items: u64,
+    /// The bytes of its units, as far as they are known.
+    pub(crate) unit_bytes: Bytes,
     pub(crate) blocks_out: u32,
     /// Those of its present attempt.
     pub(crate) handed_over: u32,
@@ -88,6 +91,7 @@ impl Task {
             deaths: 0,
             work,
             items,
+            unit_bytes: Bytes::ZERO,
             blocks_out: 0,
             lead: None,
             rows_out: Rows::ZERO,
@@ -243,9 +247,8 @@ pub(crate) struct Counters {
 pub(crate) struct Operator {
     /// One for each input.
     pub(crate) queues: Vec<InputQueue>,
-    /// The next unit of a source.
-    pub(crate) unit_next: u64,
-    pub(crate) units_total: u64,
+    /// The units of a source that are not begun.
+    pub(crate) listing: Listing,
     pub(crate) work_next: u64,
     pub(crate) live: Table<u64, TaskId>,
     /// Those that wait for credit with a finished block.
@@ -277,11 +280,10 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    pub(crate) fn new(queues: Vec<InputQueue>, units_total: u64, pool: Option<Pool>) -> Self {
+    pub(crate) fn new(queues: Vec<InputQueue>, listing: Listing, pool: Option<Pool>) -> Self {
         Self {
             queues,
-            unit_next: 0,
-            units_total,
+            listing,
             work_next: 0,
             live: Table::new(),
             paused: BTreeMap::new(),
@@ -370,9 +372,14 @@ impl Operator {
         self.gaps > 0 && self.retries.values().any(|task| !task.gaps.is_empty())
     }
 
+    /// What a task with so many items has to do, and as many bytes where these are units.
+    pub(crate) fn load(&self, items: u64, unit_bytes: Bytes) -> Load {
+        if self.listing.is_uneven() { Load::Bytes(unit_bytes) } else { Load::Items(items) }
+    }
+
     /// Whether nothing is left that it could begin to work on, nor work that is to go on later.
     pub(crate) fn has_taken_all(&self) -> bool {
-        let has_all = self.unit_next == self.units_total && self.queued_blocks() == 0;
+        let has_all = self.listing.is_through() && self.queued_blocks() == 0;
         self.input_ended()
             && (has_all || self.is_ended_early)
             && self.retries.is_empty()

@@ -37,8 +37,12 @@ pub struct PoolSpec {
 pub enum OpKind {
     /// Tasks that make blocks out of source units.
     Source {
-        /// The units, in the order of the rows.
+        /// The units, in the order of the rows; of an open source, those that are known at submit.
         units: Vec<Unit>,
+        /// Whether more units are listed while it is read
+        /// ([`Action::ExtendSource`](crate::Action::ExtendSource)).
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "core::ops::Not::not"))]
+        is_open: bool,
     },
     /// Stateless tasks over bundles of blocks.
     Tasks,
@@ -83,6 +87,12 @@ pub enum OpKind {
 }
 
 impl OpKind {
+    /// Whether it makes blocks out of units.
+    #[must_use]
+    pub const fn is_source(&self) -> bool {
+        matches!(self, Self::Source { .. })
+    }
+
     /// Whether its tasks work on bundles of blocks and need no actor.
     #[must_use]
     pub const fn has_stateless_tasks(&self) -> bool {
@@ -349,6 +359,15 @@ impl Plan {
         &self.config
     }
 
+    /// Takes the units of a source out of the plan, for a [`Listing`](crate::listing::Listing), and tells
+    /// whether more may come.
+    pub(crate) fn take_units(&mut self, op: usize) -> (Vec<Unit>, bool) {
+        match &mut self.ops[op].kind {
+            OpKind::Source { units, is_open } => (core::mem::take(units), *is_open),
+            _ => (Vec::new(), false),
+        }
+    }
+
     /// Whether the blocks that wait for `op` are taken in order: if all order is preserved, or if
     /// rows are put side by side there or further down.
     pub(crate) fn takes_in_order(&self, op: OpId) -> bool {
@@ -501,7 +520,7 @@ mod tests {
         OpSpec {
             name: "Read".into(),
             inputs: alloc::vec![],
-            kind: OpKind::Source { units: alloc::vec![Unit::default()] },
+            kind: OpKind::Source { units: alloc::vec![Unit::default()], is_open: false },
             resources: Resources::default(),
             concurrency_max: 0,
             bundle_rows_min: Rows::ZERO,

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::plan::Unit;
 use crate::resources::Resources;
 use crate::units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, Span, TaskId};
 
@@ -125,6 +126,20 @@ pub enum Event {
     TurnDelayed {
         /// How long.
         by: Span,
+    },
+    /// An open source has more units. They come in order, each once.
+    SourceExtended {
+        /// The source.
+        op: OpId,
+        /// How many units it had before: a page that comes twice changes nothing.
+        first: u64,
+        /// The units, one at least.
+        units: Vec<Unit>,
+    },
+    /// An open source has no more units than those reported.
+    SourceExhausted {
+        /// The source.
+        op: OpId,
     },
     /// Nothing but time.
     TimePassed,
@@ -274,6 +289,17 @@ pub enum Action {
         /// The block.
         block: BlockId,
     },
+    /// List more units of an open source; answered by [`Event::SourceExtended`], by several if it must, until
+    /// there are as many, or by [`Event::SourceExhausted`] before. More than that may come, as a listing
+    /// has its own pages. One request at a time is under way for a source.
+    ExtendSource {
+        /// The source.
+        op: OpId,
+        /// The number of the first one, which is how many there are.
+        first: u64,
+        /// How many.
+        units: u64,
+    },
     /// All that follows from the units of an epoch has been written, or taken by the consumer, for good:
     /// make it count. Comes once for each epoch, in order, and never after a stop.
     CommitEpoch {
@@ -369,6 +395,13 @@ pub enum Reason {
     Done,
     /// No block waits for it.
     InputEmpty,
+    /// Too few units for a task are known, and more are being listed.
+    Listing {
+        /// Units that wait.
+        waiting: u64,
+        /// Units that were asked for and have not come.
+        awaited: u64,
+    },
     /// Blocks wait, but not the next one in order.
     Order {
         /// Blocks that wait.
@@ -496,6 +529,9 @@ impl fmt::Display for Reason {
         match self {
             Self::Done => write!(f, "done"),
             Self::InputEmpty => write!(f, "waits for input"),
+            Self::Listing { waiting, awaited } => {
+                write!(f, "waits for its list: {waiting} units are there, {awaited} are awaited")
+            }
             Self::Order { blocks } => write!(f, "{blocks} blocks wait for the next one in order"),
             Self::Bundling { rows, wanted } => {
                 write!(f, "waits for a full batch: {} of {} rows", rows.0, wanted.0)

@@ -4,6 +4,7 @@ mod decide;
 mod demand;
 mod flow;
 mod heap;
+mod list;
 mod locality;
 mod quarantine;
 mod react;
@@ -99,6 +100,8 @@ impl Scheduler {
             Event::OutputTaken { block } => self.output_taken(block),
             Event::ConsumerGone { consumer } => self.consumer_gone(consumer),
             Event::TurnDelayed { by } => self.attribution.delay(by),
+            Event::SourceExtended { op, first, units } => self.source_extended(op, first, &units),
+            Event::SourceExhausted { op } => self.source_exhausted(op),
             Event::TimePassed => {}
             Event::StopRequested => self.stop(),
         }

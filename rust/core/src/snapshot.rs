@@ -78,8 +78,12 @@ pub struct OpSnapshot {
     pub blocks_lost: u64,
     /// Blocks that it made in their place.
     pub blocks_remade: u64,
-    /// Units of a source, all of them.
+    /// Whether it is a source.
+    pub is_source: bool,
+    /// Units of a source, as far as they are known.
     pub units_total: u64,
+    /// Whether more units of it may be listed.
+    pub is_listing: bool,
     /// Units of a source that are done.
     pub units_done: u64,
     /// Time its finished tasks worked.
@@ -238,7 +242,9 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         bytes_out: Bytes(op.counters.bytes_out),
         blocks_lost: op.counters.blocks_lost,
         blocks_remade: op.counters.blocks_remade,
-        units_total: op.units_total,
+        is_source: spec.kind.is_source(),
+        units_total: op.listing.listed(),
+        is_listing: op.listing.is_open(),
         units_done: op.counters.units_done,
         busy: op.counters.busy,
         heap_peak: op.counters.heap_peak,

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::ledger::Ledger;
 use crate::lineage::{Lineage, RowRange};
+use crate::listing::Listing;
 use crate::operator::{Appetite, Operator, Task};
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
@@ -165,7 +166,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(
-        plan: Plan,
+        mut plan: Plan,
         nodes: Vec<(NodeId, Resources, Bytes)>,
     ) -> Result<Self, SubmitError> {
         fits::check(&plan, &nodes)?;
@@ -181,8 +182,13 @@ impl State {
             _ => None,
         });
         let lineage = Lineage::new(plan.ops().len());
-        let ops = plan.ops().iter().zip((0..).map(OpId));
-        let ops = ops.map(|(spec, op)| new_operator(spec, release(plan.takes_in_order(op))));
+        let listings = (0..plan.ops().len()).map(|op| plan.take_units(op));
+        let listings: Vec<Listing> =
+            listings.map(|(units, is_open)| Listing::new(&units, is_open)).collect();
+        let ops = plan.ops().iter().zip((0..).map(OpId)).zip(listings);
+        let ops = ops.map(|((spec, op), listing)| {
+            new_operator(spec, listing, release(plan.takes_in_order(op)))
+        });
         let ops = ops.collect();
         Ok(Self {
             plan,
@@ -380,13 +386,6 @@ impl State {
         }
     }
 
-    /// The bytes that are known of `count` units of `op` from `first` on, before any is read.
-    pub(crate) fn unit_bytes(&self, op: OpId, first: u64, count: u64) -> Bytes {
-        let OpKind::Source { units } = &self.spec(op).kind else { return Bytes::ZERO };
-        let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(units.len());
-        units[position(first)..position(first + count)].iter().map(|unit| unit.bytes).sum()
-    }
-
     /// How many tasks of `op` could run at a time if nothing else did.
     pub(crate) fn parallelism(&self, op: OpId) -> u64 {
         if let Some(pool) = &self.op(op).pool {
@@ -414,24 +413,22 @@ impl State {
     pub(crate) fn is_moving(&self) -> bool {
         (self.emitted_blocks > 0 && self.replacements == 0)
             || self.ops.iter().any(|op| {
-                op.moving() > 0 || op.pool.as_ref().is_some_and(|pool| pool.starting() > 0)
+                op.moving() > 0
+                    || op.listing.awaited() > 0
+                    || op.pool.as_ref().is_some_and(|pool| pool.starting() > 0)
             })
             || self.tasks.values().any(|task| task.is_cancelled)
     }
 }
 
-fn new_operator(spec: &OpSpec, release: Release) -> Operator {
+fn new_operator(spec: &OpSpec, listing: Listing, release: Release) -> Operator {
     let release = if spec.kind == OpKind::Gather { Release::AtEnd } else { release };
-    let units = match &spec.kind {
-        OpKind::Source { units } => units.len() as u64,
-        _ => 0,
-    };
     let pool = match spec.kind {
         OpKind::Actors(pool) => Some(Pool::new(pool)),
         _ => None,
     };
     let queues = spec.inputs.iter().map(|_| InputQueue::new(release)).collect();
-    let mut operator = Operator::new(queues, units, pool);
+    let mut operator = Operator::new(queues, listing, pool);
     operator.heap_known = spec.resources.heap;
     if let OpKind::Limit { rows } = spec.kind {
         operator.limit_left = rows;

@@ -116,7 +116,10 @@ impl World {
             }
             Action::DropBlock { block } => assert!(self.dropped.insert(*block), "{block} twice"),
             Action::CancelTask { task } => assert!(self.cancelled.insert(*task), "{task} twice"),
-            Action::StopActor { .. } | Action::CommitEpoch { .. } | Action::FailRun { .. } => {}
+            Action::StopActor { .. }
+            | Action::CommitEpoch { .. }
+            | Action::ExtendSource { .. }
+            | Action::FailRun { .. } => {}
         }
     }
 
@@ -280,7 +283,10 @@ fn large_units() -> World {
 
 /// A source on 8 CPUs of whose units so much is declared, and a map.
 fn units_of(bytes: Bytes) -> World {
-    let read = OpSpec { kind: OpKind::Source { units: vec![Unit { bytes }; 20] }, ..source(0) };
+    let read = OpSpec {
+        kind: OpKind::Source { units: vec![Unit { bytes }; 20], is_open: false },
+        ..source(0)
+    };
     let config = Config { block_bytes_target: Bytes(MIB), ..config() };
     World::new(vec![read, tasks(0)], config, 8, 0, 10 * MIB)
 }

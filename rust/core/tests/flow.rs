@@ -22,7 +22,7 @@ fn op(name: &str, kind: OpKind, inputs: &[u32]) -> OpSpec {
 }
 
 fn read(units: usize) -> OpSpec {
-    op("Read", OpKind::Source { units: vec![Unit::default(); units] }, &[])
+    op("Read", OpKind::Source { units: vec![Unit::default(); units], is_open: false }, &[])
 }
 
 fn limit(rows: u64, input: u32) -> OpSpec {

@@ -19,7 +19,10 @@ fn ops(consumers: u32, equal: bool) -> Vec<OpSpec> {
     };
     let units = vec![Unit::default()];
     let split = OpKind::Split { consumers, equal };
-    vec![op("Read", OpKind::Source { units }, vec![], 1), op("Split", split, vec![OpId(0)], 0)]
+    vec![
+        op("Read", OpKind::Source { units, is_open: false }, vec![], 1),
+        op("Split", split, vec![OpId(0)], 0),
+    ]
 }
 
 /// A run whose source has one unit, on one node.

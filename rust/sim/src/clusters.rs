@@ -253,7 +253,7 @@ impl Stage {
     /// What a row becomes in the store.
     fn emits(mut self, row_bytes: u64) -> Self {
         self.model.row_bytes = row_bytes;
-        if let OpKind::Source { units } = &mut self.kind {
+        if let OpKind::Source { units, .. } = &mut self.kind {
             for (unit, rows) in units.iter_mut().zip(&self.unit_rows) {
                 unit.bytes = Bytes(rows * row_bytes);
             }
@@ -289,7 +289,7 @@ fn stage(kind: OpKind, resources: Resources, task: Span, item: Span) -> Stage {
 
 /// `units` tasks of `each` that make `rows` blocks.
 fn source(units: usize, rows: u64, each: Span) -> Stage {
-    let kind = OpKind::Source { units: vec![Unit::default(); units] };
+    let kind = OpKind::Source { units: vec![Unit::default(); units], is_open: false };
     let stage = stage(kind, Resources::cpu(Slots::whole(1)), Span::ZERO, each);
     Stage { unit_rows: vec![rows; units], ..stage }
 }

@@ -48,7 +48,7 @@ pub fn read(text: &str) -> Result<Scenario, DescriptionError> {
         return Err(DescriptionError::Models { ops: ops.len(), models: models.len() });
     }
     let units = ops.iter().map(|op| match &op.kind {
-        OpKind::Source { units } => units.len(),
+        OpKind::Source { units, .. } => units.len(),
         _ => 0,
     });
     let rows = scenario.unit_rows.iter().map(Vec::len);

@@ -268,7 +268,7 @@ impl Stage {
         let kind = match (position, self.slot) {
             (0, _) => {
                 let unit = Unit { bytes: Bytes(self.blocks * BLOCK_BYTES) };
-                OpKind::Source { units: vec![unit; small(self.items)] }
+                OpKind::Source { units: vec![unit; small(self.items)], is_open: false }
             }
             (_, Slot::Cpu) => OpKind::Tasks,
             (_, Slot::Gpu) => OpKind::Actors(pool),

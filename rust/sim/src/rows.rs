@@ -555,7 +555,7 @@ mod tests {
         assert_eq!(content.part(7, 100).rows(), 1);
     }
 
-    const SOURCE: OpKind = OpKind::Source { units: Vec::new() };
+    const SOURCE: OpKind = OpKind::Source { units: Vec::new(), is_open: false };
 
     fn plan(ops: Vec<(OpKind, Vec<u32>)>) -> Plan {
         let ops = ops.into_iter().map(|(kind, inputs)| OpSpec {

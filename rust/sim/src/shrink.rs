@@ -182,7 +182,7 @@ fn halve(world: &mut Scenario, unit: usize) {
 /// The first `count` units of each source.
 fn units(world: &Scenario, count: usize) -> Option<Scenario> {
     let ops = world.plan.ops().iter().cloned().map(|mut op| {
-        if let OpKind::Source { units } = &mut op.kind {
+        if let OpKind::Source { units, .. } = &mut op.kind {
             units.truncate(count);
         }
         op

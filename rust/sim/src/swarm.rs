@@ -272,7 +272,7 @@ impl Shape {
         let kind = if position == 0 {
             let bytes = if self.knows_bytes { random.between(1, 20_000) } else { 0 };
             let unit = Unit { bytes: Bytes(bytes) };
-            OpKind::Source { units: vec![unit; self.unit_rows.len()] }
+            OpKind::Source { units: vec![unit; self.unit_rows.len()], is_open: false }
         } else if random.chance(self.actors) {
             let least = small(random, 1, 2);
             let pool = PoolSpec {

@@ -87,7 +87,7 @@ impl Tiny<'_> {
             epoch_units: if self.chain.contains(&Kind::Sink) { EPOCH_UNITS } else { 0 },
             ..Config::default()
         };
-        let source = OpKind::Source { units: vec![Unit::default(); self.units] };
+        let source = OpKind::Source { units: vec![Unit::default(); self.units], is_open: false };
         let maps = self.chain.iter().map(|kind| match kind {
             Kind::Tasks => OpKind::Tasks,
             Kind::Sink => OpKind::Sink,

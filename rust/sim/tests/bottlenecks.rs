@@ -81,7 +81,12 @@ impl Pipeline {
         let actors = u32::try_from(size.gpus).unwrap();
         let pool = PoolSpec { actors_min: actors, actors_max: actors, tasks_in_flight_max: 2 };
         let ops = vec![
-            spec("Read", 0, OpKind::Source { units }, Resources::cpu(Slots::whole(1))),
+            spec(
+                "Read",
+                0,
+                OpKind::Source { units, is_open: false },
+                Resources::cpu(Slots::whole(1)),
+            ),
             spec("Map", 1, OpKind::Tasks, Resources::cpu(Slots::whole(1))),
             spec("Infer", 2, OpKind::Actors(pool), Resources::gpu(Slots::whole(1))),
         ];

@@ -45,7 +45,12 @@ fn world(kind: OpKind, heap: u64, used: u64, declared: u64) -> Scenario {
         recorded: None,
     };
     let ops = vec![
-        spec("Read", vec![], OpKind::Source { units: vec![Unit::default(); UNITS] }, 0),
+        spec(
+            "Read",
+            vec![],
+            OpKind::Source { units: vec![Unit::default(); UNITS], is_open: false },
+            0,
+        ),
         spec("Map", vec![OpId(0)], kind, declared),
     ];
     let config = Config { deaths_max: 1, block_bytes_target: Bytes(1_000), ..Config::default() };

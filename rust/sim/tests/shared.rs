@@ -76,7 +76,7 @@ fn a_chain_of_fourteen_pools_on_eight_slots_is_refused_with_the_arithmetic() {
         name: format!("Stage{position}"),
         inputs: position.checked_sub(1).map(OpId).into_iter().collect(),
         kind: match position {
-            0 => OpKind::Source { units: vec![Unit::default(); 100] },
+            0 => OpKind::Source { units: vec![Unit::default(); 100], is_open: false },
             _ => OpKind::Actors(pool),
         },
         resources: one.clone(),

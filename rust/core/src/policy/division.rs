@@ -70,7 +70,7 @@ pub(crate) fn work_left(state: &State) -> Vec<f64> {
         });
         let coming: f64 = coming.sum();
         let waiting: u64 = operator.queues.iter().map(|queue| queue.rows().0).sum();
-        let units = operator.units_total - operator.unit_next;
+        let units = operator.listing.expected();
         items.push(quantity(units + waiting) + coming);
         let estimates = &operator.estimates;
         work.push(match (estimates.busy_per_item(), estimates.busy.mean()) {

@@ -4,6 +4,7 @@
 //! bundle must neither starve idle slots nor hold more input than a block's worth of memory.
 
 use crate::estimate::{quantity, whole};
+use crate::operator::Operator;
 use crate::plan::{OpKind, Port};
 use crate::policy::{exchange, limits};
 use crate::protocol::Reason;
@@ -26,7 +27,7 @@ pub(crate) enum Portion {
 /// no more than a batch.
 pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
     match state.spec(op).kind {
-        OpKind::Source { .. } => units_portion(state, op),
+        OpKind::Source { .. } => units_portion(state, op, anything),
         OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink | OpKind::Scatter { .. } => {
             blocks_portion(state, op, anything)
         }
@@ -38,12 +39,23 @@ pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion
     }
 }
 
-fn units_portion(state: &State, op: OpId) -> Result<Portion, Reason> {
+fn units_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
     if let Some(first) = earlier_source(state, op) {
         return Err(Reason::EarlierInput { first });
     }
+    let operator = state.op(op);
+    let listing = &operator.listing;
+    let (waiting, awaited) = (listing.waiting(), listing.awaited());
     match units(state, op) {
+        0 if listing.is_open() => {
+            limits::check(state, op)?;
+            Err(Reason::Listing { waiting, awaited })
+        }
         0 => Err(Reason::InputEmpty),
+        // What is coming would fill it, and until then others of its kind are at work.
+        count if !anything && count == waiting && awaited > 0 && !operator.live.is_empty() => {
+            Err(Reason::Listing { waiting, awaited })
+        }
         count => Ok(Portion::Units(count)),
     }
 }
@@ -57,7 +69,7 @@ fn earlier_source(state: &State, op: OpId) -> Option<OpId> {
         .flat_map(|port| (0..port.input).flat_map(move |input| state.plan.branch(port.op, input)));
     earlier.find(|source| {
         let source = state.op(*source);
-        !source.is_done && !source.is_ended_early && source.unit_next < source.units_total
+        !source.is_done && !source.is_ended_early && !source.listing.is_through()
     })
 }
 
@@ -137,17 +149,29 @@ fn epoch_ends(state: &State, op: OpId) -> bool {
 /// Units until the task is long enough, its output a block's worth, or the slots have their share.
 fn units(state: &State, op: OpId) -> u64 {
     let operator = state.op(op);
-    let left = operator.units_total - operator.unit_next;
-    let of_epoch = left.min(state.units_to_epoch_end(operator.unit_next));
-    let estimates = &operator.estimates;
-    let Some(span_each) = estimates.busy_per_item() else {
-        return left.min(1);
-    };
-    let by_span = quotient(state.plan.config().task_span_target.0, span_each);
-    let bytes_each = estimates.bytes_per_item().unwrap_or(0.0);
-    let by_bytes = quotient(state.plan.config().block_bytes_target.0, bytes_each);
-    let by_share = left / (SHARES_PER_SLOT * state.parallelism(op));
-    by_span.min(by_bytes).min(by_share).min(limits::items_wanted(state, op)).max(1).min(of_epoch)
+    let listing = &operator.listing;
+    let of_epoch = listing.waiting().min(state.units_to_epoch_end(listing.next()));
+    full_task(state, op).min(limits::items_wanted(state, op)).max(1).min(of_epoch)
+}
+
+/// Units that fill a task, if so many are there. Where their sizes differ, so many that the task has
+/// as many bytes as the others: a unit that is larger than that goes alone.
+pub(crate) fn full_task(state: &State, op: OpId) -> u64 {
+    let Operator { listing, estimates, .. } = state.op(op);
+    let shares = SHARES_PER_SLOT * state.parallelism(op);
+    let config = state.plan.config();
+    let (span, bytes) = (config.task_span_target.0, config.block_bytes_target.0);
+    if listing.is_uneven() {
+        let Some(busy_each) = estimates.busy_per_byte() else { return 1 };
+        let by_span = quotient(span, busy_each);
+        let by_bytes = quotient(bytes, estimates.bytes_per_byte().unwrap_or(0.0));
+        let by_share = listing.bytes_expected().0 / shares;
+        return listing.fitting(Bytes(by_span.min(by_bytes).min(by_share))).clamp(1, UNITS_MAX);
+    }
+    let Some(span_each) = estimates.busy_per_item() else { return 1 };
+    let by_span = quotient(span, span_each);
+    let by_bytes = quotient(bytes, estimates.bytes_per_item().unwrap_or(0.0));
+    by_span.min(by_bytes).min(listing.expected() / shares)
 }
 
 /// Blocks until a batch is full and the task is long enough, or the slots have their share.
@@ -186,5 +210,7 @@ fn quotient(total: u64, each: f64) -> u64 {
 
 /// Portions that are left for each slot towards the end, so that all slots end together.
 const SHARES_PER_SLOT: u64 = 2;
+/// Units of a task whose sizes differ. More is not worth the time that they take to begin with.
+const UNITS_MAX: u64 = 1 << 16;
 /// A task's arguments are sent with it; more references than this cost more than they save.
 const BUNDLE_BLOCKS_MAX: usize = 256;

@@ -13,7 +13,7 @@ use crate::policy::admission;
 use crate::policy::flow::Flow;
 use crate::policy::granularity::Portion;
 use crate::policy::tail;
-use crate::protocol::{Reason, Work};
+use crate::protocol::Reason;
 use crate::state::State;
 use crate::units::{Bytes, OpId, Rows, Span, TaskId, Time};
 
@@ -34,11 +34,7 @@ pub(crate) fn growth(state: &State, task: &Task) -> Bytes {
 
 /// What a task is expected to put out yet.
 fn output_left(state: &State, task: &Task) -> Bytes {
-    let first = match task.work {
-        Work::Units { first, .. } => first,
-        Work::Blocks(_) | Work::Slices(_) => 0,
-    };
-    expected_bytes(state, task.op, first, task.items).saturating_sub(task.bytes_out)
+    expected_bytes(state, task.op, task.unit_bytes, task.items).saturating_sub(task.bytes_out)
 }
 
 /// What a task that has just begun to put out blocks is expected to put out at once, at most all the
@@ -112,7 +108,7 @@ fn limit(state: &State) -> Bytes {
 /// next one. Zero where nothing is said.
 fn declared(state: &State, op: OpId) -> Bytes {
     let operator = state.op(op);
-    state.unit_bytes(op, operator.unit_next, 1).times(operator.live.len() as u64)
+    operator.listing.bytes_of(1).times(operator.live.len() as u64)
 }
 
 /// A block for each operator below, and what those hold beside it that finish their blocks together
@@ -203,7 +199,7 @@ fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
 /// Whether the next task of `op` goes before those of the operators below: it is a source, and fewer
 /// of its tasks run than it takes to keep the scarcest resource fed.
 pub(crate) fn is_urgent(state: &State, op: OpId) -> bool {
-    let is_source = state.op(op).units_total > 0 && state.op(op).retries.is_empty();
+    let is_source = state.spec(op).kind.is_source() && state.op(op).retries.is_empty();
     if state.is_bulk() || !is_source {
         return false;
     }
@@ -256,24 +252,25 @@ pub(crate) fn rows_soon(state: &State, op: OpId) -> Rows {
 fn portion_growth(state: &State, op: OpId, portion: Portion) -> Bytes {
     let operator = state.op(op);
     match portion {
-        Portion::Units(count) => expected_bytes(state, op, operator.unit_next, count),
+        Portion::Units(count) => expected_bytes(state, op, operator.listing.bytes_of(count), count),
         Portion::Blocks(count) => {
             let taken = operator.queue().ready().take(count);
             let (rows, bytes) = taken.fold((0, Bytes::ZERO), |sums, queued| {
                 (sums.0 + queued.rows.0, sums.1 + queued.bytes)
             });
-            beyond(expected_bytes(state, op, 0, rows), bytes)
+            beyond(expected_bytes(state, op, Bytes::ZERO, rows), bytes)
         }
         // What is cut or put side by side is as large as before.
         Portion::Rows(_) => Bytes::ZERO,
     }
 }
 
-/// What `items` of `op`, for a source those from `first` on, are expected to become.
-fn expected_bytes(state: &State, op: OpId, first: u64, items: u64) -> Bytes {
-    match state.op(op).estimates.bytes_per_item() {
-        Some(each) => Bytes(whole(each * quantity(items))),
-        None => state.block_bytes(op).max(state.unit_bytes(op, first, items)),
+/// What `items` of `op`, for a source units of so many bytes, are expected to become.
+fn expected_bytes(state: &State, op: OpId, unit_bytes: Bytes, items: u64) -> Bytes {
+    let operator = state.op(op);
+    match operator.estimates.bytes_of(operator.load(items, unit_bytes)) {
+        Some(bytes) => Bytes(whole(bytes)),
+        None => state.block_bytes(op).max(unit_bytes),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The policies: questions that have a best answer rather than a right one.
 //!
 //! Each reads the state and answers; none acts. What is asked, in the order of a turn:
-//! [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
+//! [`listing`] which sources need more units, [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
 //! task takes, or [`exchange`] which partition, [`limits`] whether anyone wants it, [`admission`] whether it may start and put out more,
 //! [`lookahead`] whether there will be room when it ends, at the pace that [`flow`] tells, or whether
 //! that no longer counts, since the end is near ([`tail`]), [`placement`] where, and how much [`heap`]
@@ -14,6 +14,7 @@ pub(crate) mod flow;
 pub(crate) mod granularity;
 pub(crate) mod heap;
 pub(crate) mod limits;
+pub(crate) mod listing;
 pub(crate) mod lookahead;
 pub(crate) mod placement;
 pub(crate) mod ranking;

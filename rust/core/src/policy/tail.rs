@@ -16,7 +16,8 @@ pub(crate) fn is_near(state: &State, op: OpId) -> bool {
 
 /// Whether that would be so if a slot waited for `stall` microseconds.
 pub(crate) fn leaves(state: &State, op: OpId, stall: f64) -> bool {
-    let is_source = state.op(op).units_total > 0;
+    // How far the end is nobody knows as long as units are listed.
+    let is_source = state.spec(op).kind.is_source() && !state.op(op).listing.is_open();
     let spans = || Some((span_left(state, op)?, longest_way(state, op)?));
     is_source && spans().is_some_and(|(left, way)| left + stall < way)
 }
@@ -32,7 +33,7 @@ fn longest_way(state: &State, op: OpId) -> Option<f64> {
 fn span_left(state: &State, op: OpId) -> Option<f64> {
     let source = state.op(op);
     let (mut cpu, mut longest) = (0.0, 0.0_f64);
-    let mut items = quantity(source.units_total - source.unit_next);
+    let mut items = quantity(source.listing.waiting());
     let mut above = None;
     for at in core::iter::once(op).chain(state.workers_below(op)) {
         let operator = state.op(at);

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
-use crate::estimate::{quantity, whole};
+use crate::estimate::whole;
 use crate::ledger::Share;
 use crate::lineage::Origin;
 use crate::operator::Task;
@@ -12,7 +12,7 @@ use crate::plan::OpKind;
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
 use crate::policy::placement::{self, Pass, Site};
-use crate::policy::{lookahead, ranking, scaling};
+use crate::policy::{listing, lookahead, ranking, scaling};
 use crate::pool::Pool;
 use crate::protocol::{Action, Reason, Slice, Work};
 use crate::queue::pop_blocks;
@@ -71,7 +71,21 @@ impl Scheduler {
             self.launch_tasks(op);
         }
         self.start_actors(scaling::wants_more);
+        self.extend_sources();
         !self.is_cut() && self.actions.len() > ordered
+    }
+
+    /// Asks for more units of the sources that will be short of them.
+    fn extend_sources(&mut self) {
+        for op in self.state.op_ids() {
+            let units = listing::units_to_ask(&self.state, op);
+            if units > 0 && !self.is_cut() {
+                let now = self.state.now;
+                let listing = &mut self.state.op_mut(op).listing;
+                listing.ask(now, units);
+                self.actions.push_back(Action::ExtendSource { op, first: listing.listed(), units });
+            }
+        }
     }
 
     pub(super) fn start_actors(&mut self, wants_actor: fn(&State, OpId) -> bool) -> bool {
@@ -247,14 +261,14 @@ impl Scheduler {
     /// Takes a portion of the input and makes it a piece of work.
     fn new_work(&mut self, op: OpId, portion: Portion) -> Box<Task> {
         self.mean_cut(op, portion);
-        let (work, items) = self.take_input(op, portion);
+        let (work, items, unit_bytes) = self.take_input(op, portion);
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
         operator.work_next += 1;
-        let rows_per_item = operator.estimates.rows_per_item().unwrap_or(0.0);
-        let rows_coming = whole(rows_per_item * quantity(items));
+        let rows_coming =
+            whole(operator.estimates.rows_of(operator.load(items, unit_bytes)).unwrap_or(0.0));
         self.begin_lineage(op, number, &work, items);
-        Box::new(Task { rows_coming, ..Task::new(op, number, work, items) })
+        Box::new(Task { rows_coming, unit_bytes, ..Task::new(op, number, work, items) })
     }
 
     /// What a split cuts is for the consumer with the fewest rows.
@@ -267,23 +281,25 @@ impl Scheduler {
         }
     }
 
-    /// Takes a portion of the input out of the queues, and counts its items.
-    fn take_input(&mut self, op: OpId, portion: Portion) -> (Work, u64) {
+    /// Takes a portion of the input, and counts its items and, of units, their bytes.
+    fn take_input(&mut self, op: OpId, portion: Portion) -> (Work, u64, Bytes) {
         let operator = self.state.op_mut(op);
         match portion {
             Portion::Units(count) => {
-                let first = operator.unit_next;
-                operator.unit_next += count;
-                (Work::Units { first, count }, count)
+                let first = operator.listing.next();
+                let bytes = operator.listing.take(count);
+                (Work::Units { first, count }, count, bytes)
             }
             Portion::Blocks(count) => {
                 let (blocks, rows) = pop_blocks(operator.queue_mut(), count);
                 for block in &blocks {
                     self.hold(*block, true);
                 }
-                (Work::Blocks(blocks), rows.0)
+                (Work::Blocks(blocks), rows.0, Bytes::ZERO)
             }
-            Portion::Rows(count) => (Work::Slices(self.take_slices(op, count)), count.0),
+            Portion::Rows(count) => {
+                (Work::Slices(self.take_slices(op, count)), count.0, Bytes::ZERO)
+            }
         }
     }
 

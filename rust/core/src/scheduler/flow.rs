@@ -154,7 +154,9 @@ impl Scheduler {
     /// Ends an operator of whose output nobody wants more. Its tasks are cancelled; what becomes of
     /// them changes nothing.
     fn end_early(&mut self, op: OpId) {
-        self.state.op_mut(op).is_ended_early = true;
+        let operator = self.state.op_mut(op);
+        operator.is_ended_early = true;
+        operator.listing.abandon();
         self.drop_queued(op);
         for id in self.state.op(op).live.values().copied().collect::<Vec<TaskId>>() {
             self.end_live(id);

@@ -156,6 +156,7 @@ impl Scheduler {
             let (blocks, rows) = (u64::from(task.blocks_out), task.rows_out.0);
             operator.estimates.add(&TaskRecord {
                 items: task.items,
+                unit_bytes: task.unit_bytes,
                 busy,
                 blocks,
                 rows,
@@ -440,7 +441,7 @@ impl Scheduler {
         let is_crowded_out = |op: &OpId| {
             let (operator, ledger) = (self.state.op(*op), &self.state.ledger);
             let has_work = operator.queued_blocks() > 0
-                || operator.unit_next < operator.units_total
+                || !operator.listing.is_through()
                 || !operator.retries.is_empty();
             let has_place = match &operator.pool {
                 Some(pool) => pool.size() > 0,
@@ -503,6 +504,7 @@ impl Scheduler {
                 self.release_room(&mut task);
             }
             self.state.op_mut(op).starved.clear();
+            self.state.op_mut(op).listing.abandon();
             for queue in &mut self.state.op_mut(op).queues {
                 queue.clear();
             }

@@ -4,6 +4,7 @@
 //! follows from them waits, runs, lies in a store or could be made again. So all that is kept of an
 //! epoch is the count of its records, while it has any.
 
+use crate::listing::Listing;
 use crate::state::State;
 use crate::units::{BlockId, Epoch};
 
@@ -30,9 +31,7 @@ impl State {
     pub(crate) fn epoch_over(&self) -> Option<Epoch> {
         let next = self.epochs_committed;
         let end = (u64::from(next.0) + 1).saturating_mul(self.plan.config().epoch_units);
-        let has_begun = || {
-            self.ops.iter().all(|op| op.is_ended_early || op.unit_next >= end.min(op.units_total))
-        };
+        let has_begun = || self.ops.iter().all(|op| op.is_ended_early || op.listing.has_begun(end));
         let is_over = !self.are_epochs_committed() && !self.lineage.has_epoch(next) && has_begun();
         is_over.then_some(next)
     }
@@ -41,7 +40,8 @@ impl State {
     pub(crate) fn are_epochs_committed(&self) -> bool {
         let (units, committed) =
             (self.plan.config().epoch_units, u64::from(self.epochs_committed.0));
-        let is_through = |total: u64| total.div_ceil(units) <= committed;
-        units == 0 || self.ops.iter().all(|op| is_through(op.units_total))
+        let is_through =
+            |listing: &Listing| !listing.is_open() && listing.listed().div_ceil(units) <= committed;
+        units == 0 || self.ops.iter().all(|op| is_through(&op.listing))
     }
 }

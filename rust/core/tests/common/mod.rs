@@ -16,7 +16,7 @@ pub(crate) fn op(name: &str, kind: OpKind, inputs: Vec<OpId>) -> OpSpec {
 }
 
 pub(crate) fn source(units: usize) -> OpSpec {
-    op("Read", OpKind::Source { units: vec![Unit::default(); units] }, vec![])
+    op("Read", OpKind::Source { units: vec![Unit::default(); units], is_open: false }, vec![])
 }
 
 pub(crate) fn tasks(input: u32) -> OpSpec {

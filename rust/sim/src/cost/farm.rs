@@ -294,7 +294,7 @@ fn operators(blocks: u64, actors: u32) -> Vec<OpSpec> {
     let bytes = Bytes(UNIT_BLOCKS * BLOCK_BYTES);
     let pool = PoolSpec { actors_min: actors, actors_max: actors, tasks_in_flight_max: 2 };
     let kinds = [
-        ("Read", OpKind::Source { units: vec![Unit { bytes }; units] }),
+        ("Read", OpKind::Source { units: vec![Unit { bytes }; units], is_open: false }),
         ("Decode", OpKind::Tasks),
         ("Infer", OpKind::Actors(pool)),
         ("Write", OpKind::Tasks),

@@ -64,7 +64,7 @@ fn hoard() -> Scheduler {
     let read = OpSpec {
         name: "Read".to_owned(),
         inputs: Vec::new(),
-        kind: OpKind::Source { units: vec![Unit::default(); TASKS] },
+        kind: OpKind::Source { units: vec![Unit::default(); TASKS], is_open: false },
         resources: Resources::cpu(Slots::whole(1)),
         concurrency_max: 0,
         bundle_rows_min: Rows::ZERO,

@@ -25,7 +25,7 @@ pub(super) struct Done {
 /// The units of the source.
 pub(super) fn units(plan: &Plan) -> u64 {
     let units = plan.ops().iter().map(|op| match &op.kind {
-        OpKind::Source { units } => units.len() as u64,
+        OpKind::Source { units, .. } => units.len() as u64,
         _ => 0,
     });
     units.sum()

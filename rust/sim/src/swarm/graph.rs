@@ -115,7 +115,7 @@ impl Graph {
         let mut stage = self.read.clone();
         stage.spec.name = format!("Read{}", self.stages.len());
         let unit = Unit { bytes: Bytes(random.between(0, 1_000)) };
-        stage.spec.kind = OpKind::Source { units: vec![unit; unit_rows.len()] };
+        stage.spec.kind = OpKind::Source { units: vec![unit; unit_rows.len()], is_open: false };
         stage.unit_rows = unit_rows;
         self.add(stage);
         self.last()

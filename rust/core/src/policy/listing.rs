@@ -1,0 +1,38 @@
+//! How many units of an open source are known ahead of its tasks.
+//!
+//! The list is under back-pressure like everything else: no more of it is asked for than keeps the
+//! slots busy until an answer is there, so that it costs the same memory however long it is.
+
+use crate::estimate::{MIN_SPAN_US, quantity, whole};
+use crate::policy::{granularity, limits};
+use crate::state::State;
+use crate::units::OpId;
+
+/// How many units to ask for now; none while enough are there or under way, or none are wanted.
+pub(crate) fn units_to_ask(state: &State, op: OpId) -> u64 {
+    let operator = state.op(op);
+    let listing = &operator.listing;
+    if !listing.is_open() || listing.awaited() > 0 || operator.is_ended_early {
+        return 0;
+    }
+    let wanted = units_ahead(state, op).min(limits::items_wanted(state, op));
+    if listing.waiting() < wanted { 2 * wanted - listing.waiting() } else { 0 }
+}
+
+/// Units that all slots begin until an answer is there that is asked for now: a task for each, and
+/// those that follow meanwhile (Little's law), twice, since answers take longer at times.
+fn units_ahead(state: &State, op: OpId) -> u64 {
+    let estimates = &state.op(op).estimates;
+    let rounds = match (estimates.listing.mean(), estimates.busy.mean()) {
+        (Some(latency), Some(busy)) => 1.0 + 2.0 * latency / busy.max(MIN_SPAN_US),
+        _ => 1.0,
+    };
+    let tasks = quantity(state.parallelism(op)) * rounds;
+    let each = quantity(granularity::full_task(state, op).max(1));
+    whole(tasks * each).clamp(UNITS_AHEAD_MIN, UNITS_AHEAD_MAX)
+}
+
+/// A page of a listing: less is not worth asking for.
+const UNITS_AHEAD_MIN: u64 = 1_000;
+/// Eight bytes each, twice as many for a moment.
+const UNITS_AHEAD_MAX: u64 = 1 << 17;
