@@ -69,6 +69,7 @@ build_profile: Final[Literal["debug", "release"]]
 
 _Bottleneck: TypeAlias = Literal[
     "slow_read",
+    "slow_listing",
     "cpu_short",
     "gpu_short",
     "store_full",
@@ -133,6 +134,7 @@ class OpSpec:
         bundle_rows_min: Rows that a task wants as input. One with fewer is launched only when no
             more input comes. 0: any number.
         unit_bytes: For a source, each unit's bytes in memory, in the order of the rows; 0: unknown.
+            For an open one, those that are known at submit.
         limit_rows: For a limit, how many rows; None for any other operator.
         partitions: For a scatter, how many partitions; None for any other operator.
         actors_min: Actors that a pool starts with.
@@ -140,11 +142,14 @@ class OpSpec:
         tasks_in_flight_max: Tasks that may be queued at or running on one actor.
         consumers: For a split, how many consumers; None for any other operator.
         equal: For a split, whether all get exactly as many rows; what is left over is dropped.
+        is_open: Whether more units of a source are listed while it is read
+            (`Action.ExtendSource`).
 
     Raises:
         ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0; an
-            unknown kind; `unit_bytes` for what is no source, `limit_rows` for what is no limit,
-            `partitions` for what is no scatter, `consumers` or `equal` for what is no split.
+            unknown kind; `unit_bytes` or `is_open` for what is no source, `limit_rows` for what is
+            no limit, `partitions` for what is no scatter, `consumers` or `equal` for what is no
+            split.
     """
 
     def __new__(
@@ -167,6 +172,7 @@ class OpSpec:
         partitions: int | None = None,
         consumers: int | None = None,
         equal: bool = False,
+        is_open: bool = False,
     ) -> OpSpec: ...
     @property
     def name(self) -> str: ...
@@ -188,6 +194,8 @@ class OpSpec:
     def bundle_rows_min(self) -> int: ...
     @property
     def unit_bytes(self) -> list[int]: ...
+    @property
+    def is_open(self) -> bool: ...
     @property
     def limit_rows(self) -> int | None: ...
     @property
@@ -560,6 +568,40 @@ class Event:
         def by_us(self) -> int: ...
 
     @final
+    class SourceExtended(Event):
+        """An open source has more units. They come in order, each once.
+
+        Args:
+            op: The position of the source in the plan.
+            first: How many units it had before: what comes twice changes nothing.
+            unit_bytes: Each unit's bytes in memory, one at least; 0: unknown.
+        """
+
+        __match_args__ = ("op", "first", "unit_bytes")
+        def __new__(
+            cls, op: int, first: int, unit_bytes: Sequence[int]
+        ) -> Event.SourceExtended: ...
+        @property
+        def op(self) -> int: ...
+        @property
+        def first(self) -> int: ...
+        @property
+        def unit_bytes(self) -> list[int]: ...
+
+    @final
+    class SourceExhausted(Event):
+        """An open source has no more units than those reported.
+
+        Args:
+            op: The position of the source in the plan.
+        """
+
+        __match_args__ = ("op",)
+        def __new__(cls, op: int) -> Event.SourceExhausted: ...
+        @property
+        def op(self) -> int: ...
+
+    @final
     class TimePassed(Event):
         """Nothing but time."""
 
@@ -735,6 +777,28 @@ class Action:
         def __new__(cls, block: int) -> Action.DropBlock: ...
         @property
         def block(self) -> int: ...
+
+    @final
+    class ExtendSource(Action):
+        """List more units of an open source.
+
+        Answered by `Event.SourceExtended`, by several if it must, until there are as many, or by
+        `Event.SourceExhausted` before. More than that may come.
+
+        Attributes:
+            op: The position of the source in the plan.
+            first: The number of the first one, which is how many there are.
+            units: How many.
+        """
+
+        __match_args__ = ("op", "first", "units")
+        def __new__(cls, op: int, first: int, units: int) -> Action.ExtendSource: ...
+        @property
+        def op(self) -> int: ...
+        @property
+        def first(self) -> int: ...
+        @property
+        def units(self) -> int: ...
 
     @final
     class CommitEpoch(Action):
@@ -1062,8 +1126,14 @@ class OpSnapshot:
     def blocks_remade(self) -> int:
         """Blocks that it made in their place."""
     @property
+    def is_source(self) -> bool:
+        """Whether it is a source."""
+    @property
     def units_total(self) -> int:
-        """Units of a source, all of them."""
+        """Units of a source, as far as they are known."""
+    @property
+    def is_listing(self) -> bool:
+        """Whether more units of it may be listed."""
     @property
     def units_done(self) -> int:
         """Units of a source that are done."""

@@ -11,7 +11,7 @@ NUMBERS = [
     *("tasks_running", "tasks_paused", "tasks_finished", "tasks_failed", "tasks_retried"),
     *("tasks_preempted", "actors_starting", "actors_ready", "actors_started", "actors_lost"),
     *("queued_blocks", "queued_rows", "queued_bytes", "rows_in", "rows_out", "blocks_out"),
-    *("bytes_out", "units_total", "units_done", "busy_us", "heap_peak_bytes"),
+    *("bytes_out", "is_listing", "units_total", "units_done", "busy_us", "heap_peak_bytes"),
     *("heap_each_bytes", "memory_kills", "store_used", "store_reserved"),
 ]
 

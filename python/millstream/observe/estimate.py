@@ -60,7 +60,8 @@ def progress_of(plan: PhysicalPlan, snapshot: Snapshot) -> Progress:
     if len(snapshot.ops) > 1:
         (before,) = plan.ops[-1].inputs_at(len(plan.ops) - 1)
         return Progress(last.rows_in, total_rows(plan, snapshot)[before], "row")
-    return Progress(last.units_done, Total(last.units_total, is_exact=True), "unit")
+    units = None if last.is_listing else Total(last.units_total, is_exact=True)
+    return Progress(last.units_done, units, "unit")
 
 
 def total_rows(plan: PhysicalPlan, snapshot: Snapshot) -> list[Total | None]:
@@ -97,7 +98,7 @@ def _total(planned: PhysicalOp, above: list[Total | None], op: OpSnapshot) -> To
 def _source_total(planned: PhysicalOp, op: OpSnapshot) -> Total | None:
     if planned.rows_out is not None and planned.is_rows_out_certain:
         return Total(planned.rows_out, is_exact=True)
-    if op.units_done < max(_UNITS_TELLING, op.tasks_running):
+    if op.is_listing or op.units_done < max(_UNITS_TELLING, op.tasks_running):
         rows = planned.rows_out
         return None if rows is None else Total(max(op.rows_out, rows), is_exact=False)
     # The rows of tasks under way are counted too: on average they are half done.

@@ -89,6 +89,7 @@ def _operator_lines(report: RunReport, op: PhysicalOp, counters: OpSnapshot) -> 
         time += f", of {plural(counters.actors_started, 'actor')} started"
     if op.kind == "source":
         units = f"{count_text(counters.units_done)} of {plural(counters.units_total, 'unit')}"
+        units += " listed so far" if counters.is_listing else ""
         rows = f"Read: {units}; {plural(counters.rows_out, 'row')}"
     else:
         rows = f"Rows: {count_text(counters.rows_in)} in, {count_text(counters.rows_out)} out"

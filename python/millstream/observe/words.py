@@ -15,6 +15,10 @@ BOTTLENECKS = {
         "read in more, smaller files or row groups, from faster storage, or with a higher "
         "`concurrency`; a read that mostly waits needs less than one CPU (`num_cpus=0.25`)",
     ),
+    "slow_listing": (
+        "the list of what {op} is to read",
+        "fewer, larger files; or a list of them that is kept, instead of one made anew",
+    ),
     "cpu_short": (
         "CPUs: all were taken, most of them by {op}",
         "more CPUs or nodes, or a faster {op}; less of `num_cpus` if its tasks mostly wait",
@@ -68,6 +72,7 @@ BOTTLENECKS = {
 #: What holds an operator, by the scheduler's name for the reason.
 REASONS = {
     "input_empty": "no input",
+    "listing": "more units are being listed",
     "order": "the next block in order is missing",
     "bundling": "no full batch yet",
     "no_free_slot": "no free CPU or GPU",

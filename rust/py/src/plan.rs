@@ -36,7 +36,7 @@ impl OpSpec {
     #[pyo3(signature = (
         *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), heap_bytes=0,
         concurrency_max=0, bundle_rows_min=0, unit_bytes=Vec::new(), limit_rows=None, actors_min=1, actors_max=1,
-        tasks_in_flight_max=2, partitions=None, consumers=None, equal=false,
+        tasks_in_flight_max=2, partitions=None, consumers=None, equal=false, is_open=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
@@ -57,10 +57,14 @@ impl OpSpec {
         partitions: Option<u32>,
         consumers: Option<u32>,
         equal: bool,
+        is_open: bool,
     ) -> PyResult<Self> {
         let refuse = |what: String| Err(PyValueError::new_err(what));
         if !unit_bytes.is_empty() && kind != "source" {
             return refuse(format!("operator '{name}' has unit_bytes, which only a source has"));
+        }
+        if is_open && kind != "source" {
+            return refuse(format!("operator '{name}' is open, which only a source is"));
         }
         if limit_rows.is_some() != (kind == "limit") {
             return refuse(format!(
@@ -78,7 +82,7 @@ impl OpSpec {
             ));
         }
         let kind = match kind {
-            "source" => core::OpKind::Source { units: units(unit_bytes) },
+            "source" => core::OpKind::Source { units: units(&unit_bytes), is_open },
             "tasks" => core::OpKind::Tasks,
             "actors" => {
                 core::OpKind::Actors(core::PoolSpec { actors_min, actors_max, tasks_in_flight_max })
@@ -161,9 +165,14 @@ impl OpSpec {
     #[getter]
     fn unit_bytes(&self) -> Vec<u64> {
         match &self.0.kind {
-            core::OpKind::Source { units } => units.iter().map(|unit| unit.bytes.0).collect(),
+            core::OpKind::Source { units, .. } => units.iter().map(|unit| unit.bytes.0).collect(),
             _ => Vec::new(),
         }
+    }
+
+    #[getter]
+    fn is_open(&self) -> bool {
+        matches!(self.0.kind, core::OpKind::Source { is_open: true, .. })
     }
 
     #[getter]
@@ -408,6 +417,7 @@ impl Plan {
     }
 }
 
-fn units(unit_bytes: Vec<u64>) -> Vec<core::Unit> {
-    unit_bytes.into_iter().map(|bytes| core::Unit { bytes: Bytes(bytes) }).collect()
+/// Units of so many bytes each.
+pub(crate) fn units(unit_bytes: &[u64]) -> Vec<core::Unit> {
+    unit_bytes.iter().map(|bytes| core::Unit { bytes: Bytes(*bytes) }).collect()
 }

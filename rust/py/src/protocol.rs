@@ -4,13 +4,13 @@
 
 use millstream_core as core;
 use millstream_core::{
-    ActorId, BlockId, Bytes, FailCause, NodeId, Rows, Span, TaskFailure, TaskId,
+    ActorId, BlockId, Bytes, FailCause, NodeId, OpId, Rows, Span, TaskFailure, TaskId,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::plan::Node;
+use crate::plan::{Node, units};
 
 /// A fact that a driver reports; each kind is a class of its own, for `isinstance` and `match`.
 #[pyclass(frozen, eq, module = "millstream._core")]
@@ -49,6 +49,10 @@ pub(crate) enum Event {
     ConsumerGone { consumer: u32 },
     /// News waited so long for this turn, since the driver was busy. Comes with the news.
     TurnDelayed { by_us: u64 },
+    /// An open source has more units, after the `first` that it had before; they come in order.
+    SourceExtended { op: u32, first: u64, unit_bytes: Vec<u64> },
+    /// An open source has no more units than those reported.
+    SourceExhausted { op: u32 },
     /// Nothing but time.
     TimePassed {},
     /// The run must end now: cancelled, failed, or the consumer has enough.
@@ -110,6 +114,12 @@ impl Event {
             &Self::OutputTaken { block } => core::Event::OutputTaken { block: BlockId(block) },
             &Self::ConsumerGone { consumer } => core::Event::ConsumerGone { consumer },
             &Self::TurnDelayed { by_us } => core::Event::TurnDelayed { by: Span(by_us) },
+            Self::SourceExtended { op, first, unit_bytes } => core::Event::SourceExtended {
+                op: OpId(*op),
+                first: *first,
+                units: units(unit_bytes),
+            },
+            &Self::SourceExhausted { op } => core::Event::SourceExhausted { op: OpId(op) },
             Self::TimePassed {} => core::Event::TimePassed,
             Self::StopRequested {} => core::Event::StopRequested,
         }
@@ -157,6 +167,11 @@ pub(crate) enum Action {
     EmitBlock { block: u64, instead_of: Option<u64>, consumer: u32 },
     /// Forget a block: nobody will ask for it again.
     DropBlock { block: u64 },
+    /// List more units of an open source.
+    ///
+    /// Answered by `Event.SourceExtended`, by several if it must, until there are as many, or by
+    /// `Event.SourceExhausted` before. More than that may come.
+    ExtendSource { op: u32, first: u64, units: u64 },
     /// All that follows from the units of an epoch is written, or taken, for good.
     CommitEpoch { epoch: u32 },
     /// The run cannot go on. The driver raises an error and answers `Event.StopRequested`.
@@ -221,6 +236,9 @@ impl From<core::Action> for Action {
                 consumer,
             },
             core::Action::DropBlock { block } => Self::DropBlock { block: block.0 },
+            core::Action::ExtendSource { op, first, units } => {
+                Self::ExtendSource { op: op.0, first, units }
+            }
             core::Action::CommitEpoch { epoch } => Self::CommitEpoch { epoch: epoch.0 },
             core::Action::FailRun { op, task, cause } => Self::FailRun {
                 op: op.0,

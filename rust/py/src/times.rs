@@ -82,6 +82,7 @@ impl From<core::Finding> for Finding {
     fn from(finding: core::Finding) -> Self {
         let bottleneck = match finding.bottleneck {
             Bottleneck::SlowRead => "slow_read",
+            Bottleneck::SlowListing => "slow_listing",
             Bottleneck::CpuShort => "cpu_short",
             Bottleneck::GpuShort => "gpu_short",
             Bottleneck::StoreFull => "store_full",
@@ -108,6 +109,7 @@ pub(crate) const fn constraint(constraint: Constraint) -> &'static str {
         Constraint::LastWork => "last_work",
         Constraint::Straggler => "straggler",
         Constraint::Loading => "loading",
+        Constraint::Listing => "listing",
         Constraint::Store => "store",
         Constraint::Heap => "heap",
         Constraint::Consumer => "consumer",

@@ -15,6 +15,7 @@ mod events;
 mod exchange;
 mod final_checks;
 mod heap;
+mod listing;
 mod losses;
 mod quarantine;
 mod split;
@@ -22,13 +23,14 @@ mod split;
 use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, Event, FailCause, NodeId, Resources, Rows, Snapshot, Span,
-    TaskFailure, TaskId, Time, Work,
+    Action, ActorId, BlockId, Bytes, Event, FailCause, NodeId, OpId, Resources, Rows, Snapshot,
+    Span, TaskFailure, TaskId, Time, Unit, Work,
 };
 use thiserror::Error;
 
 use crate::checker::arrivals::Arrivals;
 use crate::checker::coverage::Coverage;
+use crate::checker::listing::ListBook;
 use crate::checker::split::Takers;
 use crate::random::Random;
 use crate::rows::{Content, RowMap};
@@ -62,6 +64,8 @@ pub struct Checker<'a> {
     works: BTreeMap<WorkKey, WorkBook>,
     /// For each operator the next unit.
     units_next: Vec<u64>,
+    /// For each operator what is known of its units.
+    lists: Vec<ListBook>,
     actors: BTreeMap<ActorId, ActorBook>,
     actors_seen: u64,
     tasks_seen: u64,
@@ -213,6 +217,7 @@ impl<'a> Checker<'a> {
             ended: BTreeSet::new(),
             works: BTreeMap::new(),
             units_next: vec![0; scenario.plan.ops().len()],
+            lists: listing::books(scenario),
             arrivals: BTreeMap::new(),
             takers: Takers::new(scenario.consumers()),
             node_failures: BTreeMap::new(),
@@ -357,6 +362,9 @@ impl<'a> Checker<'a> {
         let (block, actor) = (BlockId(never), ActorId(never));
         let node = self.nodes.keys().next().copied().unwrap_or(NodeId(0));
         let failures = [TaskFailure::UserCode, TaskFailure::WorkerDied, TaskFailure::Cancelled];
+        if self.scenario.listing.is_some() && random.chance(300) {
+            return self.stale_page(random, never);
+        }
         match random.between(0, 7) {
             0 => Event::TaskFinished { task, busy: Span(1), heap_peak: Bytes::ZERO },
             1 => Event::TaskFailed { task, failure: random.pick(&failures) },
@@ -373,6 +381,18 @@ impl<'a> Checker<'a> {
             5 => Event::OutputTaken { block },
             6 => Event::BlockLost { block },
             _ => Event::NodeLost { node: NodeId(u32::MAX) },
+        }
+    }
+
+    /// Units of a source that come once more, or of no source, or the end of a list that has ended.
+    fn stale_page(&self, random: &mut Random, never: u64) -> Event {
+        let ended = self.lists.iter().position(|book| !book.is_open).unwrap_or(usize::MAX);
+        let op = OpId(u32::try_from(ended).unwrap_or(u32::MAX));
+        let units = vec![Unit::default(); 3];
+        match random.between(0, 2) {
+            0 => Event::SourceExtended { op: OpId(0), first: never, units },
+            1 => Event::SourceExtended { op, first: 0, units },
+            _ => Event::SourceExhausted { op },
         }
     }
 

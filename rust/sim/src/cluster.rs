@@ -14,7 +14,8 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, Event, NodeId, Resources, Span, TaskFailure, TaskId, Time,
+    Action, ActorId, BlockId, Bytes, Event, NodeId, OpId, Resources, Span, TaskFailure, TaskId,
+    Time,
 };
 
 use crate::cluster::actors::Actor;
@@ -24,6 +25,7 @@ use crate::cluster::network::Links;
 pub use crate::cluster::store::Store;
 pub use crate::cluster::workers::OpSpans;
 use crate::cluster::workers::Worker;
+use crate::listing::Lister;
 use crate::random::Random;
 use crate::rows::{Content, RowMap};
 use crate::workload::Scenario;
@@ -51,6 +53,7 @@ pub struct Cluster<'a> {
     actors: BTreeMap<ActorId, Actor>,
     /// One for each consumer.
     consumers: Vec<Reader>,
+    lister: Lister,
     links: Links,
     /// Workers without an actor that have nothing to do, by node.
     idle_workers: BTreeMap<NodeId, u64>,
@@ -127,6 +130,7 @@ impl<'a> Cluster<'a> {
             unreported: BTreeSet::new(),
             actors: BTreeMap::new(),
             consumers: vec![Reader::default(); scenario.consumers() as usize],
+            lister: Lister::default(),
             links: Links::default(),
             idle_workers: BTreeMap::new(),
             copies_max: 0,
@@ -305,10 +309,23 @@ impl<'a> Cluster<'a> {
             Action::CancelTask { task } => self.fail(task, TaskFailure::Cancelled),
             Action::StartActor { actor, op, node, .. } => self.start_actor(actor, op, node),
             Action::StopActor { actor } => self.stop_actor(actor),
+            Action::ExtendSource { op, first, units } => self.list(op, first, units),
             Action::EmitBlock { .. }
             | Action::DropBlock { .. }
             | Action::CommitEpoch { .. }
             | Action::FailRun { .. } => {}
+        }
+    }
+
+    /// Lists more units of a source, page by page.
+    fn list(&mut self, op: OpId, first: u64, units: u64) {
+        let Some(listing) = &self.scenario.listing else { return };
+        let (random, most) = (&mut self.random, self.scenario.delays.event_max.0);
+        let delay = || Span(random.between(0, most));
+        let plan = &self.scenario.plan;
+        let answer = self.lister.answer(listing, plan, (op, first, units), self.now, delay);
+        for (at, event) in answer {
+            self.arrive(at, event);
         }
     }
 

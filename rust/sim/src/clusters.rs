@@ -336,6 +336,7 @@ fn scenario(stages: &[Stage], nodes: Vec<NodeSpec>, faults: Faults) -> Scenario 
         delays: Delays::default(),
         network: Network { bytes_per_second: LINK_BYTES_PER_SECOND, latency: Span::ZERO },
         overheads: Overheads::default(),
+        listing: None,
         faults,
     }
 }

@@ -5,6 +5,7 @@
 //! is cheap and judges nothing; whether decisions are right is shown elsewhere.
 
 mod farm;
+mod files;
 mod memory;
 
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use millstream_core::{Action, Event, Scheduler, Snapshot, Time};
 use serde::Serialize;
 
 pub use farm::{Farm, Size};
+pub use files::{FilesCost, many_files};
 pub use memory::{LiveBlocks, live_blocks};
 
 use crate::trace::step;

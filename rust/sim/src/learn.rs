@@ -11,7 +11,7 @@ mod tables;
 
 use std::io::BufRead;
 
-use millstream_core::{Event, OpKind, Span, Time};
+use millstream_core::{Event, OpKind, Plan, Span, Time};
 use serde::Serialize;
 
 use crate::faults::Faults;
@@ -33,7 +33,8 @@ pub struct Lesson {
 /// # Errors
 /// What is wrong with the trace.
 pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
-    let run = trace::read(reader)?;
+    let mut run = trace::read(reader)?;
+    run.plan = listed(&run);
     if let Some(op) = run.plan.ops().iter().find(|op| !is_of_chain(&op.kind)) {
         return Err(ReplayError::NoChain { name: op.name.clone() });
     }
@@ -62,11 +63,32 @@ pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
             delays: Delays { order: log.order_span(), ..Delays::default() },
             network: Network::default(),
             overheads: Overheads { worker_start, call: Span::ZERO },
+            listing: None,
             faults: comings_and_goings(&run),
             nodes: run.nodes,
             plan: run.plan,
         },
     })
+}
+
+/// The plan with all units of its sources, those that were listed while it ran among them.
+fn listed(run: &RecordedRun) -> Plan {
+    let mut ops = run.plan.ops().to_vec();
+    for event in run.turns.iter().flat_map(|turn| &turn.events) {
+        if let Event::SourceExtended { op, first, units: page } = event
+            && let Some(OpKind::Source { units, is_open: true }) =
+                ops.get_mut(op.0 as usize).map(|op| &mut op.kind)
+            && units.len() as u64 == *first
+        {
+            units.extend(page);
+        }
+    }
+    for op in &mut ops {
+        if let OpKind::Source { is_open, .. } = &mut op.kind {
+            *is_open = false;
+        }
+    }
+    Plan::new(ops, *run.plan.config()).expect("because it is the plan of a run")
 }
 
 const fn is_of_chain(kind: &OpKind) -> bool {

@@ -14,6 +14,7 @@ pub mod cost;
 pub mod description;
 pub mod faults;
 pub mod learn;
+pub mod listing;
 pub mod published;
 pub mod random;
 pub mod recorded;

@@ -211,6 +211,7 @@ impl Workload {
             delays: Delays::default(),
             network: Network::default(),
             overheads: Overheads::default(),
+            listing: None,
             faults: Faults::default(),
         }
     }

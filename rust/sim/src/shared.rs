@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
     fn new(tenant: &'a Tenant) -> Result<Self, Violation> {
         let scenario = &tenant.scenario;
         let nodes = scenario.nodes.iter().cloned().map(Into::into).collect();
-        let scheduler = Scheduler::submit(scenario.plan.clone(), nodes).map_err(|refusal| {
+        let scheduler = Scheduler::submit(scenario.submitted(), nodes).map_err(|refusal| {
             let what = refusal.to_string();
             Violation { invariant: "submit", at: Time::default(), what }
         })?;

@@ -128,6 +128,7 @@ const WORLD: &[fn(&mut Scenario)] = &[
     |world| world.delays.turn = Span(world.delays.turn.0 / 2),
     |world| world.network = Network::default(),
     |world| world.overheads = Overheads::default(),
+    |world| world.listing = None,
     without_heaps,
     |world| world.consumer.rest = None,
     |world| world.consumer.blocks_max = None,

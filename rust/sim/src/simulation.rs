@@ -109,12 +109,13 @@ fn play<'a>(
     at: Rc<Cell<Time>>,
 ) -> Result<Report, Violation> {
     let nodes = scenario.nodes.iter().cloned().map(Into::into).collect();
-    let scheduler = match Scheduler::submit(scenario.plan.clone(), nodes) {
+    let plan = scenario.submitted();
+    let scheduler = match Scheduler::submit(plan.clone(), nodes) {
         Ok(scheduler) => scheduler,
         Err(error) => return Ok(refused(&error.to_string())),
     };
     let is_streaming = scenario.plan.config().execution == Execution::Streaming;
-    let recorder = trace.map(|writer| Recorder::start(writer, &scenario.plan, &scenario.nodes));
+    let recorder = trace.map(|writer| Recorder::start(writer, &plan, &scenario.nodes));
     let mut simulation = Simulation {
         scenario,
         at,

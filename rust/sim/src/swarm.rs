@@ -8,6 +8,7 @@ mod ending;
 mod exchange;
 mod graph;
 mod heap;
+mod listing;
 mod split;
 
 use std::collections::BTreeMap;
@@ -142,6 +143,7 @@ pub fn scenario(seed: u64) -> Scenario {
         let nodes = nodes.iter_mut().chain(joining).map(|spec| &mut spec.resources);
         heap::draw(seed, &mut ops, &mut models, nodes);
     }
+    let listing = listing::draw(seed, &mut ops);
     let plan = Plan::new(ops, shape.config).expect("because the swarm draws well-formed plans");
     let consumer = consumer(&mut random);
     let delays = Delays {
@@ -151,7 +153,19 @@ pub fn scenario(seed: u64) -> Scenario {
     };
     let network = network(&mut variety, &models);
     let overheads = overheads(&mut variety);
-    Scenario { seed, plan, nodes, unit_rows, models, consumer, delays, network, overheads, faults }
+    Scenario {
+        seed,
+        plan,
+        nodes,
+        unit_rows,
+        models,
+        consumer,
+        delays,
+        network,
+        overheads,
+        listing,
+        faults,
+    }
 }
 
 /// A world in words, for a report.
@@ -180,6 +194,7 @@ pub fn describe(scenario: &Scenario) -> String {
     line(format!("{:?}", scenario.consumer));
     line(format!("{:?}", scenario.delays));
     line(format!("{:?}, {:?}", scenario.network, scenario.overheads));
+    line(format!("{:?}", scenario.listing));
     line(format!("{:?}", scenario.faults));
     words
 }

@@ -120,6 +120,7 @@ impl Tiny<'_> {
             delays: Delays { order: Span(10), event_max: Span(30), turn: Span::ZERO },
             network: Network::default(),
             overheads: Overheads::default(),
+            listing: None,
             faults: Faults { attempt_killed: self.killed, idle_turn: 100, ..Faults::default() },
         }
     }

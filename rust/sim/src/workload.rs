@@ -8,6 +8,7 @@ use millstream_core::{OpId, OpKind, Plan, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Faults;
+use crate::listing::Listing;
 use crate::random::scaled;
 use crate::recorded::Recorded;
 use crate::rows::{Content, RowFlow, RowMap, RowRatio};
@@ -38,11 +39,21 @@ pub struct Scenario {
     /// What running something costs beside the work itself.
     #[serde(default)]
     pub overheads: Overheads,
+    /// How units are listed; none: all are known at submit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Listing>,
     /// What goes wrong.
     pub faults: Faults,
 }
 
 impl Scenario {
+    /// The plan as the scheduler gets it.
+    #[must_use]
+    pub fn submitted(&self) -> Plan {
+        let listed = |listing: Listing| listing.submitted(&self.plan);
+        self.listing.map_or_else(|| self.plan.clone(), listed)
+    }
+
     /// Which rows each operator puts out.
     #[must_use]
     pub fn row_map(&self) -> RowMap {

@@ -113,6 +113,7 @@ impl Pipeline {
             delays: Delays::default(),
             network: Network::default(),
             overheads: Overheads::default(),
+            listing: None,
             faults: Faults::default(),
         };
         Self { size, ops, scenario }

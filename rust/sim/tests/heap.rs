@@ -65,6 +65,7 @@ fn world(kind: OpKind, heap: u64, used: u64, declared: u64) -> Scenario {
         delays: Delays::default(),
         network: Network::default(),
         overheads: Overheads::default(),
+        listing: None,
         faults: Faults::default(),
     }
 }

@@ -61,6 +61,7 @@ impl Checker<'_> {
                 Ok(())
             }
             Action::DropBlock { block } => self.check_drop(*block),
+            Action::ExtendSource { op, first, units } => self.check_extend(*op, *first, *units),
             Action::CommitEpoch { epoch } => self.check_commit(*epoch),
             Action::FailRun { op, cause, .. } => self.check_fail(*op, *cause),
         }
@@ -158,9 +159,9 @@ impl Checker<'_> {
     }
 
     fn take_units(&mut self, op: usize, first: u64, count: u64) -> Result<Content, Finding> {
-        let (next, total) = (self.units_next[op], self.scenario.unit_rows[op].len() as u64);
+        let (next, total) = (self.units_next[op], self.lists[op].listed);
         ensure!(first == next, "I3", "unit {next} is the next one");
-        ensure!(count > 0 && first + count <= total, "I3", "there are only {total} units");
+        ensure!(count > 0 && first + count <= total, "I3", "only {total} units are listed");
         self.units_next[op] += count;
         Ok(self.rows.of_units(op, first, count))
     }

@@ -47,6 +47,10 @@ impl Checker<'_> {
             Event::NodeLost { node } => self.note_node_lost(node),
             Event::StopRequested => self.is_stopped = true,
             Event::BlockLost { block } => self.note_block_lost(block),
+            Event::SourceExtended { op, first, ref units } => {
+                self.note_listed(op, first, units.len() as u64);
+            }
+            Event::SourceExhausted { op } => self.note_exhausted(op),
             Event::BlockReady { .. }
             | Event::ShareChanged { .. }
             | Event::TurnDelayed { .. }

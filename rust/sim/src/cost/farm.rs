@@ -176,7 +176,9 @@ impl Farm {
                 Action::EmitBlock { block, .. } => {
                     self.schedule(self.now.after(CONSUMED), Due::Taken(*block));
                 }
-                Action::DropBlock { .. } | Action::CommitEpoch { .. } => {}
+                Action::DropBlock { .. }
+                | Action::CommitEpoch { .. }
+                | Action::ExtendSource { .. } => {}
                 Action::FailRun { cause, .. } => panic!("the run failed: {cause:?}"),
             }
         }

@@ -90,7 +90,7 @@ fn launched(actions: &[Action]) -> Vec<TaskId> {
     launches.collect()
 }
 
-fn resident_bytes() -> Option<u64> {
+pub(super) fn resident_bytes() -> Option<u64> {
     memory_stats::memory_stats().map(|stats| stats.physical_mem as u64)
 }
 
