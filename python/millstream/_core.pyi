@@ -1270,13 +1270,16 @@ def run_seed(seed: int, *, trace: str | PathLike[str] | None = None) -> str:
         OSError: The trace cannot be written.
     """
 
-def run_workloads(memory: Literal["exact", "half", "least", "clusters"] = "exact") -> str:
+def run_workloads(
+    memory: Literal["exact", "half", "least", "clusters", "scale"] = "exact",
+) -> str:
     """Simulates the published scheduling workloads.
 
     Args:
         memory: The memory limits: those of the table, half of each, or for each pipeline the least
             in which it completes without passing its limit. `"clusters"`: the workloads on many
-            nodes, or with pools that grow, instead.
+            nodes, or with pools that grow, instead. `"scale"`: those that ask what the scheduler
+            costs, instead.
 
     Returns:
         JSON: a list of objects with `name`, `memory_bytes`, `makespan_s`, `bound_s`,

@@ -20,6 +20,7 @@ from millstream.sim.published import (
     cluster_workloads,
     jittered_workloads,
     least_workloads,
+    scale_workloads,
     workloads,
 )
 from millstream.sim.result import Hold, OperatorTime, Simulation, Trace
@@ -51,6 +52,7 @@ __all__ = [
     "jittered_workloads",
     "least_workloads",
     "replay",
+    "scale_workloads",
     "simulate",
     "swarm",
     "workloads",

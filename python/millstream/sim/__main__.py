@@ -18,6 +18,7 @@ from millstream.sim import (
     jittered_workloads,
     least_workloads,
     replay,
+    scale_workloads,
     swarm,
     tables,
     workloads,
@@ -118,7 +119,7 @@ def _workloads(options: argparse.Namespace) -> list[str]:
     outcomes = workloads("half" if options.half else "exact")
     lines = [tables.HEADER, *map(tables.workload_line, outcomes)]
     if not options.half:
-        clusters = cluster_workloads()
+        clusters = cluster_workloads() + scale_workloads()
         outcomes += clusters
         lines += [line for outcome in clusters for line in tables.cluster_lines(outcome)]
     return [json.dumps(outcomes, indent=2)] if options.json else lines

@@ -19,6 +19,7 @@ __all__ = [
     "cluster_workloads",
     "jittered_workloads",
     "least_workloads",
+    "scale_workloads",
     "workloads",
 ]
 
@@ -115,6 +116,18 @@ def cluster_workloads() -> list[WorkloadOutcome]:
         millstream._core.OracleError: A run violates an invariant.
     """
     outcomes: list[WorkloadOutcome] = json.loads(_core.run_workloads("clusters"))
+    return outcomes
+
+
+def scale_workloads() -> list[WorkloadOutcome]:
+    """Measures what the scheduler costs with 10 M listed files, and with up to 10,000 workers.
+
+    It takes half a minute. Its goals are times on one core, which a busy machine may miss.
+
+    Returns:
+        One outcome for each.
+    """
+    outcomes: list[WorkloadOutcome] = json.loads(_core.run_workloads("scale"))
     return outcomes
 
 

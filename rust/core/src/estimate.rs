@@ -18,8 +18,13 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    #[allow(clippy::cast_precision_loss)] // an estimate needs no more than 52 bits
     pub(crate) fn add(&mut self, sample: u64) {
+        self.add_among(sample, 8);
+    }
+
+    /// Adds a sample that counts as one of so many.
+    #[allow(clippy::cast_precision_loss)] // an estimate needs no more than 52 bits
+    fn add_among(&mut self, sample: u64, others: u64) {
         let sample = sample as f64;
         if self.samples == 0 {
             self.mean = sample;
@@ -27,7 +32,8 @@ impl Estimate {
             let error = sample - self.mean;
             let distance = if error < 0.0 { -error } else { error };
             // The first few samples count alike, so that a cold start does not linger.
-            let gain = if self.samples < 8 { 1.0 / (self.samples + 1) as f64 } else { 0.125 };
+            let counted = if self.samples < others { self.samples + 1 } else { others };
+            let gain = 1.0 / counted as f64;
             self.mean += gain * error;
             self.deviation += 0.25 * (distance - self.deviation);
         }
@@ -79,10 +85,7 @@ pub(crate) struct TaskEstimates {
     pub(crate) load: Estimate,
     /// From a request for more units until the last of them is there.
     pub(crate) listing: Estimate,
-    /// The same as for items, for [`BYTES_SCALE`] bytes of units.
-    busy_per_bytes: Estimate,
-    rows_per_bytes: Estimate,
-    bytes_per_bytes: Estimate,
+    units: UnitEstimates,
 }
 
 /// How much a task has to do.
@@ -97,7 +100,10 @@ pub(crate) enum Load {
 /// What a finished task did.
 pub(crate) struct TaskRecord {
     pub(crate) items: u64,
+    /// The bytes of its units, as far as they are known.
     pub(crate) unit_bytes: Bytes,
+    /// Tasks of the operator that run beside it.
+    pub(crate) live: u64,
     pub(crate) busy: Span,
     pub(crate) blocks: u64,
     pub(crate) rows: u64,
@@ -125,8 +131,51 @@ pub(crate) const MIN_SPAN_US: f64 = 0.01;
 /// Per-item values are kept in thousandths, since a row may take less than a microsecond.
 const PER_ITEM_SCALE: f64 = 1_000.0;
 const PER_ITEM_STEPS: u64 = 1_000;
-/// What is told for bytes of units is told for this many, since a byte makes next to nothing.
-const BYTES_SCALE: u64 = 1 << 20;
+/// A task counts for no more bytes of units than this many usual ones: the largest units, which cannot be
+/// divided, are not what tasks are packed by.
+const TASKS_OF_LARGEST: f64 = 8.0;
+/// Over how many tasks means of units are taken, at least. Units differ, and tasks are to be alike.
+const TASKS_OF_UNITS: u64 = 256;
+/// And over how many times those that run at a time. What ends next is not a fair sample of them: first
+/// the small ones do, then the large ones.
+const ROUNDS_OF_UNITS: u64 = 4;
+
+/// What is known of units whose sizes differ: means over tasks.
+#[derive(Clone, Debug, Default)]
+struct UnitEstimates {
+    bytes: Estimate,
+    busy: Estimate,
+    rows: Estimate,
+    bytes_out: Estimate,
+}
+
+impl UnitEstimates {
+    fn add(&mut self, record: &TaskRecord) {
+        let among = (ROUNDS_OF_UNITS * record.live).max(TASKS_OF_UNITS);
+        let bytes = record.unit_bytes.0;
+        let most = self.bytes.mean().map_or(bytes, |mean| whole(TASKS_OF_LARGEST * mean).max(1));
+        let counted = |value: u64| {
+            if bytes <= most {
+                value
+            } else {
+                whole(quantity(value) / quantity(bytes) * quantity(most))
+            }
+        };
+        for (estimate, value) in [
+            (&mut self.busy, record.busy.0),
+            (&mut self.rows, record.rows),
+            (&mut self.bytes_out, record.bytes.0),
+            (&mut self.bytes, bytes),
+        ] {
+            estimate.add_among(counted(value), among);
+        }
+    }
+
+    /// How much there is of something for a byte.
+    fn per_byte(&self, what: &Estimate) -> Option<f64> {
+        Some(what.mean()? / self.bytes.mean().filter(|bytes| *bytes > 0.0)?)
+    }
+}
 
 impl TaskEstimates {
     pub(crate) fn add(&mut self, record: &TaskRecord) {
@@ -136,22 +185,19 @@ impl TaskEstimates {
         self.bytes_per_item.add(per_item(record.bytes.0));
         self.blocks_per_task.add(record.blocks);
         self.busy.add(record.busy.0);
-        let per_bytes = |value: u64| value.saturating_mul(BYTES_SCALE) / record.unit_bytes.0;
         if record.unit_bytes > Bytes::ZERO {
-            self.busy_per_bytes.add(per_bytes(record.busy.0));
-            self.rows_per_bytes.add(per_bytes(record.rows));
-            self.bytes_per_bytes.add(per_bytes(record.bytes.0));
+            self.units.add(record);
         }
     }
 
     /// Microseconds of work for a byte of units.
     pub(crate) fn busy_per_byte(&self) -> Option<f64> {
-        self.busy_per_bytes.mean().map(|mean| mean / quantity(BYTES_SCALE))
+        self.units.per_byte(&self.units.busy)
     }
 
     /// Bytes put out for a byte of units.
     pub(crate) fn bytes_per_byte(&self) -> Option<f64> {
-        self.bytes_per_bytes.mean().map(|mean| mean / quantity(BYTES_SCALE))
+        self.units.per_byte(&self.units.bytes_out)
     }
 
     /// Rows that a task puts out.
@@ -159,8 +205,8 @@ impl TaskEstimates {
         match load {
             Load::Items(items) => self.rows_per_item().map(|each| each * quantity(items)),
             Load::Bytes(bytes) => {
-                let each = self.rows_per_bytes.mean();
-                each.map(|each| each * quantity(bytes.0) / quantity(BYTES_SCALE))
+                let each = self.units.per_byte(&self.units.rows);
+                each.map(|each| each * quantity(bytes.0))
             }
         }
     }
@@ -232,6 +278,7 @@ mod tests {
         estimates.add(&TaskRecord {
             items: 1_000,
             unit_bytes: Bytes::ZERO,
+            live: 0,
             busy: Span(250),
             blocks: 1,
             rows: 1_000,

@@ -82,7 +82,7 @@ impl OpSpec {
             ));
         }
         let kind = match kind {
-            "source" => core::OpKind::Source { units: units(&unit_bytes), is_open },
+            "source" => core::OpKind::Source { units: units(unit_bytes), is_open },
             "tasks" => core::OpKind::Tasks,
             "actors" => {
                 core::OpKind::Actors(core::PoolSpec { actors_min, actors_max, tasks_in_flight_max })
@@ -418,6 +418,6 @@ impl Plan {
 }
 
 /// Units of so many bytes each.
-pub(crate) fn units(unit_bytes: &[u64]) -> Vec<core::Unit> {
-    unit_bytes.iter().map(|bytes| core::Unit { bytes: Bytes(*bytes) }).collect()
+pub(crate) fn units(unit_bytes: impl IntoIterator<Item = u64>) -> Vec<core::Unit> {
+    unit_bytes.into_iter().map(|bytes| core::Unit { bytes: Bytes(bytes) }).collect()
 }

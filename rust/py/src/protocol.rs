@@ -117,7 +117,7 @@ impl Event {
             Self::SourceExtended { op, first, unit_bytes } => core::Event::SourceExtended {
                 op: OpId(*op),
                 first: *first,
-                units: units(unit_bytes),
+                units: units(unit_bytes.iter().copied()),
             },
             &Self::SourceExhausted { op } => core::Event::SourceExhausted { op: OpId(op) },
             Self::TimePassed {} => core::Event::TimePassed,

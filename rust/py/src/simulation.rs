@@ -108,7 +108,7 @@ fn run_seed(py: Python<'_>, seed: u64, trace: Option<PathBuf>) -> PyResult<Strin
 /// Simulates the published scheduling workloads.
 ///
 /// With the memory of the table, half of it, or the least in which each can drain; or those on
-/// clusters, which have a memory of their own.
+/// clusters, which have a memory of their own, and those that ask what the scheduler costs.
 #[pyfunction]
 #[pyo3(signature = (memory="exact"))]
 fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
@@ -117,9 +117,11 @@ fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
         "half" => py.detach(|| varied(variants::half())),
         "least" => py.detach(|| varied(variants::least())),
         "clusters" => py.detach(|| varied(variants::clusters())),
+        "scale" => py.detach(|| json(&variants::scale())),
         other => {
-            let words =
-                format!("memory must be 'exact', 'half', 'least' or 'clusters', not {other:?}");
+            let words = format!(
+                "memory must be 'exact', 'half', 'least', 'clusters' or 'scale', not {other:?}"
+            );
             Err(PyValueError::new_err(words))
         }
     }

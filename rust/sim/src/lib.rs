@@ -19,6 +19,7 @@ pub mod published;
 pub mod random;
 pub mod recorded;
 pub mod rows;
+pub mod scale;
 pub mod shared;
 pub mod shrink;
 pub mod simulation;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::checker::Violation;
 use crate::clusters::{self, ClusterWorkload};
 use crate::published::{BLOCK_BYTES, Jitter, Outcome, Workload, seconds, workloads};
+use crate::scale;
 use crate::shared::{self, SharedReport, Tenant};
 
 /// A run that violates an oracle, or is refused.
@@ -106,6 +107,14 @@ pub fn clusters() -> Result<Vec<Compared>, Failure> {
         Ok(Compared { outcome, greedy_s: None, static_s: None, published_s: None })
     };
     clusters::workloads().iter().map(row).collect()
+}
+
+/// The workloads that ask what the scheduler itself costs.
+#[must_use]
+pub fn scale() -> Vec<Compared> {
+    let rows = scale::workloads().into_iter();
+    let row = |outcome| Compared { outcome, greedy_s: None, static_s: None, published_s: None };
+    rows.map(row).collect()
 }
 
 /// Two datasets like `appendix_a` at a time, on its 8 CPUs and twice its smallest memory.

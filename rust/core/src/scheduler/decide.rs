@@ -268,7 +268,7 @@ impl Scheduler {
         let rows_coming =
             whole(operator.estimates.rows_of(operator.load(items, unit_bytes)).unwrap_or(0.0));
         self.begin_lineage(op, number, &work, items);
-        Box::new(Task { rows_coming, unit_bytes, ..Task::new(op, number, work, items) })
+        Box::new(Task { unit_bytes, rows_coming, ..Task::new(op, number, work, items) })
     }
 
     /// What a split cuts is for the consumer with the fewest rows.

@@ -157,6 +157,7 @@ impl Scheduler {
             operator.estimates.add(&TaskRecord {
                 items: task.items,
                 unit_bytes: task.unit_bytes,
+                live: operator.live.len() as u64,
                 busy,
                 blocks,
                 rows,
