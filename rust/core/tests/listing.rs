@@ -55,14 +55,8 @@ impl Run {
     fn make(&mut self, task: u64, rows: u64, busy: Span) -> Vec<Action> {
         let (task, block, rows) = (TaskId(task), BlockId(self.block_next), Rows(rows));
         self.block_next += 1;
-        let made = Event::BlockProduced {
-            task,
-            block,
-            rows,
-            bytes: Bytes(8),
-            node: NODE,
-            partition: None,
-        };
+        let made =
+            Event::BlockProduced { task, block, rows, bytes: Bytes(8), node: NODE, partition: 0 };
         let mut actions = self.tell(made);
         actions.extend(self.tell(Event::TaskFinished { task, busy, heap_peak: Bytes::ZERO }));
         actions

@@ -43,7 +43,11 @@ fn world(kind: OpKind, nodes: u32, faults: Faults) -> Scenario {
         recorded: None,
     };
     let ops = vec![
-        spec("Read", vec![], OpKind::Source { units: vec![Unit::default(); UNITS] }),
+        spec(
+            "Read",
+            vec![],
+            OpKind::Source { units: vec![Unit::default(); UNITS], is_open: false },
+        ),
         spec("Map", vec![OpId(0)], kind),
     ];
     let config = Config { block_bytes_target: Bytes(1_000), ..Config::default() };
@@ -62,6 +66,7 @@ fn world(kind: OpKind, nodes: u32, faults: Faults) -> Scenario {
         delays: Delays::default(),
         network: Network::default(),
         overheads: Overheads::default(),
+        listing: None,
         faults,
     }
 }

@@ -42,7 +42,12 @@ fn world(equal: bool, slow: &[u64], gone: Vec<(u32, u64)>) -> Scenario {
     };
     let consumers = u32::try_from(slow.len()).expect("because there are few");
     let ops = vec![
-        spec("Read", OpKind::Source { units: vec![Unit::default(); UNITS] }, vec![], 1),
+        spec(
+            "Read",
+            OpKind::Source { units: vec![Unit::default(); UNITS], is_open: false },
+            vec![],
+            1,
+        ),
         spec("Split", OpKind::Split { consumers, equal }, vec![OpId(0)], 0),
     ];
     let config = Config { block_bytes_target: Bytes(3_000), ..Config::default() };
@@ -58,6 +63,7 @@ fn world(equal: bool, slow: &[u64], gone: Vec<(u32, u64)>) -> Scenario {
         delays: Delays::default(),
         network: Network::default(),
         overheads: Overheads::default(),
+        listing: None,
         faults: Faults { consumers_slow, consumers_gone: gone, ..Faults::default() },
     }
 }

@@ -175,7 +175,7 @@ impl World {
             let (node, busy, files) = self.jobs.remove(&task).expect("because it was launched");
             self.read += files;
             let (block, rows, bytes) = (BlockId(task.0), Rows(files), Bytes(BLOCK_BYTES));
-            events.push(Event::BlockProduced { task, block, rows, bytes, node, partition: None });
+            events.push(Event::BlockProduced { task, block, rows, bytes, node, partition: 0 });
             events.push(Event::TaskFinished { task, busy, heap_peak: Bytes::ZERO });
         }
     }
