@@ -99,7 +99,7 @@ def test_slots_are_idle_stalled_or_working():
 
 
 def test_an_unknown_memory_is_refused():
-    with pytest.raises(ValueError, match="'exact', 'half', 'least' or 'clusters'"):
+    with pytest.raises(ValueError, match="'exact', 'half', 'least', 'clusters' or 'scale'"):
         sim.workloads("twice")
 
 

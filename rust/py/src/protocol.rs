@@ -49,7 +49,7 @@ pub(crate) enum Event {
     ConsumerGone { consumer: u32 },
     /// News waited so long for this turn, since the driver was busy. Comes with the news.
     TurnDelayed { by_us: u64 },
-    /// An open source has more units, after the `first` that it had before; they come in order.
+    /// An open source has more units. They come in order, each once.
     SourceExtended { op: u32, first: u64, unit_bytes: Vec<u64> },
     /// An open source has no more units than those reported.
     SourceExhausted { op: u32 },
