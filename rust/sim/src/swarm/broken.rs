@@ -22,6 +22,6 @@ pub(super) fn draw(seed: u64, nodes: &[NodeSpec], faults: &mut Faults) {
 }
 
 /// Keeps these draws apart from all others.
-const BROKEN: u64 = 15;
+const BROKEN: u64 = 19;
 /// Worlds in a thousand in which actors break, and likewise nodes.
 const BREAKING: u64 = 150;
