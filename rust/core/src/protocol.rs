@@ -27,7 +27,7 @@ pub enum Event {
         /// Where it lies.
         node: NodeId,
         /// The partition that its rows are of, if a scatter made it; else zero.
-        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_first"))]
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
         partition: u32,
     },
     /// A task has finished its next block, which is larger than its credit, and waits with it. The
@@ -145,13 +145,6 @@ pub enum Event {
     TimePassed,
     /// The run must end now: cancelled, failed, or the consumer has enough.
     StopRequested,
-}
-
-/// The partition of what is in none, which need not be written down.
-#[cfg(feature = "serde")]
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-const fn is_first(partition: &u32) -> bool {
-    *partition == 0
 }
 
 /// What happened to a task that did not end well.
@@ -585,9 +578,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What is zero needs not be written.
+/// What is zero needs not be written down.
 #[cfg(feature = "serde")]
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how it is called")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
