@@ -492,12 +492,7 @@ impl Ledger {
 
     /// Books a block that `op` made.
     pub(crate) fn charge(&mut self, node: NodeId, op: OpId, bytes: Bytes) {
-        self.book(node, op, |account, lane| {
-            account.presence_mut(op).work += 1;
-            account.used += bytes;
-            account.used_peak = account.used_peak.max(account.used);
-            lane.used += bytes;
-        });
+        self.settle(node, op, Bytes::ZERO, bytes);
     }
 
     /// Books a block for which `promised` bytes were promised on the same node.
@@ -530,22 +525,8 @@ impl Ledger {
         (from, to): (Shelf, Shelf),
     ) {
         self.book(node, op, |account, lane| {
-            match from {
-                Shelf::Off => {}
-                Shelf::Held => account.held -= bytes,
-                Shelf::Aside => {
-                    account.aside -= bytes;
-                    lane.aside -= bytes;
-                }
-            }
-            match to {
-                Shelf::Off => {}
-                Shelf::Held => account.held += bytes,
-                Shelf::Aside => {
-                    account.aside += bytes;
-                    lane.aside += bytes;
-                }
-            }
+            change_shelf(account, lane, from, |booked| *booked -= bytes);
+            change_shelf(account, lane, to, |booked| *booked += bytes);
         });
     }
 
@@ -567,6 +548,18 @@ impl Ledger {
         }
         assert_eq!(self.stores, self.find_stores(), "the smallest and the largest store");
         self.index.assert_recounted(self.nodes());
+    }
+}
+
+/// Changes what is booked of blocks on a shelf.
+fn change_shelf(account: &mut Account, lane: &mut Lane, shelf: Shelf, change: impl Fn(&mut Bytes)) {
+    match shelf {
+        Shelf::Off => {}
+        Shelf::Held => change(&mut account.held),
+        Shelf::Aside => {
+            change(&mut account.aside);
+            change(&mut lane.aside);
+        }
     }
 }
 

@@ -312,6 +312,12 @@ impl State {
         self.spec(op).kind.passes_blocks()
     }
 
+    /// Notes that a block is in no consumer's hand any more.
+    pub(crate) fn take_from_hand(&mut self, bytes: Bytes) {
+        self.emitted_bytes -= bytes;
+        self.emitted_blocks -= 1;
+    }
+
     /// Lets a live task put `bytes` more into the store of its node.
     pub(crate) fn grant(&mut self, id: TaskId, bytes: Bytes) {
         let task = self.tasks.get_mut(&id).expect("because only live tasks get credit");

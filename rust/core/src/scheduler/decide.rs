@@ -444,10 +444,7 @@ impl Scheduler {
         let others = self.state.op_ids().filter(|other| *other != op && !below.contains(other));
         let victims: Vec<TaskId> =
             others.flat_map(|other| self.preemptible(other).map(|(_, id)| id)).collect();
-        let victim = self.first_making_place(op, &victims);
-        let Some(id) = victim else { return false };
-        self.preempt(id);
-        true
+        self.preempt_one_of(op, &victims)
     }
 }
 

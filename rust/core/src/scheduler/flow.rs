@@ -56,12 +56,22 @@ impl Scheduler {
 
     /// Gives a block to a consumer.
     pub(super) fn emit(&mut self, queued: Queued, consumer: u32) {
-        self.set_place(queued.block, Place::Emitted);
-        self.state.emitted_bytes += queued.bytes;
-        self.state.emitted_blocks += 1;
         self.state.output_blocks += 1;
         self.state.output_rows += queued.rows.0;
-        let (block, instead_of) = (queued.block, None);
+        self.put_in_hand(&queued, None, consumer);
+    }
+
+    /// Puts a block into a consumer's hand, in its turn or in the place of a lost one.
+    pub(super) fn put_in_hand(
+        &mut self,
+        queued: &Queued,
+        instead_of: Option<BlockId>,
+        consumer: u32,
+    ) {
+        let block = queued.block;
+        self.set_place(block, Place::Emitted);
+        self.state.emitted_bytes += queued.bytes;
+        self.state.emitted_blocks += 1;
         self.actions.push_back(Action::EmitBlock { block, instead_of, consumer });
     }
 

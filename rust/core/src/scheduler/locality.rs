@@ -6,7 +6,7 @@
 use core::cmp::Reverse;
 
 use crate::ledger::Ledger;
-use crate::pool::Pool;
+use crate::queue::Queued;
 use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::{NodeId, OpId};
@@ -25,15 +25,16 @@ impl Scheduler {
         let State { ops, blocks, ledger, .. } = &mut self.state;
         let operator = &mut ops[op.0 as usize];
         let queue = &mut operator.queues[0];
+        let node = |queued: &Queued| blocks[&queued.block].node;
         match (&operator.pool, reader) {
             (Some(pool), _) => {
                 let Some(load) = pool.loads().next() else { return };
-                let merit = |node| is_opening(pool, load, node);
-                queue.bring_forward(BLOCKS_LOOKED_AT, |queued| merit(blocks[&queued.block].node));
+                let is_opening = |queued: &Queued| pool.opening_at(load, node(queued)).is_some();
+                queue.bring_forward(BLOCKS_LOOKED_AT, is_opening);
             }
             (None, Some(reader)) => {
-                let merit = |node| need(ledger, op, reader, node);
-                queue.bring_forward(BLOCKS_LOOKED_AT, |queued| merit(blocks[&queued.block].node));
+                let need = |queued: &Queued| need(ledger, op, reader, node(queued));
+                queue.bring_forward(BLOCKS_LOOKED_AT, need);
             }
             (None, None) => {}
         }
@@ -49,10 +50,6 @@ impl Scheduler {
             .is_some_and(|first| first.bytes.times(BLOCKS_PER_TARGET) >= config.block_bytes_target);
         is_large && queues.next().is_none() && config.epoch_units == 0
     }
-}
-
-fn is_opening(pool: &Pool, load: u32, node: NodeId) -> bool {
-    pool.opening_at(load, node).is_some()
 }
 
 /// How little of what `op` makes is at a node for each actor of `reader` there.

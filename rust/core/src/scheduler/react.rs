@@ -463,8 +463,7 @@ impl Scheduler {
             return;
         }
         let bytes = self.state.blocks[&block].bytes;
-        self.state.emitted_bytes -= bytes;
-        self.state.emitted_blocks -= 1;
+        self.state.take_from_hand(bytes);
         if let Some(split) = &mut self.state.split {
             split.release(block);
         }

@@ -54,8 +54,7 @@ impl Scheduler {
                     (left.first, left.rows, goal)
                 }
                 Place::Emitted => {
-                    self.state.emitted_bytes -= block.bytes;
-                    self.state.emitted_blocks -= 1;
+                    self.state.take_from_hand(block.bytes);
                     self.state.replacements += u64::from(block.rows > Rows::ZERO);
                     if block.rows == Rows::ZERO {
                         self.end_goal(Goal::Consumer(id));

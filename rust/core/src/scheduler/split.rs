@@ -4,7 +4,6 @@
 //! where nothing else moves, what is left is cut by tasks, and less than a row for each is dropped.
 
 use crate::operator::Goal;
-use crate::protocol::Action;
 use crate::queue::Queued;
 use crate::scheduler::Scheduler;
 use crate::state::Place;
@@ -53,9 +52,7 @@ impl Scheduler {
             self.state.output.pop();
             split.give(consumer, next);
             if split.is_gone(consumer) {
-                self.drop_rows(next.rows);
-                self.set_place(next.block, Place::Input);
-                self.drop_block(next.block);
+                self.drop_for_gone(&next);
             } else {
                 self.emit(next, consumer);
             }
@@ -87,8 +84,7 @@ impl Scheduler {
         if let Some(split) = &mut self.state.split {
             split.release(id);
         }
-        self.state.emitted_bytes -= queued.bytes;
-        self.state.emitted_blocks -= 1;
+        self.state.take_from_hand(queued.bytes);
         if is_equal {
             self.drop_rows(queued.rows);
             self.drop_block(id);
@@ -115,9 +111,7 @@ impl Scheduler {
         let is_equal = split.as_ref().map(|split| (split.is_gone(consumer), split.is_equal));
         match is_equal {
             Some((true, true)) => {
-                self.drop_rows(made.rows);
-                self.set_place(made.block, Place::Input);
-                return self.drop_block(made.block);
+                return self.drop_for_gone(&made);
             }
             Some((true, false)) => return self.return_output(queued),
             Some((false, _)) | None => {}
@@ -125,11 +119,7 @@ impl Scheduler {
         if let Some(split) = split {
             split.hold(consumer, queued);
         }
-        self.set_place(made.block, Place::Emitted);
-        self.state.emitted_bytes += made.bytes;
-        self.state.emitted_blocks += 1;
-        let (block, instead_of) = (made.block, Some(lost));
-        self.actions.push_back(Action::EmitBlock { block, instead_of, consumer });
+        self.put_in_hand(&made, Some(lost), consumer);
     }
 
     /// Nobody waits for a lost block any more.
@@ -137,6 +127,13 @@ impl Scheduler {
         if let (Goal::Consumer(lost), Some(split)) = (goal, &mut self.state.split) {
             split.release(lost);
         }
+    }
+
+    /// Drops a block that was for a consumer that is gone.
+    fn drop_for_gone(&mut self, queued: &Queued) {
+        self.drop_rows(queued.rows);
+        self.set_place(queued.block, Place::Input);
+        self.drop_block(queued.block);
     }
 
     fn drop_rows(&mut self, rows: Rows) {

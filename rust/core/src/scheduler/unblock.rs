@@ -123,14 +123,18 @@ impl Scheduler {
             let tasks = tasks.filter(|(number, _)| rival != op || is_behind(*number));
             victims.extend(tasks.map(|(_, id)| id));
         }
-        let Some(task) = self.first_making_place(op, &victims) else { return false };
-        self.preempt(task);
-        true
+        self.preempt_one_of(op, &victims)
+    }
+
+    /// Cancels one of paused tasks, if without them `op` would have a place.
+    pub(super) fn preempt_one_of(&mut self, op: OpId, victims: &[TaskId]) -> bool {
+        let victim = self.first_making_place(op, victims);
+        victim.map(|task| self.preempt(task)).is_some()
     }
 
     /// The first of paused tasks that holds what `op` needs, at a node where it would have a place
     /// without those of them that are there.
-    pub(super) fn first_making_place(&self, op: OpId, victims: &[TaskId]) -> Option<TaskId> {
+    fn first_making_place(&self, op: OpId, victims: &[TaskId]) -> Option<TaskId> {
         let ledger = &self.state.ledger;
         let wanted = ledger.request(op);
         let mut free: BTreeMap<NodeId, Resources> = BTreeMap::new();
