@@ -10,12 +10,10 @@ use millstream_core::{
 use crate::checker::Violation;
 use crate::faults::Faults;
 use crate::published::{Goal, Outcome, seconds};
-use crate::rows::RowRatio;
 use crate::simulation::{self, Ending, Report};
 use crate::timeline::PoolSize;
 use crate::trace::NodeSpec;
-use crate::variation::Variation;
-use crate::workload::{Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario};
+use crate::workload::{Consumer, Delays, Network, OpModel, Overheads, Scenario};
 
 /// A workload on a cluster.
 #[derive(Clone, Copy, Debug)]
@@ -269,21 +267,7 @@ impl Stage {
 
 /// Each row is a block.
 fn stage(kind: OpKind, resources: Resources, task: Span, item: Span) -> Stage {
-    let model = OpModel {
-        ratio: RowRatio::ONE,
-        pace: Pace::Even { task, item },
-        pace_variation: Variation::NONE,
-        block_rows: 1,
-        row_bytes: 0,
-        bytes_variation: Variation::NONE,
-        is_correlated: false,
-        emission: Emission::Streamed,
-        emits_empty: false,
-        load: Span::ZERO,
-        heap: 0,
-        heap_variation: Variation::NONE,
-        recorded: None,
-    };
+    let model = OpModel::even(task, item);
     Stage { kind, resources, unit_rows: Vec::new(), model }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::baselines::{self, Baselines};
 use crate::checker::Violation;
 use crate::faults::Faults;
-use crate::rows::{Content, RowRatio};
+use crate::rows::Content;
 use crate::simulation::{self, Ending, Report};
 use crate::trace::NodeSpec;
 use crate::variation::Variation;
@@ -301,19 +301,10 @@ impl Stage {
 
     fn model(&self, is_last: bool) -> OpModel {
         OpModel {
-            ratio: RowRatio::ONE,
             pace: self.pace,
-            pace_variation: Variation::NONE,
-            block_rows: 1,
             row_bytes: if is_last { 0 } else { BLOCK_BYTES },
-            bytes_variation: Variation::NONE,
-            is_correlated: false,
             emission: Emission::AtEnd,
-            emits_empty: false,
-            load: Span::ZERO,
-            heap: 0,
-            heap_variation: Variation::NONE,
-            recorded: None,
+            ..OpModel::even(Span::ZERO, Span::ZERO)
         }
     }
 }

@@ -8,10 +8,8 @@ use millstream_core::{
 };
 
 use crate::faults::Faults;
-use crate::rows::RowRatio;
 use crate::trace::NodeSpec;
-use crate::variation::Variation;
-use crate::workload::{Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario};
+use crate::workload::{Consumer, Delays, Network, OpModel, Overheads, Scenario};
 
 /// All tiny worlds, each with a name.
 ///
@@ -140,19 +138,11 @@ fn op(position: u32, kind: OpKind) -> OpSpec {
 /// Three rows a unit in blocks of two: a full block and one that is not.
 fn model() -> OpModel {
     OpModel {
-        ratio: RowRatio::ONE,
-        pace: Pace::Even { task: Span(100), item: Span(200) },
-        pace_variation: Variation::NONE,
         block_rows: 2,
         row_bytes: BLOCK_BYTES / 2,
-        bytes_variation: Variation::NONE,
-        is_correlated: false,
-        emission: Emission::Streamed,
         emits_empty: true,
         load: Span(1_000),
-        heap: 0,
-        heap_variation: Variation::NONE,
-        recorded: None,
+        ..OpModel::even(Span(100), Span(200))
     }
 }
 

@@ -249,6 +249,27 @@ pub struct Piece {
 }
 
 impl OpModel {
+    /// Tasks that take `task`, and `item` for each item. Each item becomes a row without bytes, and each
+    /// row a block that is handed over as soon as it is finished; an actor loads at once.
+    #[must_use]
+    pub const fn even(task: Span, item: Span) -> Self {
+        Self {
+            ratio: RowRatio::ONE,
+            pace: Pace::Even { task, item },
+            pace_variation: Variation::NONE,
+            block_rows: 1,
+            row_bytes: 0,
+            bytes_variation: Variation::NONE,
+            is_correlated: false,
+            emission: Emission::Streamed,
+            emits_empty: false,
+            load: Span::ZERO,
+            heap: 0,
+            heap_variation: Variation::NONE,
+            recorded: None,
+        }
+    }
+
     /// Which rows it puts out for those that go in.
     #[must_use]
     pub fn flow(&self) -> RowFlow {
@@ -371,19 +392,10 @@ mod tests {
 
     fn model() -> OpModel {
         OpModel {
-            ratio: RowRatio::ONE,
-            pace: Pace::Even { task: Span(10), item: Span(30) },
-            pace_variation: Variation::NONE,
             block_rows: 4,
             row_bytes: 8,
-            bytes_variation: Variation::NONE,
-            is_correlated: false,
-            emission: Emission::Streamed,
             emits_empty: true,
-            load: Span::ZERO,
-            heap: 0,
-            heap_variation: Variation::NONE,
-            recorded: None,
+            ..OpModel::even(Span(10), Span(30))
         }
     }
 

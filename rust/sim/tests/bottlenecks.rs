@@ -7,7 +7,6 @@ use millstream_core::{
     Resources, Rows, Slots, Snapshot, Span, Unit,
 };
 use millstream_sim::faults::Faults;
-use millstream_sim::rows::RowRatio;
 use millstream_sim::simulation;
 use millstream_sim::trace::NodeSpec;
 use millstream_sim::variation::Variation;
@@ -52,19 +51,10 @@ fn spec(name: &str, position: u32, kind: OpKind, resources: Resources) -> OpSpec
 
 fn model(span: Span) -> OpModel {
     OpModel {
-        ratio: RowRatio::ONE,
-        pace: Pace::Even { task: Span::ZERO, item: span },
         pace_variation: Variation::spread(100),
-        block_rows: 1,
         row_bytes: MIB,
-        bytes_variation: Variation::NONE,
-        is_correlated: false,
-        emission: Emission::Streamed,
-        emits_empty: false,
         load: Span(100 * MILLISECOND),
-        heap: 0,
-        heap_variation: Variation::NONE,
-        recorded: None,
+        ..OpModel::even(Span::ZERO, span)
     }
 }
 

@@ -7,13 +7,9 @@ use millstream_core::{
 };
 use millstream_core::{NodeId, OpSnapshot};
 use millstream_sim::faults::Faults;
-use millstream_sim::rows::RowRatio;
 use millstream_sim::simulation::{self, Ending, Report};
 use millstream_sim::trace::NodeSpec;
-use millstream_sim::variation::Variation;
-use millstream_sim::workload::{
-    Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario,
-};
+use millstream_sim::workload::{Consumer, Delays, Network, OpModel, Overheads, Scenario};
 
 const GIB: u64 = 1 << 30;
 const UNITS: usize = 40;
@@ -30,19 +26,10 @@ fn world(kind: OpKind, heap: u64, used: u64, declared: u64) -> Scenario {
         bundle_rows_min: Rows::ZERO,
     };
     let model = |heap| OpModel {
-        ratio: RowRatio::ONE,
-        pace: Pace::Even { task: Span(20_000), item: Span(1_000) },
-        pace_variation: Variation::NONE,
-        block_rows: 1,
         row_bytes: 1_000,
-        bytes_variation: Variation::NONE,
-        is_correlated: false,
-        emission: Emission::Streamed,
-        emits_empty: false,
         load: Span(50_000),
         heap,
-        heap_variation: Variation::NONE,
-        recorded: None,
+        ..OpModel::even(Span(20_000), Span(1_000))
     };
     let ops = vec![
         spec(

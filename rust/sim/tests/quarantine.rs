@@ -6,13 +6,9 @@ use millstream_core::{
     Rows, Slots, Span, Time, Unit,
 };
 use millstream_sim::faults::Faults;
-use millstream_sim::rows::RowRatio;
 use millstream_sim::simulation::{self, Ending, Report};
 use millstream_sim::trace::NodeSpec;
-use millstream_sim::variation::Variation;
-use millstream_sim::workload::{
-    Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario,
-};
+use millstream_sim::workload::{Consumer, Delays, Network, OpModel, Overheads, Scenario};
 
 const UNITS: usize = 60;
 const POOL: PoolSpec = PoolSpec { actors_min: 3, actors_max: 3, tasks_in_flight_max: 2 };
@@ -28,19 +24,9 @@ fn world(kind: OpKind, nodes: u32, faults: Faults) -> Scenario {
         bundle_rows_min: Rows::ZERO,
     };
     let model = OpModel {
-        ratio: RowRatio::ONE,
-        pace: Pace::Even { task: Span(20_000), item: Span(1_000) },
-        pace_variation: Variation::NONE,
-        block_rows: 1,
         row_bytes: 1_000,
-        bytes_variation: Variation::NONE,
-        is_correlated: false,
-        emission: Emission::Streamed,
-        emits_empty: false,
         load: Span(50_000),
-        heap: 0,
-        heap_variation: Variation::NONE,
-        recorded: None,
+        ..OpModel::even(Span(20_000), Span(1_000))
     };
     let ops = vec![
         spec(

@@ -5,13 +5,9 @@ use millstream_core::{
     Bytes, Config, NodeId, OpId, OpKind, OpSpec, Plan, Resources, Rows, Slots, Snapshot, Span, Unit,
 };
 use millstream_sim::faults::Faults;
-use millstream_sim::rows::RowRatio;
 use millstream_sim::simulation::{self, Ending};
 use millstream_sim::trace::NodeSpec;
-use millstream_sim::variation::Variation;
-use millstream_sim::workload::{
-    Consumer, Delays, Emission, Network, OpModel, Overheads, Pace, Scenario,
-};
+use millstream_sim::workload::{Consumer, Delays, Network, OpModel, Overheads, Scenario};
 
 const UNITS: usize = 61;
 
@@ -25,21 +21,8 @@ fn world(equal: bool, slow: &[u64], gone: Vec<(u32, u64)>) -> Scenario {
         concurrency_max: 0,
         bundle_rows_min: Rows::ZERO,
     };
-    let model = OpModel {
-        ratio: RowRatio::ONE,
-        pace: Pace::Even { task: Span(1_000), item: Span(100) },
-        pace_variation: Variation::NONE,
-        block_rows: 3,
-        row_bytes: 1_000,
-        bytes_variation: Variation::NONE,
-        is_correlated: false,
-        emission: Emission::Streamed,
-        emits_empty: false,
-        load: Span::ZERO,
-        heap: 0,
-        heap_variation: Variation::NONE,
-        recorded: None,
-    };
+    let model =
+        OpModel { block_rows: 3, row_bytes: 1_000, ..OpModel::even(Span(1_000), Span(100)) };
     let consumers = u32::try_from(slow.len()).expect("because there are few");
     let ops = vec![
         spec(

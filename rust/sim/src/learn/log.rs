@@ -6,10 +6,8 @@ use millstream_core::{Action, ActorId, BlockId, Event, NodeId, OpId, Span, TaskI
 
 use crate::learn::tables::Done;
 use crate::recorded::Recorded;
-use crate::rows::RowRatio;
 use crate::trace::{RecordedRun, Turn};
-use crate::variation::Variation;
-use crate::workload::{Consumer, Emission, OpModel, Pace};
+use crate::workload::{Consumer, Emission, OpModel};
 
 /// The log of a run.
 #[derive(Debug, Default)]
@@ -122,23 +120,15 @@ impl Log {
         let op = OpId(op);
         let loads = self.loads.iter().filter(|(other, _)| *other == op).map(|(_, load)| *load);
         OpModel {
-            ratio: RowRatio::ONE,
-            pace: Pace::Even { task: Span::ZERO, item: Span::ZERO },
-            pace_variation: Variation::NONE,
-            block_rows: 1,
-            row_bytes: 0,
-            bytes_variation: Variation::NONE,
-            is_correlated: false,
             emission: self.emission(op),
             emits_empty: true,
             load: mean(loads.collect()).saturating_sub(worker_start),
-            heap: 0,
-            heap_variation: Variation::NONE,
             recorded: Some(Recorded {
                 call: self.call(op),
                 cut_bytes: self.cut_bytes(op),
                 ..table
             }),
+            ..OpModel::even(Span::ZERO, Span::ZERO)
         }
     }
 
