@@ -1,28 +1,19 @@
 //! Several consumers that share the output, driven by hand.
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first surprise
 
+mod common;
+
+use common::{op, source};
 use millstream_core::{
     Action, BlockId, Bytes, Config, Event, NodeId, OpId, OpKind, OpSpec, Plan, PlanError, Reason,
-    Resources, Rows, Scheduler, Slots, Span, TaskId, Time, Unit, Verdict, Work,
+    Resources, Rows, Scheduler, Slots, Span, TaskId, Time, Verdict, Work,
 };
 
 const NODE: NodeId = NodeId(0);
 
 fn ops(consumers: u32, equal: bool) -> Vec<OpSpec> {
-    let op = |name: &str, kind, inputs, cpus| OpSpec {
-        name: name.into(),
-        inputs,
-        kind,
-        resources: Resources::cpu(Slots::whole(cpus)),
-        concurrency_max: 0,
-        bundle_rows_min: Rows::ZERO,
-    };
-    let units = vec![Unit::default()];
-    let split = OpKind::Split { consumers, equal };
-    vec![
-        op("Read", OpKind::Source { units, is_open: false }, vec![], 1),
-        op("Split", split, vec![OpId(0)], 0),
-    ]
+    let split = op("Split", OpKind::Split { consumers, equal }, vec![OpId(0)]);
+    vec![source(1), OpSpec { resources: Resources::default(), ..split }]
 }
 
 /// A run whose source has one unit, on one node.
