@@ -116,10 +116,12 @@ def _workloads(options: argparse.Namespace) -> list[str]:
             *(line for outcome in least for line in tables.least_lines(outcome)),
         ]
         return [json.dumps(least, indent=2)] if options.json else lines
+    # What memory the scheduler takes can be seen only before others have used as much.
+    scale = [] if options.half else scale_workloads()
     outcomes = workloads("half" if options.half else "exact")
     lines = [tables.HEADER, *map(tables.workload_line, outcomes)]
     if not options.half:
-        clusters = cluster_workloads() + scale_workloads()
+        clusters = cluster_workloads() + scale
         outcomes += clusters
         lines += [line for outcome in clusters for line in tables.cluster_lines(outcome)]
     return [json.dumps(outcomes, indent=2)] if options.json else lines
