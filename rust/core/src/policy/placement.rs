@@ -247,16 +247,19 @@ fn prefer(old: &mut Reason, new: Reason) {
 /// The node for a new actor: the one with the most of its kind of slots free, where each stateless
 /// operator can still run a task beside all actors.
 pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
-    let best = state.ledger.vacant(op).filter_map(|mut class| {
-        let will_do =
-            |node: NodeId| !is_left_alone(state, op, node) && leaves_slots(state, op, node);
-        class.find(|(node, _)| will_do(*node))
-    });
+    let vacant = state.ledger.vacant(op);
+    let best = vacant.filter_map(|mut class| class.find(|(node, _)| may_seat(state, op, *node)));
     let request = state.ledger.request(op);
     let merit = |(node, account): &(NodeId, &Account)| {
         (account.free.copies(request, u64::from(u32::MAX)), account.room(), Reverse(*node))
     };
     best.max_by_key(merit).map(|(node, _)| node)
+}
+
+/// Whether an actor of `op` may be at a node, if it has the room: the operator uses that node, and each
+/// stateless one still finds a slot.
+pub(crate) fn may_seat(state: &State, op: OpId, node: NodeId) -> bool {
+    !is_left_alone(state, op, node) && leaves_slots(state, op, node)
 }
 
 /// The node for an actor of a pool that lacks one, though no node has the heap for it: the one with
