@@ -39,6 +39,10 @@ fn seeds_that_failed_once_stay_green() {
         14_621,
         // The oracle took the rows of a second replacement, lost in the hand, for those of the first.
         155_303, 262_519,
+        // What of a lost block had been dropped, being too little for all consumers, was waited for.
+        14_658,
+        // A pool had no place since idle actors of others were where only its own fit.
+        359_826,
         // A preempted task took its slot again before all that made the place were gone.
         271_547,
         // Paused tasks held what the first actor of a pool needed, and others passed their limit instead.

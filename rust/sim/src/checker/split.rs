@@ -19,7 +19,8 @@ pub(super) struct Takers {
     returned: Coverage,
     /// Whether some rows have come out of their turn.
     has_returned: bool,
-    rows_dropped: u64,
+    /// Rows that were dropped up to the last turn.
+    rows_dropped_before: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,7 +38,7 @@ impl Takers {
             hands: BTreeMap::new(),
             returned: Coverage::default(),
             has_returned: false,
-            rows_dropped: 0,
+            rows_dropped_before: 0,
         }
     }
 
@@ -52,6 +53,10 @@ impl Takers {
             self.returned.remove(rows);
         }
         is_returned
+    }
+
+    fn has_gone(&self) -> bool {
+        self.all.iter().any(|taker| taker.is_gone)
     }
 
     fn there(&self) -> impl Iterator<Item = &Taker> {
@@ -131,7 +136,6 @@ impl Checker<'_> {
 
     fn return_rows(&mut self, producer: usize, content: &Content, is_equal: bool) {
         if is_equal {
-            self.takers.rows_dropped += content.rows();
             return;
         }
         self.takers.has_returned = true;
@@ -145,17 +149,52 @@ impl Checker<'_> {
         let left = block.content.rows() - block.taken;
         let is_output = self.rows.arriving(block.producer, &block.content, None).is_some();
         let is_for_nobody = block.place != Place::Emitted || self.takers.there().count() == 0;
-        let has_gone = self.takers.there().count() < self.takers.all.len();
+        let has_gone = self.takers.has_gone();
         self.scenario.is_split_equally()
             && is_output
             && is_for_nobody
             && (has_gone || left < self.takers.all.len() as u64)
     }
 
-    pub(super) fn check_dropped(&self, snapshot: &Snapshot) -> Result<(), Finding> {
-        let may_drop = self.scenario.is_split_equally();
-        ensure!(may_drop || snapshot.rows_dropped == 0, "I9", "rows were dropped");
+    /// Only where all get equally many rows are some dropped, and at most fewer than there are consumers,
+    /// while all of them stay.
+    pub(super) fn check_dropped(&mut self, snapshot: &Snapshot) -> Result<(), Finding> {
+        let dropped = snapshot.rows_dropped - self.takers.rows_dropped_before;
+        self.takers.rows_dropped_before = snapshot.rows_dropped;
+        if dropped == 0 {
+            return Ok(());
+        }
+        let count = self.takers.all.len() as u64;
+        let has_gone = self.takers.has_gone();
+        ensure!(self.scenario.is_split_equally(), "I9", "rows were dropped");
+        ensure!(
+            has_gone || self.is_stopped || snapshot.rows_dropped < count,
+            "I9",
+            "{} rows were dropped, which is enough for all",
+            snapshot.rows_dropped
+        );
+        self.note_left_over(dropped);
         Ok(())
+    }
+
+    /// What is not enough for all is dropped out of a block that some work may read still: nobody
+    /// waits for that part any more.
+    fn note_left_over(&mut self, dropped: u64) {
+        let rows = &self.rows;
+        let waits = |block: &BlockBook| {
+            let is_output = rows.arriving(block.producer, &block.content, None).is_some();
+            block.place == Place::Queued && is_output
+        };
+        let waiting = || self.blocks.iter().filter(|(_, block)| waits(block));
+        let Some((id, cut)) = waiting().find(|(_, block)| block.taken > 0) else { return };
+        let left = cut.content.rows() - cut.taken;
+        let is_last = waiting().all(|(other, block)| other == id || block.producer != cut.producer);
+        let is_known =
+            if self.takers.has_gone() { is_last && left <= dropped } else { left == dropped };
+        let id = *id;
+        if let Some(block) = self.blocks.get_mut(&id).filter(|_| is_known) {
+            (block.taken, block.place) = (block.content.rows(), Place::Input);
+        }
     }
 
     /// All consumers that stayed got equally many rows, as many as there are for all.
