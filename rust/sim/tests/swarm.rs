@@ -38,9 +38,10 @@ fn seeds_that_failed_once_stay_green() {
         // All actors of a pool were to end, and none could, for older work waited for another.
         14_621,
         // The oracle took the rows of a second replacement, lost in the hand, for those of the first.
-        155_303, 262_519,
+        155_303, 262_519, 516_513,
         // What of a lost block had been dropped, being too little for all consumers, was waited for.
-        14_658,
+        14_658, // What was dropped with a consumer was taken for out of order.
+        548_948,
         // A pool had no place since idle actors of others were where only its own fit.
         359_826,
         // A preempted task took its slot again before all that made the place were gone.

@@ -55,7 +55,8 @@ impl Checker<'_> {
             Action::EmitBlock { block, instead_of: Some(lost), consumer } => {
                 self.check_taker_of_lost(*block, *lost, *consumer)?;
                 self.check_replacement(*block, *lost)?;
-                if !self.replacements.contains_key(lost) {
+                let mut in_hand = self.lost_in_hand.values();
+                if !self.replacements.contains_key(lost) && in_hand.all(|waited| waited != lost) {
                     self.takers.release(*lost);
                 }
                 Ok(())
@@ -414,8 +415,7 @@ impl Checker<'_> {
         if let Err(stretch) = self.output.add(&rows) {
             return Err(("I9", format!("rows {}..{} are out twice", stretch.first, stretch.end)));
         }
-        let in_order =
-            !self.scenario.plan.config().preserve_order || self.output.prefix() == expected + count;
+        let in_order = !self.is_output_in_order() || self.output.prefix() == expected + count;
         ensure!(in_order, "I9", "row {expected} is the next, not {:?}", rows.stretches());
         Ok(())
     }

@@ -156,6 +156,12 @@ impl Checker<'_> {
             && (has_gone || left < self.takers.all.len() as u64)
     }
 
+    /// Whether the output is without gaps at each moment. What is dropped with a consumer leaves one.
+    pub(super) fn is_output_in_order(&self) -> bool {
+        let has_gaps = self.scenario.is_split_equally() && self.takers.has_gone();
+        self.scenario.plan.config().preserve_order && !has_gaps
+    }
+
     /// Only where all get equally many rows are some dropped, and at most fewer than there are consumers,
     /// while all of them stay.
     pub(super) fn check_dropped(&mut self, snapshot: &Snapshot) -> Result<(), Finding> {
