@@ -257,6 +257,15 @@ def test_pools_that_do_not_fit_together():
         ds.map_batches(Model, num_gpus=1, batch_size=8, concurrency=1).take()
 
 
+def test_a_store_that_is_too_small_where_that_is_to_be_refused():
+    context = DataContext.get_current()
+    context.target_max_block_size = 1 << 40
+    context.execution_options.strict_memory = True
+    ds = ms.range(10).map_batches(divide, num_cpus=0.5)
+    with refused(ms.ResourcesError, "need a block of 1024.0 GiB each", "strict_memory"):
+        ds.take()
+
+
 # Targets ------------------------------------------------------------------------------------
 
 

@@ -230,6 +230,8 @@ class Config:
         epoch_units: Units of each source that are an epoch, which is committed
             (`Action.CommitEpoch`) when nothing is left to do for them. No task works on several.
             0: there are no epochs.
+        strict_memory: Whether a plan is refused for which the nodes' stores have no room for one
+            block of the target size of each operator.
 
     Raises:
         ValueError: An unknown `execution`.
@@ -244,6 +246,7 @@ class Config:
         task_span_target_us: int = ...,
         deaths_max: int = ...,
         epoch_units: int = 0,
+        strict_memory: bool = False,
     ) -> Config: ...
     @property
     def execution(self) -> Literal["streaming", "bulk"]: ...
@@ -257,6 +260,8 @@ class Config:
     def deaths_max(self) -> int: ...
     @property
     def epoch_units(self) -> int: ...
+    @property
+    def strict_memory(self) -> bool: ...
 
 @final
 class Node:

@@ -44,11 +44,15 @@ class ExecutionOptions:
             machine, no GPU, and a part of the memory. On Ray the cluster says it.
         preserve_order: Whether rows leave in the order of the input. On by default.
         verbose_progress: Whether the progress display has a line per operator. On by default.
+        strict_memory: Whether a dataset is refused, when it is run, if the object stores have no
+            room for one block of `target_max_block_size` of each operator. Off by default: it
+            runs, since its blocks may be smaller; if not, it holds more than the store's limit.
     """
 
     resource_limits: ExecutionResources = field(default_factory=ExecutionResources)
     preserve_order: bool = True
     verbose_progress: bool = True
+    strict_memory: bool = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         _check_name(self, name)

@@ -69,12 +69,13 @@ def test_half_of_the_memory_is_half_of_each_limit():
     assert halved == [row for row in exact if row[0] != "two_datasets"]
 
 
-def test_the_least_memory_is_that_below_which_the_limit_is_passed_or_the_plan_refused():
+def test_below_the_least_memory_a_plan_is_refused_with_the_arithmetic():
     outcomes = sim.least_workloads()
     assert len({outcome["name"] for outcome in outcomes}) == len(outcomes)
     for outcome in outcomes:
         assert outcome["peak_over_limit_bytes"] == 0
-        assert outcome["below"].startswith(("refused: ", "passes its limit "))
+        assert outcome["below"].startswith("refused: ")
+        assert "operators need a block of 95.3 MiB each" in outcome["below"]
 
 
 def test_jitter_is_summed_up_over_seeds():

@@ -106,6 +106,7 @@ class PhysicalPlan:
             preserve_order=context.preserve_order,
             block_bytes_target=block_bytes_target,
             deaths_max=context.max_task_deaths,
+            strict_memory=context.execution_options.strict_memory,
             **bundling,
         )
         return _core.Plan(specs, config)

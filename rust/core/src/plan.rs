@@ -166,6 +166,11 @@ pub struct Config {
     /// No task works on several. Zero: there are no epochs.
     #[cfg_attr(feature = "serde", serde(default))]
     pub epoch_units: u64,
+    /// Whether a plan is refused for which the stores have no room for one block of the target size of
+    /// each operator. Else it runs, since its blocks may be smaller, and if they are not it passes the
+    /// stores' limits, block by block, each of which is counted.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub strict_memory: bool,
 }
 
 impl Default for Config {
@@ -177,6 +182,7 @@ impl Default for Config {
             task_span_target: Span(TASK_SPAN_TARGET_US),
             deaths_max: DEATHS_MAX,
             epoch_units: 0,
+            strict_memory: false,
         }
     }
 }

@@ -126,6 +126,20 @@ pub enum SubmitError {
         /// What the cluster has.
         has: Resources,
     },
+    /// The stores are too small, where blocks of the target size must fit.
+    #[error(
+        "{operators} operators need a block of {block} each in the object store at a time, {needs} in all, but the nodes have room for {room} such blocks; allow more memory, make blocks smaller, or turn strict_memory off"
+    )]
+    Memory {
+        /// Operators that make blocks.
+        operators: u64,
+        /// The size at which workers cut blocks.
+        block: Bytes,
+        /// One block for each.
+        needs: Bytes,
+        /// Whole blocks that the nodes' stores hold.
+        room: u64,
+    },
 }
 
 /// All that a run knows at a moment.

@@ -246,6 +246,24 @@ fn a_task_larger_than_every_node_is_refused_with_the_arithmetic() {
 }
 
 #[test]
+fn a_store_without_room_for_a_block_of_each_operator_is_refused_where_that_is_asked_for() {
+    let submit = |store: u64, strict_memory: bool| {
+        let ops = vec![source(1), tasks(0), tasks(1)];
+        let plan = Plan::new(ops, Config { strict_memory, ..config() }).unwrap();
+        let node = |id: u32| (NodeId(id), Resources::cpu(Slots::whole(2)), Bytes(store));
+        Scheduler::submit(plan, vec![node(0), node(1)]).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        submit(19 * MIB, true).unwrap_err(),
+        "3 operators need a block of 10.0 MiB each in the object store at a time, 30.0 MiB in all, but \
+         the nodes have room for 2 such blocks; allow more memory, make blocks smaller, or turn \
+         strict_memory off"
+    );
+    assert!(submit(20 * MIB, true).is_ok());
+    assert!(submit(19 * MIB, false).is_ok());
+}
+
+#[test]
 fn pools_that_do_not_fit_together_are_refused_with_the_arithmetic() {
     let plan = Plan::new(vec![source(1), actors(0, 2, 2), actors(1, 1, 1)], config()).unwrap();
     let has = Resources { gpu: Slots::whole(2), ..Resources::cpu(Slots::whole(2)) };

@@ -246,7 +246,7 @@ impl Config {
         *, execution="streaming", preserve_order=true,
         block_bytes_target=core::Config::default().block_bytes_target.0,
         task_span_target_us=core::Config::default().task_span_target.0,
-        deaths_max=core::Config::default().deaths_max, epoch_units=0,
+        deaths_max=core::Config::default().deaths_max, epoch_units=0, strict_memory=false,
     ))]
     fn new(
         execution: &str,
@@ -255,6 +255,7 @@ impl Config {
         task_span_target_us: u64,
         deaths_max: u32,
         epoch_units: u64,
+        strict_memory: bool,
     ) -> PyResult<Self> {
         let execution = match execution {
             "streaming" => core::Execution::Streaming,
@@ -271,6 +272,7 @@ impl Config {
             task_span_target: Span(task_span_target_us),
             deaths_max,
             epoch_units,
+            strict_memory,
         }))
     }
 
@@ -307,16 +309,23 @@ impl Config {
         self.0.epoch_units
     }
 
+    #[getter]
+    fn strict_memory(&self) -> bool {
+        self.0.strict_memory
+    }
+
     fn __repr__(&self) -> String {
+        let in_words = |flag| if flag { "True" } else { "False" };
         format!(
             "Config(execution={:?}, preserve_order={}, block_bytes_target={}, \
-             task_span_target_us={}, deaths_max={}, epoch_units={})",
+             task_span_target_us={}, deaths_max={}, epoch_units={}, strict_memory={})",
             self.execution(),
-            if self.0.preserve_order { "True" } else { "False" },
+            in_words(self.0.preserve_order),
             self.0.block_bytes_target.0,
             self.0.task_span_target.0,
             self.0.deaths_max,
             self.0.epoch_units,
+            in_words(self.0.strict_memory),
         )
     }
 }

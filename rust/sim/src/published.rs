@@ -192,6 +192,7 @@ impl Workload {
         let config = Config {
             block_bytes_target: Bytes(BLOCK_BYTES),
             preserve_order: false,
+            strict_memory: true,
             ..Config::default()
         };
         let resources = Resources {

@@ -238,7 +238,7 @@ impl Shape {
             block_bytes_target: Bytes(random.pick(&[1_000, 10_000, 1_000_000])),
             task_span_target: Span(random.pick(&[0, 10_000, 200_000])),
             deaths_max: u32::try_from(random.between(2, 6)).unwrap_or(4),
-            epoch_units: 0,
+            ..Config::default()
         };
         let units = random.pick(&[0, 1, 3, 10, 40, 100]);
         let (least, most) = (random.pick(&[0, 1, 1]), random.pick(&[1, 5, 50]));

@@ -9,7 +9,8 @@ use crate::state::SubmitError;
 use crate::units::{Bytes, NodeId, Slots};
 
 /// Refuses a plan that could never run: an operator that no node can hold, or pools that cannot
-/// all hold their smallest size while each stateless operator runs one task.
+/// all hold their smallest size while each stateless operator runs one task; and, where that is asked
+/// for, one that could only run past the stores' limits.
 pub(super) fn check(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(), SubmitError> {
     if nodes.is_empty() {
         return Err(SubmitError::NoNodes);
@@ -24,6 +25,7 @@ pub(super) fn check(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result
     if plan.config().execution == Execution::Bulk {
         return Ok(());
     }
+    check_memory(plan, nodes)?;
     let free = place_pools(plan, nodes)?;
     for op in plan.ops().iter().filter(|op| !op.has_actors()) {
         if !free.iter().any(|has| has.fits(&op.resources)) {
@@ -34,6 +36,21 @@ pub(super) fn check(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result
                 has: total(nodes),
             });
         }
+    }
+    Ok(())
+}
+
+/// Whether the stores have room for one block of the target size of each operator that makes blocks: the
+/// one that the next operator reads, while that one's own are its output.
+fn check_memory(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(), SubmitError> {
+    let block = plan.config().block_bytes_target;
+    let makes_blocks =
+        |op: &&OpSpec| matches!(op.kind, OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_));
+    let operators = plan.ops().iter().filter(makes_blocks).count() as u64;
+    let room = nodes.iter().map(|(_, _, store)| store.0 / block.0.max(1)).sum();
+    if plan.config().strict_memory && room < operators {
+        let needs = block.times(operators);
+        return Err(SubmitError::Memory { operators, block, needs, room });
     }
     Ok(())
 }
