@@ -263,6 +263,9 @@ impl Simulation<'_> {
     /// block. Where not even one block of each operator fits, each step may need one. So it is where
     /// blocks are lost: each block of a task's input must be there again before it may run.
     ///
+    /// And so it is, once for each, where consumers are to get equally many rows: none gets its block
+    /// before all have one.
+    ///
     /// What waits behind barriers may be set aside, beyond the store: as many bytes as the scheduler says.
     fn check_stores(&mut self, snapshot: &Snapshot) -> Result<(), Violation> {
         if !self.is_budget_kept {
@@ -274,7 +277,9 @@ impl Simulation<'_> {
         }
         let passed = self.cluster.block_max() + self.cluster.copies_max();
         let is_one = self.has_room && !self.scenario.faults.may_lose_blocks();
-        let times = if is_one { snapshot.overshoots.min(1) } else { snapshot.overshoots };
+        let equals = if self.scenario.is_split_equally() { self.scenario.consumers() } else { 1 };
+        let times =
+            if is_one { snapshot.overshoots.min(equals.into()) } else { snapshot.overshoots };
         let declared = passed.saturating_mul(times);
         for (node, store) in self.cluster.stores() {
             let declared = declared + self.aside.get(node).copied().unwrap_or(0);

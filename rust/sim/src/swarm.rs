@@ -137,8 +137,8 @@ pub fn scenario(seed: u64) -> Scenario {
     let mut faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
     let parts = (&mut ops, &mut models, &mut unit_rows);
     split::draw(seed, &shape.config, parts, &mut faults);
-    broken::draw(seed, &nodes, &mut faults);
     if faults.calm_at.is_none() {
+        broken::draw(seed, &nodes, &mut faults);
         let joining = faults.joins.iter_mut().map(|(_, spec)| spec);
         let nodes = nodes.iter_mut().chain(joining).map(|spec| &mut spec.resources);
         heap::draw(seed, &mut ops, &mut models, nodes);

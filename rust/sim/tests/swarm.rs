@@ -42,6 +42,12 @@ fn seeds_that_failed_once_stay_green() {
         // What of a lost block had been dropped, being too little for all consumers, was waited for.
         14_658, // What was dropped with a consumer was taken for out of order.
         548_948,
+        // What a limit had given up was lost in the same turn, and with it the input to make it again.
+        600_807,
+        // A node that was broken until the faults stopped failed the same task 90,000 times in 0.4 s.
+        584_970,
+        // Four consumers, equal, in a store that has no room for a block of each.
+        63_222,
         // A pool had no place since idle actors of others were where only its own fit.
         359_826,
         // A preempted task took its slot again before all that made the place were gone.

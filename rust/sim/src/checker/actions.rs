@@ -430,9 +430,8 @@ impl Checker<'_> {
             || self.is_left_over(&block)
             || (block.place != Place::Emitted && self.is_unwanted(block.producer));
         ensure!(is_free, "I2", "it is {:?}", block.place);
-        for (key, _) in block.readers {
-            // Work that was given up, since nobody wants more of it.
-            self.works.get_mut(&key).expect("because every reader is known").is_over = true;
+        for (key, part) in block.readers {
+            self.note_given_up(key, block.producer, &part);
         }
         if let Some(node) = self.nodes.get_mut(&block.node) {
             node.store_used -= block.bytes;

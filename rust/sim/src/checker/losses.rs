@@ -93,6 +93,17 @@ impl Checker<'_> {
         }
     }
 
+    /// Work that was given up, since nobody wants more of it, has lost some of its input. What was lost of
+    /// its output in the same turn is wanted still, so that input is, too.
+    pub(super) fn note_given_up(&mut self, key: WorkKey, producer: usize, input: &Content) {
+        let work = self.works.get_mut(&key).expect("because every reader is known");
+        work.is_over = !self.missing[key.0].has_any(&work.output);
+        if !work.is_over {
+            (work.attempts, work.deaths) = (1, 0);
+            self.note_missing(producer, input);
+        }
+    }
+
     /// What a piece of work reads: whose output it is, and which rows of that.
     fn sources_of(&self, key: WorkKey) -> Vec<(usize, Content)> {
         let input = &self.works[&key].input;

@@ -8,7 +8,8 @@ use crate::faults::Faults;
 use crate::random::Random;
 use crate::trace::NodeSpec;
 
-/// Lets actors break in some worlds, and a node in some of those that have several.
+/// Lets actors break in some worlds, and a node in some of those that have several. Not where deaths
+/// count for nothing until the faults stop: what fails at once would fail for ever before.
 pub(super) fn draw(seed: u64, nodes: &[NodeSpec], faults: &mut Faults) {
     let mut random = Random::of(&[seed, BROKEN]);
     if random.chance(BREAKING) {
