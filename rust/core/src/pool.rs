@@ -114,6 +114,11 @@ impl Pool {
         self.actors.iter().map(|(id, actor)| (*id, actor))
     }
 
+    /// The ready actors that have no tasks.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (ActorId, &Actor)> {
+        self.actors().filter(|(_, actor)| actor.is_ready && !actor.is_busy())
+    }
+
     /// Where its ready actors are, and what heap is held for each.
     pub(crate) fn ready_heaps_mut(&mut self) -> impl Iterator<Item = (NodeId, &mut Bytes)> {
         let ready = self.actors.values_mut().filter(|actor| actor.is_ready);

@@ -39,9 +39,8 @@ fn seeds_that_failed_once_stay_green() {
         14_621,
         // The oracle took the rows of a second replacement, lost in the hand, for those of the first.
         155_303, 262_519, 516_513,
-        // What of a lost block had been dropped, being too little for all consumers, was waited for.
-        14_658, // What was dropped with a consumer was taken for out of order.
-        548_948,
+        // What equal parts had left over was waited for once it was lost, or taken for out of order.
+        14_658, 548_948,
         // What a limit had given up was lost in the same turn, and with it the input to make it again.
         600_807,
         // A node that was broken until the faults stopped failed the same task 90,000 times in 0.4 s.

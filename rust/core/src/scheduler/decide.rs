@@ -1,7 +1,6 @@
 //! A turn: all that can be decided now, by asking the policies.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
@@ -17,7 +16,6 @@ use crate::policy::{listing, lookahead, ranking, scaling};
 use crate::pool::Pool;
 use crate::protocol::{Action, Reason, Slice, Work};
 use crate::queue::pop_blocks;
-use crate::resources::Resources;
 use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::{ActorId, Bytes, Epoch, NodeId, OpId, Rows, TaskId};
@@ -383,8 +381,7 @@ impl Scheduler {
             Err(Reason::ActorStarting { actors: 0 }) => {
                 (self.stop_surplus_actor(op) && self.start_actors(scaling::is_short))
                     || self.clear_retiring(op)
-                    || self.clear_for_actor(op)
-                    || self.clear_crowded(op)
+                    || self.clear_for_first_actor(op)
             }
             Err(_) => false,
         }
@@ -397,46 +394,12 @@ impl Scheduler {
         pool.is_some_and(|pool| pool.alive() > 0 && pool.size() == 0) && self.preempt_youngest(op)
     }
 
-    /// Cancels the youngest paused task that holds what the first actor of a pool needs.
-    fn clear_for_actor(&mut self, op: OpId) -> bool {
+    /// Makes a place for the first actor of a pool: cancels the youngest paused task that holds it, or else
+    /// stops idle actors.
+    fn clear_for_first_actor(&mut self, op: OpId) -> bool {
         let has_none = self.state.op(op).pool.as_ref().is_some_and(|pool| pool.alive() == 0);
-        has_none && placement::has_place_beside_tasks(&self.state, op) && self.preempt_for(op)
-    }
-
-    /// Stops idle actors of one node, which their pools may start again elsewhere, for the first actor of
-    /// a pool that has no place: smaller ones were started anew where only that would have fitted.
-    fn clear_crowded(&mut self, op: OpId) -> bool {
-        let has_none = self.state.op(op).pool.as_ref().is_some_and(|pool| pool.alive() == 0);
-        let idle = if has_none { self.idle_making_place(op) } else { None };
-        let Some(idle) = idle else { return false };
-        for (other, actor) in idle {
-            self.stop_actor(other, actor);
-        }
-        self.start_one(op)
-    }
-
-    /// As few idle actors as will do, all of one node, without which an actor of `op` has a place there.
-    fn idle_making_place(&self, op: OpId) -> Option<Vec<(OpId, ActorId)>> {
-        let ledger = &self.state.ledger;
-        let wanted = ledger.request(op);
-        let mut nodes: BTreeMap<NodeId, (Resources, Vec<(OpId, ActorId)>)> = BTreeMap::new();
-        let rivals = self.state.op_ids().filter(|other| ledger.request(*other).overlaps(wanted));
-        for (other, pool) in rivals.filter_map(|id| Some((id, self.state.op(id).pool.as_ref()?))) {
-            for (id, actor) in pool.actors().filter(|(_, actor)| actor.is_ready && !actor.is_busy())
-            {
-                let Some(account) = ledger.open_account(actor.node) else { continue };
-                let node = nodes.entry(actor.node);
-                let (free, idle) = node.or_insert_with(|| (account.free.clone(), Vec::new()));
-                if !free.fits(wanted) {
-                    free.credit(&Resources { heap: actor.heap, ..ledger.request(other).clone() });
-                    idle.push((other, id));
-                }
-            }
-        }
-        let cleared = nodes.into_iter().filter_map(|(node, (free, idle))| {
-            (free.fits(wanted) && placement::may_seat(&self.state, op, node)).then_some(idle)
-        });
-        cleared.min_by_key(Vec::len)
+        let is_behind_tasks = has_none && placement::has_place_beside_tasks(&self.state, op);
+        (is_behind_tasks && self.preempt_for(op)) || (has_none && self.clear_crowded(op))
     }
 
     /// Launches a task with what heap there is. What it is thought to need is a guess, which must not

@@ -108,8 +108,40 @@ impl Scheduler {
     pub(super) fn idle_rival(&self, other: OpId, op: OpId) -> Option<ActorId> {
         let rival = self.state.op(other).pool.as_ref()?;
         let overlaps = self.state.ledger.request(other).overlaps(self.state.ledger.request(op));
-        let mut idle = rival.actors().filter(|(_, actor)| actor.is_ready && !actor.is_busy());
+        let mut idle = rival.idle();
         idle.next().filter(|_| overlaps).map(|(actor, _)| actor)
+    }
+
+    /// Stops idle actors of one node, which their pools may start again elsewhere, for an actor of `op` that
+    /// has no place: smaller ones were started anew where only that would have fitted.
+    pub(super) fn clear_crowded(&mut self, op: OpId) -> bool {
+        let Some(idle) = self.idle_making_place(op) else { return false };
+        for (other, actor) in idle {
+            self.stop_actor(other, actor);
+        }
+        self.start_one(op)
+    }
+
+    /// As few idle actors as will do, all of one node, without which an actor of `op` has a place there.
+    fn idle_making_place(&self, op: OpId) -> Option<Vec<(OpId, ActorId)>> {
+        let ledger = &self.state.ledger;
+        let wanted = ledger.request(op);
+        let mut nodes: BTreeMap<NodeId, (Resources, Vec<(OpId, ActorId)>)> = BTreeMap::new();
+        let rivals = self.state.op_ids().filter(|other| ledger.request(*other).overlaps(wanted));
+        let pools = rivals.filter_map(|id| Some((id, self.state.op(id).pool.as_ref()?)));
+        for (other, (id, actor)) in pools.flat_map(|(op, pool)| pool.idle().map(move |a| (op, a))) {
+            let Some(account) = ledger.open_account(actor.node) else { continue };
+            let node = nodes.entry(actor.node);
+            let (free, idle) = node.or_insert_with(|| (account.free.clone(), Vec::new()));
+            if !free.fits(wanted) {
+                free.credit(&Resources { heap: actor.heap, ..ledger.request(other).clone() });
+                idle.push((other, id));
+            }
+        }
+        let cleared = nodes.into_iter().filter_map(|(node, (free, idle))| {
+            (free.fits(wanted) && placement::may_seat(&self.state, op, node)).then_some(idle)
+        });
+        cleared.min_by_key(Vec::len)
     }
 
     /// Cancels the youngest paused task of an operator that holds slots which `op` needs; one of `op`

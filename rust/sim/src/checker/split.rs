@@ -147,13 +147,16 @@ impl Checker<'_> {
     /// Whether a block may be dropped that no consumer can have, since there are not enough for all.
     pub(super) fn is_left_over(&self, block: &BlockBook) -> bool {
         let left = block.content.rows() - block.taken;
-        let is_output = self.rows.arriving(block.producer, &block.content, None).is_some();
         let is_for_nobody = block.place != Place::Emitted || self.takers.there().count() == 0;
         let has_gone = self.takers.has_gone();
         self.scenario.is_split_equally()
-            && is_output
+            && self.is_output(block)
             && is_for_nobody
             && (has_gone || left < self.takers.all.len() as u64)
+    }
+
+    fn is_output(&self, block: &BlockBook) -> bool {
+        self.rows.arriving(block.producer, &block.content, None).is_some()
     }
 
     /// Whether the output is without gaps at each moment. What is dropped with a consumer leaves one.
@@ -186,11 +189,7 @@ impl Checker<'_> {
     /// What is not enough for all is dropped out of a block that some work may read still: nobody
     /// waits for that part any more.
     fn note_left_over(&mut self, dropped: u64) {
-        let rows = &self.rows;
-        let waits = |block: &BlockBook| {
-            let is_output = rows.arriving(block.producer, &block.content, None).is_some();
-            block.place == Place::Queued && is_output
-        };
+        let waits = |block: &BlockBook| block.place == Place::Queued && self.is_output(block);
         let waiting = || self.blocks.iter().filter(|(_, block)| waits(block));
         let Some((id, cut)) = waiting().find(|(_, block)| block.taken > 0) else { return };
         let left = cut.content.rows() - cut.taken;
