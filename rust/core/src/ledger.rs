@@ -370,13 +370,13 @@ impl Ledger {
     }
 
     /// Builds the index anew where an operator's request of heap has changed: rare, since an
-    /// estimate only grows, step by step.
+    /// estimate grows step by step, and falls only when a guess is over.
     fn adapt_heap(&mut self) {
-        let is_stale = |(position, ask): (usize, &Ask)| {
+        let is_stale = |position: usize| {
             let request = &self.index.shapes[self.shapes[position]].request;
-            ask.heap > Bytes::ZERO && request.heap != self.heap_request(op_at(position))
+            request.heap != self.heap_request(op_at(position))
         };
-        if self.asks.iter().enumerate().any(is_stale) {
+        if (0..self.asks.len()).any(is_stale) {
             self.rebuild_index();
         }
     }

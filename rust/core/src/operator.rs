@@ -268,7 +268,7 @@ pub(crate) struct Operator {
     pub(crate) rows_coming: u64,
     /// What its live tasks will put out beyond the bytes of their input.
     pub(crate) growth: Bytes,
-    /// Pieces of work that were killed for lack of memory and have not ended well since.
+    /// Pieces of work that were killed for lack of memory and have not ended since.
     pub(crate) killed: u64,
     /// The most heap that a worker of it was seen to use, or is declared to.
     pub(crate) heap_known: Bytes,

@@ -280,6 +280,7 @@ impl<'a> Checker<'a> {
         self.check_replaced().map_err(found)?;
         self.check_snapshot(snapshot).map_err(found)?;
         self.check_times(snapshot).map_err(found)?;
+        self.forget_unwanted_kills();
         self.settle_arrivals();
         Ok(())
     }

@@ -10,17 +10,28 @@ impl Scheduler {
     /// Notes the most heap that a worker used which has ended a task well.
     ///
     /// What was held after a kill was a guess, made while other workers may have used more than was
-    /// known of them. Once all that was killed has ended well, what it takes is known.
+    /// known of them. Once all that was killed has ended, what it takes is known.
     pub(super) fn note_heap(&mut self, task: &mut Task, peak: Bytes) {
         let op = task.op;
         let operator = self.state.op_mut(op);
         operator.heap_known = operator.heap_known.max(heap::rounded(peak));
         let known = operator.heap_known;
-        let was_killed = task.heap_killed.take().is_some();
-        operator.killed -= u64::from(was_killed);
-        let is_guess_over = was_killed && operator.killed == 0;
-        if is_guess_over || known > self.state.ledger.heap_wanted(op) {
+        self.forget_kill(task);
+        if known > self.state.ledger.heap_wanted(op) {
             self.want_heap(op, known);
+        }
+    }
+
+    /// Notes that a piece of work has ended well or is of no more use: no guess is held for it.
+    pub(super) fn forget_kill(&mut self, task: &mut Task) {
+        if task.heap_killed.take().is_none() {
+            return;
+        }
+        let operator = self.state.op_mut(task.op);
+        operator.killed -= 1;
+        if operator.killed == 0 {
+            let known = operator.heap_known;
+            self.want_heap(task.op, known);
         }
     }
 

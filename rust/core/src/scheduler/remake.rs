@@ -327,6 +327,7 @@ impl Scheduler {
 
     pub(super) fn end_work(&mut self, mut task: Box<Task>) {
         self.release_room(&mut task);
+        self.forget_kill(&mut task);
         for block in task.work.blocks() {
             self.let_go(block);
         }

@@ -29,7 +29,20 @@ impl Checker<'_> {
         known.is_some_and(|most| heap <= most) || self.is_unwatched(op)
     }
 
-    /// Once all that was killed has ended well, its operator may ask for what it is known to need.
+    /// Work that was killed and is of no more use asks for nothing.
+    pub(super) fn forget_unwanted_kills(&mut self) {
+        let raised = self.heap_raised.keys().copied();
+        let unwanted: Vec<usize> = raised.filter(|op| self.is_unwanted(*op)).collect();
+        for op in unwanted {
+            let of_op = self.works.range_mut((op, 0, 0)..(op + 1, 0, 0));
+            of_op
+                .filter(|(_, work)| !work.is_running)
+                .for_each(|(_, work)| work.heap_killed = None);
+            self.end_guess(op);
+        }
+    }
+
+    /// Once all that was killed has ended, its operator may ask for what it is known to need.
     pub(super) fn end_guess(&mut self, op: usize) {
         let mut works = self.works.iter().filter(|(key, _)| key.0 == op);
         if works.all(|(_, work)| work.heap_killed.is_none()) {
