@@ -271,6 +271,7 @@ impl<'a> Checker<'a> {
         for event in events {
             self.note(event);
         }
+        self.forget_unwanted_kills();
         for action in actions {
             self.check_action(action)
                 .map_err(|(invariant, what)| found((invariant, format!("{action:?}: {what}"))))?;
@@ -280,7 +281,6 @@ impl<'a> Checker<'a> {
         self.check_replaced().map_err(found)?;
         self.check_snapshot(snapshot).map_err(found)?;
         self.check_times(snapshot).map_err(found)?;
-        self.forget_unwanted_kills();
         self.settle_arrivals();
         Ok(())
     }

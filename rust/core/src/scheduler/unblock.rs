@@ -158,6 +158,14 @@ impl Scheduler {
         self.preempt_one_of(op, &victims)
     }
 
+    /// Whether the slots of a task are free when it has ended: an actor keeps them, unless it is to end.
+    pub(super) fn frees_slots(&self, id: TaskId) -> bool {
+        let task = &self.state.tasks[&id];
+        let Some(actor) = task.actor else { return true };
+        let pool = self.state.op(task.op).pool.as_ref();
+        pool.and_then(|pool| pool.actor(actor)).is_none_or(|actor| actor.is_retiring)
+    }
+
     /// Cancels one of paused tasks, if without them `op` would have a place.
     pub(super) fn preempt_one_of(&mut self, op: OpId, victims: &[TaskId]) -> bool {
         let victim = self.first_making_place(op, victims);
