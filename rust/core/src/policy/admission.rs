@@ -252,10 +252,14 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
 /// them will have to be paused.
 fn output_fits(state: &State, op: OpId) -> bool {
     let operator = state.op(op);
+    let tasks = operator.live.len() as u64 + 1;
+    if !operator.estimates.lead.is_known() {
+        return lookahead::fits_as_declared(state, op, tasks);
+    }
     let blocks = operator.estimates.blocks_per_task.mean().filter(|_| operator.paused.is_empty());
-    let tasks = quantity(operator.live.len() as u64 + 1);
     blocks.is_some_and(|blocks| {
-        tasks * blocks * quantity(state.block_bytes(op).0) <= quantity(state.ledger.open_room().0)
+        quantity(tasks) * blocks * quantity(state.block_bytes(op).0)
+            <= quantity(state.ledger.open_room().0)
     })
 }
 

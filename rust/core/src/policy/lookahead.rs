@@ -73,7 +73,7 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
     if let Some(flow) = &flow {
         flow.check_slots(state, op, live)?;
     } else if live == 0
-        || (2 * live < state.parallelism(op) && declared(state, op) < limit(state))
+        || (2 * live < state.parallelism(op) && declared(state, op, live) < limit(state))
         || next_probe(state, op) == Some(state.now)
     {
         return Ok(());
@@ -83,7 +83,10 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
         // There never is room for all of it, however long it waits.
         return Ok(());
     }
-    let lying = lying_ahead(state, op, flow.as_ref()) + kept;
+    // A forecast is as often too low as too high. But a task that fits alone has to fit.
+    let share = if flow.is_some() { Bytes(limit.0 / SPARE_SHARE) } else { Bytes::ZERO };
+    let spare = share.min(limit.saturating_sub(growth + kept));
+    let lying = lying_ahead(state, op, flow.as_ref()) + kept + spare;
     let room = limit.saturating_sub(lying);
     if growth <= room {
         return Ok(());
@@ -104,11 +107,17 @@ fn limit(state: &State) -> Bytes {
     state.ledger.open_room() + state.ledger.reserved() + state.ledger.flowing()
 }
 
-/// What the live tasks of `op` put out if their units become what is said of them, and are all like the
+/// What so many tasks of `op` put out if their units become what is said of them, and are all like the
 /// next one. Zero where nothing is said.
-fn declared(state: &State, op: OpId) -> Bytes {
-    let operator = state.op(op);
-    operator.listing.bytes_of(1).times(operator.live.len() as u64)
+fn declared(state: &State, op: OpId, tasks: u64) -> Bytes {
+    state.op(op).listing.bytes_of(1).times(tasks)
+}
+
+/// Whether the stores could hold all that so many tasks of `op` put out, as far as something is said
+/// of its units.
+pub(crate) fn fits_as_declared(state: &State, op: OpId, tasks: u64) -> bool {
+    let said = declared(state, op, tasks);
+    said > Bytes::ZERO && said <= limit(state)
 }
 
 /// A block for each operator below, and what those hold beside it that finish their blocks together
@@ -136,9 +145,10 @@ fn next_probe(state: &State, op: OpId) -> Option<Time> {
     let tasks_below =
         state.workers_below(op).filter(|below| state.op(*below).pool.is_none()).count();
     let slots = state.parallelism(op).saturating_sub(tasks_below as u64);
+    let live = operator.live.len() as u64;
     if operator.estimates.lead.is_known()
-        || operator.live.len() as u64 >= slots
-        || declared(state, op) >= limit(state).times(PROBES_STORES)
+        || live >= slots
+        || declared(state, op, live) >= limit(state).times(PROBES_STORES)
     {
         return None;
     }
@@ -178,8 +188,8 @@ fn coming(state: &State, op: OpId) -> Bytes {
 }
 
 /// In how many microseconds each live task of `op` puts out how many bytes. One that lasts longer
-/// than usual is taken to last as long again; late ones are left out where slots have nothing to do,
-/// so that the worst is that one of those waits for room.
+/// than usual may end soon; late ones are left out where slots have nothing to do, so that the worst
+/// is that one of those waits for room.
 fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
     let live = state.op(op).live.iter().map(|(_, id)| &*state.tasks[id]);
     let wait = |task: &Task| {
@@ -187,7 +197,7 @@ fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
         let is_out = task.is_paused() || flow.is_burst && task.lead.is_some();
         match flow.span - age {
             _ if is_out => 0.0,
-            left if left < 0.0 => age,
+            left if left < 0.0 => age / LATE_ENDS,
             left => left,
         }
     };
@@ -279,6 +289,10 @@ pub(crate) fn coming_beyond_credit(state: &State) -> Bytes {
     state.ops.iter().map(|operator| operator.growth.saturating_sub(operator.credit)).sum()
 }
 
+/// The part of the stores that forecasts leave free.
+const SPARE_SHARE: u64 = 32;
+/// A task that lasts longer than usual is taken to end after this part of what it has lasted.
+const LATE_ENDS: f64 = 4.0;
 /// Tasks of an operator whose ends are looked at one by one.
 const PHASES_MAX: usize = 64;
 /// A task puts out its blocks in one burst while this many times as long as that goes on has not
