@@ -83,10 +83,8 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
         // There never is room for all of it, however long it waits.
         return Ok(());
     }
-    // A forecast is as often too low as too high. But a task that fits alone has to fit.
-    let share = if flow.is_some() { Bytes(limit.0 / SPARE_SHARE) } else { Bytes::ZERO };
-    let spare = share.min(limit.saturating_sub(growth + kept));
-    let lying = lying_ahead(state, op, flow.as_ref()) + kept + spare;
+    let kept = kept + flow.as_ref().map_or(Bytes::ZERO, |_| spare(state, op, growth + kept));
+    let lying = lying_ahead(state, op, flow.as_ref()) + kept;
     let room = limit.saturating_sub(lying);
     if growth <= room {
         return Ok(());
@@ -125,6 +123,14 @@ pub(crate) fn fits_as_declared(state: &State, op: OpId, tasks: u64) -> bool {
 fn kept(state: &State, op: OpId) -> Bytes {
     let blocks = |below: OpId| state.op(below).moving() as u64 + 1;
     state.workers_below(op).map(|below| state.block_bytes(below).times(blocks(below))).sum()
+}
+
+/// What a forecast leaves free beside what a launch `needs`, since it is as often too low as too high: a
+/// block, unless that is much of the stores. But a task that fits alone has to fit.
+fn spare(state: &State, op: OpId, needs: Bytes) -> Bytes {
+    let limit = limit(state);
+    let block = state.block_bytes(op).min(Bytes(limit.0 / SPARE_SHARE));
+    block.min(limit.saturating_sub(needs))
 }
 
 /// When to ask again about a launch that was held for a `reason` that passes with time alone. The
@@ -289,7 +295,7 @@ pub(crate) fn coming_beyond_credit(state: &State) -> Bytes {
     state.ops.iter().map(|operator| operator.growth.saturating_sub(operator.credit)).sum()
 }
 
-/// The part of the stores that forecasts leave free.
+/// The part of the stores that forecasts leave free at most.
 const SPARE_SHARE: u64 = 32;
 /// A task that lasts longer than usual is taken to end after this part of what it has lasted.
 const LATE_ENDS: f64 = 4.0;
