@@ -140,7 +140,7 @@ impl Scheduler {
     /// Gives credit, oldest first: to tasks that wait with a finished block as long as there is
     /// room, then to those that work on their next one as long as there is plenty.
     fn resume_tasks(&mut self, op: OpId) {
-        while Some(self.actions.len()) != self.refusal(op).credit {
+        while !self.is_cut() && Some(self.actions.len()) != self.refusal(op).credit {
             match admission::resumption(&self.state, op) {
                 Some((task, credit)) => self.resume(task, credit),
                 None => self.refusal(op).credit = Some(self.actions.len()),
