@@ -158,6 +158,8 @@ struct WorkBook {
     deaths: u32,
     /// The most heap with which an attempt was killed for lack of memory.
     heap_killed: Option<Bytes>,
+    /// Whether its operator may still ask for more heap on account of that.
+    is_guess_due: bool,
     is_running: bool,
     is_done: bool,
     /// Whether its input is of no more use, unless some of its output is lost.

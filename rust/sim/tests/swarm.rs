@@ -50,7 +50,7 @@ fn seeds_that_failed_once_stay_green() {
         // A pool had no place since idle actors of others were where only its own fit.
         359_826,
         // A guess of heap was held for killed work that nobody wanted any more; it may fall to none.
-        956, 295_564, 426_453, 693_816,
+        956, 55_561, 295_564, 426_453, 693_816,
         // Paused tasks of actors were cancelled for slots that the actors keep, again and again.
         379_143, 411_538,
         // A preempted task took its slot again before all that made the place were gone.

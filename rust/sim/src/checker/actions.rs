@@ -151,6 +151,7 @@ impl Checker<'_> {
             attempts: 0,
             deaths: 0,
             heap_killed: None,
+            is_guess_due: false,
             is_running: false,
             is_done: false,
             is_over: false,

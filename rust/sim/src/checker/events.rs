@@ -118,7 +118,8 @@ impl Checker<'_> {
         self.note_worker_success(id);
         let Some(key) = self.end_task(id) else { return };
         let work = self.works.get_mut(&key).expect("because every task has its work");
-        let was_killed = work.heap_killed.take().is_some();
+        work.heap_killed = None;
+        let was_killed = std::mem::take(&mut work.is_guess_due);
         if !remakes {
             work.is_done = work.accepted == work.output.rows();
         }
@@ -175,6 +176,7 @@ impl Checker<'_> {
         let is_counted = killed.is_none_or(|heap| self.note_kill(key.0, heap, known));
         let work = self.works.get_mut(&key).expect("because every task has its work");
         work.heap_killed = work.heap_killed.max(killed);
+        work.is_guess_due |= killed.is_some();
         work.deaths += u32::from(is_counted);
         let count = work.deaths;
         if count >= self.scenario.plan.config().deaths_max {

@@ -37,7 +37,7 @@ impl Checker<'_> {
             let of_op = self.works.range_mut((op, 0, 0)..(op + 1, 0, 0));
             of_op
                 .filter(|(_, work)| !work.is_running)
-                .for_each(|(_, work)| work.heap_killed = None);
+                .for_each(|(_, work)| work.is_guess_due = false);
             self.end_guess(op);
         }
     }
@@ -45,7 +45,7 @@ impl Checker<'_> {
     /// Once all that was killed has ended, its operator may ask for what it is known to need.
     pub(super) fn end_guess(&mut self, op: usize) {
         let mut works = self.works.iter().filter(|(key, _)| key.0 == op);
-        if works.all(|(_, work)| work.heap_killed.is_none()) {
+        if works.all(|(_, work)| !work.is_guess_due) {
             self.heap_raised.remove(&op);
         }
     }

@@ -68,7 +68,7 @@ impl Checker<'_> {
         if work.input.rows() == 0 && !has_input(&self.blocks, key) {
             work.is_done = true;
             work.is_over = true;
-            work.heap_killed = None;
+            work.is_guess_due = false;
             self.end_guess(key.0);
         }
     }
