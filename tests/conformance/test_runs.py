@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -264,8 +265,13 @@ def test_ctrl_c_stops_the_run_before_it_reaches_the_caller(backend, tmp_path):
 
     run = start(backend, read(8, 8), batches(endless))
 
+    main = threading.main_thread().ident
+
+    def is_waiting():
+        return begun.exists() and sys._current_frames()[main].f_code.co_name == "_first_of"
+
     def press():
-        wait_until(begun.exists, within_s=30)
+        wait_until(is_waiting, within_s=30)
         os.kill(os.getpid(), signal.SIGINT)
 
     presser = threading.Thread(target=press)

@@ -24,7 +24,7 @@ from millstream.blocks.block import concat
 from millstream.errors import MillstreamError, UserCodeError, WorkerError
 from millstream.run.protocol import Backend, BlockGoneError, BlockHandle, OpBody
 
-_Replacements: TypeAlias = queue.SimpleQueue[BlockHandle | None]
+_Handles: TypeAlias = queue.SimpleQueue[BlockHandle | None]
 
 
 class Run(Iterator[BlockHandle]):
@@ -69,7 +69,7 @@ class Run(Iterator[BlockHandle]):
             self._current.taken()
             self._current = None
         try:
-            handle = self._loop.outputs.get()
+            handle = _first_of(self._loop.outputs)
         except BaseException:
             # Ctrl-C: nothing of the run may be left when it reaches the caller.
             self.close()
@@ -113,13 +113,13 @@ class _Loop:
         self._taken: deque[int] = deque()
         # Blocks that the consumer found gone, and what comes in their place.
         self._lost: deque[int] = deque()
-        self._replacements: dict[int, _Replacements] = {}
+        self._replacements: dict[int, _Handles] = {}
         self._has_ended = False
         self._stop_wanted = False
         self._stop_told = False
         self._stop_before_ns: int | None = None
         self._error: BaseException | None = None
-        self.outputs: queue.SimpleQueue[BlockHandle | None] = queue.SimpleQueue()
+        self.outputs: _Handles = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="millstream-driver", daemon=True)
 
     def stop(self) -> None:
@@ -203,13 +203,13 @@ class _Loop:
         if meta.rows == 0 and meta.schema is not None:
             self._note_lost(lost.block)
             return meta.schema.empty_table()
-        handles: _Replacements = queue.SimpleQueue()
+        handles: _Handles = queue.SimpleQueue()
         self._replacements[lost.block] = handles
         self._note_lost(lost.block)
         tables: list[pa.Table] = []
         rows = 0
         while rows < meta.rows:
-            handle = None if self._has_ended else handles.get()
+            handle = None if self._has_ended else _first_of(handles)
             if handle is None:
                 raise BlockGoneError("a block of the output is lost, and the run has ended")
             tables.append(handle.fetch())
@@ -277,6 +277,16 @@ class _Loop:
         return error
 
 
+def _first_of(handles: _Handles) -> BlockHandle | None:
+    """Waits for the first of them.
+
+    In short waits: one that begins just as Ctrl-C is pressed would not be ended by it.
+    """
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return handles.get(timeout=_WAIT_S)
+
+
 def _stop_all() -> None:
     """Ends the runs that a program leaves behind when it exits."""
     loops = list(_running)
@@ -301,5 +311,7 @@ _ADVICE = {
 }
 #: How long a stopped run may take to cancel its tasks before the backend ends them by force.
 _STOP_GRACE_NS = 2_000_000_000
+#: How long a consumer waits before it looks whether it was interrupted.
+_WAIT_S = 0.2
 #: How long a program's exit may wait for its runs.
 _EXIT_GRACE_S = 10.0
