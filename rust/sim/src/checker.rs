@@ -146,6 +146,7 @@ struct TaskBook {
 type WorkKey = (usize, u64, u64);
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each ends at a time of its own")]
 struct WorkBook {
     work: Work,
     input: Content,

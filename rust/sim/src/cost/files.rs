@@ -39,6 +39,8 @@ pub struct FilesCost {
     pub packed_max_over_median: f64,
     /// The same of all tasks: a file cannot be divided, however large it is.
     pub max_over_median: f64,
+    /// Bytes of the largest file over those of the median task.
+    pub file_over_median: f64,
     /// How long the run took on its virtual clock.
     pub makespan_s: f64,
     /// What it takes at least: all work, evenly spread, or the largest file.
@@ -114,6 +116,7 @@ struct World {
     read: u64,
     work: Span,
     longest: Span,
+    largest_file: u64,
     /// The bytes of tasks that read one file, and of those that read several.
     alone: Sizes,
     packed: Sizes,
@@ -154,7 +157,9 @@ impl World {
     }
 
     fn launch(&mut self, task: TaskId, node: NodeId, first: u64, count: u64) {
-        let bytes: u64 = (first..first + count).map(file_bytes).sum();
+        let files = (first..first + count).map(file_bytes);
+        self.largest_file = files.clone().fold(self.largest_file, u64::max);
+        let bytes: u64 = files.sum();
         let span = OPEN.times(count) + Span(bytes / BYTES_PER_US);
         let sizes = if count > 1 { &mut self.packed } else { &mut self.alone };
         sizes.add(bytes);
@@ -183,6 +188,7 @@ impl World {
     fn cost(&self, first_launch: Duration, busy: Duration, memory: Option<f64>) -> FilesCost {
         assert_eq!(self.read, self.files, "each file is read once");
         let slots = u64::from(NODES) * CPUS_PER_NODE;
+        let all = self.alone.with(&self.packed);
         FilesCost {
             files: self.files,
             tasks: self.alone.count() + self.packed.count(),
@@ -191,7 +197,8 @@ impl World {
             busy_s: busy.as_secs_f64(),
             memory_growth: memory,
             packed_max_over_median: self.packed.max_over_median(),
-            max_over_median: self.alone.with(&self.packed).max_over_median(),
+            max_over_median: all.max_over_median(),
+            file_over_median: ratio(self.largest_file, all.median()),
             makespan_s: Duration::from_micros(self.now.0).as_secs_f64(),
             bound_s: Duration::from_micros(self.longest.0.max(self.work.0 / slots)).as_secs_f64(),
         }
@@ -224,13 +231,17 @@ impl Sizes {
         self.counts.values().sum()
     }
 
-    fn max_over_median(&self) -> f64 {
+    fn median(&self) -> u64 {
         let (half, mut seen) = (self.count() / 2, 0);
         let median = self.counts.iter().find(|(_, count)| {
             seen += **count;
             seen > half
         });
-        ratio(self.largest, median.map_or(1, |(bytes, _)| *bytes))
+        median.map_or(1, |(bytes, _)| *bytes)
+    }
+
+    fn max_over_median(&self) -> f64 {
+        ratio(self.largest, self.median())
     }
 }
 
