@@ -276,10 +276,9 @@ impl Simulation<'_> {
             *most = node.store_aside.0.max(*most);
         }
         let passed = self.cluster.block_max() + self.cluster.copies_max();
-        let is_one = self.has_room && !self.scenario.faults.may_lose_blocks();
-        let equals = if self.scenario.is_split_equally() { self.scenario.consumers() } else { 1 };
-        let times =
-            if is_one { snapshot.overshoots.min(equals.into()) } else { snapshot.overshoots };
+        let is_bounded = self.has_room && !self.scenario.faults.may_lose_blocks();
+        let at_a_time = if is_bounded { self.scenario.overshoots_at_a_time() } else { u64::MAX };
+        let times = snapshot.overshoots.min(at_a_time);
         let declared = passed.saturating_mul(times);
         for (node, store) in self.cluster.stores() {
             let declared = declared + self.aside.get(node).copied().unwrap_or(0);

@@ -77,6 +77,25 @@ impl Scenario {
         last.is_some_and(|op| matches!(op.kind, OpKind::Split { equal: true, .. }))
     }
 
+    /// How often limits may be passed at a time, by a block and the copies of a task's input each, where
+    /// a block of each operator [has room](Self::has_room).
+    ///
+    /// Once; but once for each consumer that must get as much as the others, and twice where what is put
+    /// side by side lies on several nodes: no room is kept for its copies, so the block that was let
+    /// pass may be read by a task that is let pass too.
+    #[must_use]
+    pub fn overshoots_at_a_time(&self) -> u64 {
+        let nodes = self.nodes.len() + self.faults.joins.len();
+        let has_zip = self.plan.ops().iter().any(|op| op.kind == OpKind::Zip);
+        if self.is_split_equally() {
+            self.consumers().into()
+        } else if has_zip && nodes > 1 {
+            2
+        } else {
+            1
+        }
+    }
+
     /// What a task of an operator takes beyond its work.
     #[must_use]
     pub fn call(&self, op: OpId) -> Span {
