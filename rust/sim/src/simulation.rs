@@ -257,14 +257,12 @@ impl Simulation<'_> {
         Err(self.stuck())
     }
 
-    /// I5: bytes held on a node stay within its budget and one declared overshoot.
+    /// I5: bytes held on a node stay within its budget and the declared overshoots of a time.
     ///
     /// An overshoot lets a task pass that has nowhere to put the copies of its input or its next
-    /// block. Where not even one block of each operator fits, each step may need one. So it is where
-    /// blocks are lost: each block of a task's input must be there again before it may run.
-    ///
-    /// And so it is, once for each, where consumers are to get equally many rows: none gets its block
-    /// before all have one.
+    /// block. How many there may be at a time the [scenario says](Scenario::overshoots_at_a_time). Where
+    /// not even one block of each operator fits, each step may need one. So it is where blocks are lost:
+    /// each block of a task's input must be there again before it may run.
     ///
     /// What waits behind barriers may be set aside, beyond the store: as many bytes as the scheduler says.
     fn check_stores(&mut self, snapshot: &Snapshot) -> Result<(), Violation> {

@@ -80,7 +80,8 @@ impl Scenario {
     /// How often limits may be passed at a time, by a block and the copies of a task's input each, where
     /// a block of each operator [has room](Self::has_room).
     ///
-    /// Once; but once for each consumer that must get as much as the others, and twice where what is put
+    /// Once; but once for each consumer where all must get equally many rows, since none gets its block
+    /// before all have one, and twice where what is put
     /// side by side lies on several nodes: no room is kept for its copies, so the block that was let
     /// pass may be read by a task that is let pass too.
     #[must_use]

@@ -83,8 +83,8 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
         // There never is room for all of it, however long it waits.
         return Ok(());
     }
-    let kept = kept + flow.as_ref().map_or(Bytes::ZERO, |_| spare(state, op, growth + kept));
-    let lying = lying_ahead(state, op, flow.as_ref()) + kept;
+    let spare = if flow.is_some() { spare(state, op, limit, growth + kept) } else { Bytes::ZERO };
+    let lying = lying_ahead(state, op, flow.as_ref()) + kept + spare;
     let room = limit.saturating_sub(lying);
     if growth <= room {
         return Ok(());
@@ -125,10 +125,9 @@ fn kept(state: &State, op: OpId) -> Bytes {
     state.workers_below(op).map(|below| state.block_bytes(below).times(blocks(below))).sum()
 }
 
-/// What a forecast leaves free beside what a launch `needs`, since it is as often too low as too high: a
-/// block, unless that is much of the stores. But a task that fits alone has to fit.
-fn spare(state: &State, op: OpId, needs: Bytes) -> Bytes {
-    let limit = limit(state);
+/// What a forecast leaves free of the stores' `limit` beside what a launch `needs`, since it is as often
+/// too low as too high: a block, unless that is much of it. But a task that fits alone has to fit.
+fn spare(state: &State, op: OpId, limit: Bytes, needs: Bytes) -> Bytes {
     let block = state.block_bytes(op).min(Bytes(limit.0 / SPARE_SHARE));
     block.min(limit.saturating_sub(needs))
 }

@@ -444,8 +444,8 @@ impl Scheduler {
         }
         let below = self.state.plan.below(op);
         let others = self.state.op_ids().filter(|other| *other != op && !below.contains(other));
-        let victims = others.flat_map(|other| self.preemptible(other).map(|(_, id)| id));
-        let victims: Vec<TaskId> = victims.filter(|id| self.frees_slots(*id)).collect();
+        let victims: Vec<TaskId> =
+            others.flat_map(|other| self.preemptible(other).map(|(_, id)| id)).collect();
         self.preempt_one_of(op, &victims)
     }
 }

@@ -1,12 +1,13 @@
-//! The last resort of rows that are made again, when nothing else moves.
+//! What gives way when nothing else moves.
 //!
 //! What waits behind lost rows may hold all the room and all the slots. It is the work that fills
-//! the gaps, nearest to the output first, that then passes its limits, and paused tasks that then
-//! give up their slots.
+//! the gaps, nearest to the output first, that then passes its limits. Paused tasks and idle actors
+//! give up their slots, for that work and for any other that has no place.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::operator::Task;
 use crate::policy::admission;
 use crate::policy::placement::{self, Pass};
 use crate::protocol::{Action, Reason};
@@ -158,14 +159,6 @@ impl Scheduler {
         self.preempt_one_of(op, &victims)
     }
 
-    /// Whether the slots of a task are free when it has ended: an actor keeps them, unless it is to end.
-    pub(super) fn frees_slots(&self, id: TaskId) -> bool {
-        let task = &self.state.tasks[&id];
-        let Some(actor) = task.actor else { return true };
-        let pool = self.state.op(task.op).pool.as_ref();
-        pool.and_then(|pool| pool.actor(actor)).is_none_or(|actor| actor.is_retiring)
-    }
-
     /// Cancels one of paused tasks, if without them `op` would have a place.
     pub(super) fn preempt_one_of(&mut self, op: OpId, victims: &[TaskId]) -> bool {
         let victim = self.first_making_place(op, victims);
@@ -178,17 +171,26 @@ impl Scheduler {
         let ledger = &self.state.ledger;
         let wanted = ledger.request(op);
         let mut free: BTreeMap<NodeId, Resources> = BTreeMap::new();
-        for task in victims.iter().map(|id| &self.state.tasks[id]) {
+        let ending = victims.iter().map(|id| &*self.state.tasks[id]);
+        for task in ending.filter(|task| self.frees_slots(task)) {
             let Some(account) = ledger.open_account(task.node) else { continue };
             let held = Resources { heap: task.heap, ..ledger.request(task.op).clone() };
             free.entry(task.node).or_insert_with(|| account.free.clone()).credit(&held);
         }
         let makes_place = |id: &TaskId| {
             let task = &self.state.tasks[id];
-            ledger.request(task.op).overlaps(wanted)
+            self.frees_slots(task)
+                && ledger.request(task.op).overlaps(wanted)
                 && free.get(&task.node).is_some_and(|free| free.fits(wanted))
         };
         victims.iter().copied().find(makes_place)
+    }
+
+    /// Whether the slots of a task are free when it has ended: an actor keeps them, unless it is to end.
+    fn frees_slots(&self, task: &Task) -> bool {
+        let Some(actor) = task.actor else { return true };
+        let pool = self.state.op(task.op).pool.as_ref();
+        pool.and_then(|pool| pool.actor(actor)).is_none_or(|actor| actor.is_retiring)
     }
 
     /// Cancels the youngest paused task of `op`, unless it fills a gap.

@@ -158,8 +158,8 @@ impl World {
 
     fn launch(&mut self, task: TaskId, node: NodeId, first: u64, count: u64) {
         let files = (first..first + count).map(file_bytes);
-        self.largest_file = files.clone().fold(self.largest_file, u64::max);
-        let bytes: u64 = files.sum();
+        let bytes: u64 =
+            files.inspect(|file| self.largest_file = self.largest_file.max(*file)).sum();
         let span = OPEN.times(count) + Span(bytes / BYTES_PER_US);
         let sizes = if count > 1 { &mut self.packed } else { &mut self.alone };
         sizes.add(bytes);
