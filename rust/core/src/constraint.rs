@@ -218,7 +218,7 @@ fn last_work(
 /// Whether the oldest task of `op` has taken many times longer for each item than others did.
 fn has_straggler(state: &State, attribution: &Attribution, op: OpId, now: Time) -> bool {
     let operator = state.op(op);
-    let Some(task) = operator.live.values().next().and_then(|id| state.tasks.get(id)) else {
+    let Some(task) = operator.live.first().and_then(|(_, id)| state.tasks.get(&id)) else {
         return false;
     };
     let counters = &operator.counters;

@@ -44,6 +44,7 @@ mod estimate;
 mod ledger;
 mod lineage;
 mod listing;
+mod live;
 mod operator;
 mod plan;
 mod policy;

@@ -10,11 +10,11 @@ use crate::attribution::Stretch;
 use crate::estimate::{Load, TaskEstimates};
 use crate::lineage::RowRange;
 use crate::listing::Listing;
+use crate::live::LiveTasks;
 use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
 use crate::quarantine::Quarantine;
 use crate::queue::{InputQueue, Position, Spot};
-use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskId};
 
 /// Whether a task waits for credit.
@@ -250,7 +250,7 @@ pub(crate) struct Operator {
     /// The units of a source that are not begun.
     pub(crate) listing: Listing,
     pub(crate) work_next: u64,
-    pub(crate) live: Table<u64, TaskId>,
+    pub(crate) live: LiveTasks,
     /// Those that wait for credit with a finished block.
     pub(crate) paused: BTreeMap<u64, TaskId>,
     /// Those that used up their credit and go on until their next block is finished.
@@ -285,7 +285,7 @@ impl Operator {
             queues,
             listing,
             work_next: 0,
-            live: Table::new(),
+            live: LiveTasks::new(),
             paused: BTreeMap::new(),
             hungry: BTreeMap::new(),
             retries: BTreeMap::new(),

@@ -183,6 +183,7 @@ impl Scheduler {
             });
             assert_eq!((lane.used, lane.reserved), (used, reserved), "I1: the books of {op}");
             state.op(op).pool.iter().for_each(Pool::assert_recounted);
+            state.op(op).live.assert_recounted(|id| state.tasks[&id].node);
             let operator = state.op(op);
             assert_eq!((operator.credit, operator.growth), (credit, growth), "I1: sums of {op}");
             let count = |appetite| live().filter(|task| task.appetite == appetite).count();

@@ -289,8 +289,8 @@ impl State {
     /// be on their way to their end.
     pub(crate) fn has_ended(&self, op: OpId) -> bool {
         let operator = self.op(op);
-        let is_useless = |id: &TaskId| operator.is_ended_early && self.tasks[id].is_useless();
-        operator.has_taken_all() && operator.live.values().all(is_useless)
+        let is_useless = |id: TaskId| operator.is_ended_early && self.tasks[&id].is_useless();
+        operator.has_taken_all() && operator.live.ids().all(is_useless)
     }
 
     /// The parts of blocks that some work reads.

@@ -138,17 +138,29 @@ fn has_room(state: &State, task: &Task, is_enough: impl Fn(Bytes) -> bool) -> bo
     };
     let room = account.room();
     is_enough(room)
-        && is_enough(room.saturating_sub(kept_for_others(state, task.op, task.number, account)))
+        && is_enough(room.saturating_sub(kept_for_others(
+            state,
+            task.op,
+            task.number,
+            task.node,
+            account,
+        )))
 }
 
-/// The room at a node that work `number` of `op` must leave alone: one block for the oldest work of
-/// each operator below, and one for that of its own operator.
+/// The room at a node that work `number` of `op` must leave alone: one block for the oldest work there
+/// of each operator below, and one for that of its own operator.
 ///
 /// On several nodes, also a block of input for each pool below, whose actors read what lies elsewhere.
 /// Where inputs come together, one for each operator of the other inputs too that it may have to wait
 /// for; but not for the oldest work of the input that all others wait for.
-pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
-    let oldest_own = oldest(state, op);
+pub(crate) fn kept_for_others(
+    state: &State,
+    op: OpId,
+    number: u64,
+    node: NodeId,
+    account: &Account,
+) -> Bytes {
+    let oldest_own = oldest(state, op, node);
     let is_oldest = oldest_own.is_none_or(|(oldest, _)| number <= oldest);
     let is_awaited = is_oldest && state.rivals(op).all(|op| state.op(op).is_done);
     let below: Bytes = state
@@ -160,7 +172,7 @@ pub(crate) fn kept_for_others(state: &State, op: OpId, number: u64, account: &Ac
         })
         .filter(|reader| account.total.fits(state.ledger.request(*reader)))
         .map(|reader| {
-            let own = oldest(state, reader)
+            let own = oldest(state, reader, node)
                 .map_or(state.block_bytes(reader), |(_, task)| lacks(state, task));
             own + kept_for_copy(state, reader, account)
         })
@@ -191,7 +203,7 @@ fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> 
     let operator = state.op(op);
     let is_filling = |task: &Task| !task.gaps.is_empty();
     if operator.retries.get(&number).is_some_and(|task| is_filling(task))
-        || operator.live.get(&number).is_some_and(|id| is_filling(&state.tasks[id]))
+        || operator.live.get(number).is_some_and(|id| is_filling(&state.tasks[&id]))
     {
         return Bytes::ZERO;
     }
@@ -208,10 +220,13 @@ fn lacks(state: &State, task: &Task) -> Bytes {
     task.block_next(state.block_bytes(task.op)).saturating_sub(task.credit)
 }
 
-/// The oldest work of `op`, without which the later ones are of no use.
-fn oldest(state: &State, op: OpId) -> Option<(u64, &Task)> {
+/// The oldest work of `op` at a node, or that may go there: it waits for its next attempt.
+///
+/// What is oldest elsewhere says nothing of what a node has to keep: its room is of no use there, and where
+/// all room of a node is taken nothing at the node goes on.
+fn oldest(state: &State, op: OpId, node: NodeId) -> Option<(u64, &Task)> {
     let operator = state.op(op);
-    let live = operator.live.first().map(|(number, id)| (number, &*state.tasks[id]));
+    let live = operator.live.at(node).next().map(|(number, id)| (number, &*state.tasks[&id]));
     let retry = operator.retries.first_key_value().map(|(number, task)| (*number, &**task));
     [live, retry].into_iter().flatten().min_by_key(|(number, _)| *number)
 }

@@ -157,7 +157,7 @@ fn next_probe(state: &State, op: OpId) -> Option<Time> {
     {
         return None;
     }
-    let since = |(_, id): (u64, &TaskId)| state.tasks[id].stretch.since();
+    let since = |(_, id): (u64, TaskId)| state.tasks[&id].stretch.since();
     let (first, last) = (since(operator.live.first()?), since(operator.live.last()?));
     let due = last.after(last.since(first).max(PROBE_SPAN_MIN));
     Some(due.max(state.now))
@@ -196,7 +196,7 @@ fn coming(state: &State, op: OpId) -> Bytes {
 /// than usual may end soon; late ones are left out where slots have nothing to do, so that the worst
 /// is that one of those waits for room.
 fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
-    let live = state.op(op).live.iter().map(|(_, id)| &*state.tasks[id]);
+    let live = state.op(op).live.ids().map(|id| &*state.tasks[&id]);
     let wait = |task: &Task| {
         let age = quantity(task.stretch.moving(state.now).0);
         let is_out = task.is_paused() || flow.is_burst && task.lead.is_some();
@@ -247,7 +247,7 @@ fn tasks_on_time(state: &State, op: OpId, flow: &Flow) -> usize {
 /// among very many.
 fn late_tasks<'a>(state: &'a State, op: OpId, flow: &Flow) -> impl Iterator<Item = &'a Task> {
     let (live, span) = (&state.op(op).live, flow.span);
-    let tasks = live.iter().map(|(_, id)| &*state.tasks[id]);
+    let tasks = live.ids().map(|id| &*state.tasks[&id]);
     let looked_at = if live.len() > PHASES_MAX { 0 } else { live.len() };
     tasks.take(looked_at).filter(move |task| is_late(state, span, task))
 }

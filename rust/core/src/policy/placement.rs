@@ -213,7 +213,7 @@ fn room_at(
     input: &Input,
 ) -> Result<Site, Reason> {
     let copies = Bytes(input.total - input.bytes_at(node));
-    let kept = admission::kept_for_others(state, need.op, need.number, account);
+    let kept = admission::kept_for_others(state, need.op, need.number, node, account);
     let free = account.room().saturating_sub(kept);
     let held = need.held.filter(|(at, _)| *at == node).map_or(Bytes::ZERO, |(_, bytes)| bytes);
     let wanted = need.block.saturating_sub(held);

@@ -211,7 +211,7 @@ impl Scheduler {
         let id = TaskId(self.state.task_next);
         self.state.task_next += 1;
         let operator = self.state.op_mut(op);
-        operator.live.insert(task.number, id);
+        operator.live.insert(task.number, site.node, id);
         operator.rows_coming += task.rows_coming;
         operator.growth += task.growth;
         operator.credit += task.credit;

@@ -168,7 +168,7 @@ impl Scheduler {
         operator.is_ended_early = true;
         operator.listing.abandon();
         self.drop_queued(op);
-        for id in self.state.op(op).live.values().copied().collect::<Vec<TaskId>>() {
+        for id in self.state.op(op).live.ids().collect::<Vec<TaskId>>() {
             self.end_live(id);
         }
         for (number, mut task) in core::mem::take(&mut self.state.op_mut(op).retries) {

@@ -107,8 +107,8 @@ impl Scheduler {
             }
             return;
         }
-        for id in operator.live.values() {
-            let task = self.state.tasks.get_mut(id).expect("because live tasks are known");
+        for id in operator.live.ids() {
+            let task = self.state.tasks.get_mut(&id).expect("because live tasks are known");
             let Some(account) = ledger.account(task.node) else { continue };
             let more = wanted.saturating_sub(task.heap).min(account.free.heap);
             ledger.take_more(task.node, op, more);

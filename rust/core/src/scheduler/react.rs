@@ -186,7 +186,7 @@ impl Scheduler {
         }
         let now = self.state.now;
         let operator = self.state.op_mut(task.op);
-        operator.live.remove(&task.number);
+        operator.live.remove(task.number, task.node);
         operator.forget_appetite(task.number, task.appetite);
         task.appetite = Appetite::Sated;
         operator.rows_coming -= task.rows_coming;

@@ -94,7 +94,7 @@ impl Scheduler {
         }
         let number = gap.at.number;
         self.reopen(op);
-        if let Some(id) = self.state.op(op).live.get(&number).copied() {
+        if let Some(id) = self.state.op(op).live.get(number) {
             self.interrupt(id);
         }
         if self.known_work(op, number).is_none() {
@@ -109,8 +109,8 @@ impl Scheduler {
     fn known_work(&mut self, op: OpId, number: u64) -> Option<&mut Task> {
         let state = &mut self.state;
         let operator = &mut state.ops[op.0 as usize];
-        if let Some(id) = operator.live.get(&number) {
-            return state.tasks.get_mut(id).map(Box::as_mut);
+        if let Some(id) = operator.live.get(number) {
+            return state.tasks.get_mut(&id).map(Box::as_mut);
         }
         let waiting = operator.retries.get_mut(&number);
         let waiting =
