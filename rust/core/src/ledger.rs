@@ -60,6 +60,11 @@ impl Account {
         self.used - self.aside
     }
 
+    /// Bytes of blocks, but for those that wait behind a barrier or were set aside there.
+    pub(crate) fn flowing(&self) -> Bytes {
+        self.used - self.held - self.aside
+    }
+
     pub(crate) fn presence(&self, op: OpId) -> Presence {
         self.presences[op.0 as usize]
     }

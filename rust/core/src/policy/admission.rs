@@ -61,7 +61,8 @@ pub(crate) fn launch(state: &State, op: OpId, pass: Pass) -> Result<Launch, Reas
         let held = Some((task.node, task.credit));
         let input: Vec<BlockId> = task.work.blocks().collect();
         let block = task.block_next(state.block_bytes(op));
-        let need = Need { op, number: *number, input: &input, block, held, pass };
+        let need =
+            Need { op, number: *number, input: &input, block, growth: Bytes::ZERO, held, pass };
         let site = placement::site(state, &need)?;
         return Ok(Launch { candidate, site });
     }
@@ -70,10 +71,11 @@ pub(crate) fn launch(state: &State, op: OpId, pass: Pass) -> Result<Launch, Reas
     }
     let portion = granularity::portion(state, op, forced)?;
     check_concurrency(state, op)?;
+    let mut growth = Bytes::ZERO;
     if !forced {
         check_downstream(state, op)?;
         limits::check(state, op)?;
-        lookahead::check_room(state, op, portion)?;
+        growth = lookahead::check_room(state, op, portion)?;
     }
     let input: Vec<BlockId> = match portion {
         Portion::Units(_) => Vec::new(),
@@ -81,7 +83,7 @@ pub(crate) fn launch(state: &State, op: OpId, pass: Pass) -> Result<Launch, Reas
         Portion::Rows(count) => operator.queues.iter().flat_map(|q| q.holders(count)).collect(),
     };
     let (number, block) = (operator.work_next, state.block_bytes(op));
-    let need = Need { op, number, input: &input, block, held: None, pass };
+    let need = Need { op, number, input: &input, block, growth, held: None, pass };
     let site = placement::site(state, &need)?;
     Ok(Launch { candidate: Candidate::New(portion), site })
 }
@@ -150,7 +152,7 @@ fn has_room(state: &State, task: &Task, is_enough: impl Fn(Bytes) -> bool) -> bo
 /// The room at a node that work `number` of `op` must leave alone: one block for the oldest work there
 /// of each operator below, and one for that of its own operator.
 ///
-/// On several nodes, also a block of input for each pool below, whose actors read what lies elsewhere.
+/// On several nodes, also a block of input for each operator below that reads there what lies elsewhere.
 /// Where inputs come together, one for each operator of the other inputs too that it may have to wait
 /// for; but not for the oldest work of the input that all others wait for.
 pub(crate) fn kept_for_others(
@@ -185,9 +187,14 @@ pub(crate) fn kept_for_others(
     below + older + kept_for_remakes(state, op, number, account)
 }
 
-/// The room for a copy of one block that an actor of `op` reads, unless it is much of the store.
+/// The room for a copy of one block that `op` reads, unless it is much of the store: actors read what lies
+/// elsewhere, and tasks what actors made that are all elsewhere.
 fn kept_for_copy(state: &State, op: OpId, account: &Account) -> Bytes {
-    if state.op(op).pool.is_none() || state.ledger.is_one_node() {
+    let is_elsewhere =
+        |input: &OpId| state.op(*input).pool.is_some() && account.presence(*input).actors == 0;
+    let reads_copies =
+        state.op(op).pool.is_some() || state.spec(op).inputs.iter().any(is_elsewhere);
+    if !reads_copies || state.ledger.is_one_node() {
         return Bytes::ZERO;
     }
     let inputs = state.spec(op).inputs.iter();

@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
+use crate::ledger::{Account, Share};
 use crate::operator::Task;
 use crate::policy::admission;
 use crate::policy::flow::Flow;
@@ -15,7 +16,7 @@ use crate::policy::granularity::Portion;
 use crate::policy::tail;
 use crate::protocol::Reason;
 use crate::state::State;
-use crate::units::{Bytes, OpId, Rows, Span, TaskId, Time};
+use crate::units::{Bytes, NodeId, OpId, Rows, Span, TaskId, Time};
 
 /// Whether `bytes` may be promised before they are needed: there is room for them even if all that
 /// runs puts out what is expected of it.
@@ -61,13 +62,14 @@ fn beyond(output: Bytes, input: Bytes) -> Bytes {
     if growth.times(2) < output { Bytes::ZERO } else { growth }
 }
 
-/// Refuses a launch whose output would not have room when it ends, or that would take a slot without
-/// which the operators below could not keep up.
-pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<(), Reason> {
+/// What a launch is expected to put out beyond its input. Refuses it if that would not have room in all
+/// stores together when it ends, or if it would take a slot without which the operators below could not
+/// keep up.
+pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<Bytes, Reason> {
     let growth = portion_growth(state, op, portion);
     let live = state.op(op).live.len() as u64;
     if growth == Bytes::ZERO || state.is_bulk() {
-        return Ok(());
+        return Ok(growth);
     }
     let flow = Flow::through(state, op);
     if let Some(flow) = &flow {
@@ -76,22 +78,70 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<()
         || (2 * live < state.parallelism(op) && declared(state, op, live) < limit(state))
         || next_probe(state, op) == Some(state.now)
     {
-        return Ok(());
+        return Ok(growth);
     }
     let (limit, kept) = (limit(state), kept(state, op));
     if live == 0 && growth + kept > limit {
         // There never is room for all of it, however long it waits.
-        return Ok(());
+        return Ok(growth);
     }
     let spare = if flow.is_some() { spare(state, op, limit, growth + kept) } else { Bytes::ZERO };
     let lying = lying_ahead(state, op, flow.as_ref()) + kept + spare;
-    let room = limit.saturating_sub(lying);
-    if growth <= room {
+    let drain = flow.map(|flow| flow.drain);
+    check_growth(state, op, growth, (limit, lying), drain).map(|()| growth)
+}
+
+/// Refuses a launch of `op` at one node of several if what it is expected to put out beyond its input,
+/// `growth`, would not have room there when it ends. Of what the operators below make room for in a time,
+/// the node has the part that it has of the slots of `op`.
+pub(crate) fn check_room_at(
+    state: &State,
+    op: OpId,
+    growth: Bytes,
+    node: NodeId,
+    account: &Account,
+) -> Result<(), Reason> {
+    if growth == Bytes::ZERO || state.is_bulk() || state.ledger.is_one_node() {
         return Ok(());
     }
-    let lacking = (growth + lying).saturating_sub(limit);
-    let stall = flow.map(|flow| quantity(lacking.0) / flow.drain);
-    if stall.is_some_and(|stall| tail::leaves(state, op, stall)) {
+    let Some(flow) = Flow::through(state, op) else { return Ok(()) };
+    let tasks = |op: OpId| state.op(op).live.at(node).map(|(_, id)| &*state.tasks[&id]);
+    let limit = account.room() + account.reserved + account.flowing();
+    let below = state.workers_below(op);
+    let below = below.filter(|below| account.total.fits(state.ledger.request(*below)));
+    let kept: Bytes = below.map(|below| state.block_bytes(below)).sum();
+    if tasks(op).len() == 0 && growth + kept > limit {
+        return Ok(());
+    }
+    let drain = NODES_DRAIN * flow.drain * share_of(state, op, node, account);
+    let others = state.op_ids().filter(|other| *other != op).flat_map(tasks).map(yet_to_come);
+    let lying = account.flowing() + others.sum();
+    let lying = most_lying(lying, arrivals(state, op, &flow, tasks(op)), flow.span, drain);
+    check_growth(state, op, growth, (limit, lying + kept), Some(drain))
+}
+
+/// The part of the tasks of `op` that a node has place for.
+fn share_of(state: &State, op: OpId, node: NodeId, account: &Account) -> f64 {
+    let most = state.parallelism(op);
+    let places = match &state.op(op).pool {
+        Some(_) => account.presence(op).actors.into(),
+        None => account.beside_actors.copies(state.ledger.request(op), most),
+    };
+    quantity(places.max(state.op(op).live.at(node).len() as u64)) / quantity(most)
+}
+
+/// Refuses what grows beyond the room that there will be when `lying` bytes lie in stores that hold
+/// `limit`, unless the end is nearer than the stall that it would lead to.
+fn check_growth(
+    state: &State,
+    op: OpId,
+    growth: Bytes,
+    (limit, lying): (Bytes, Bytes),
+    drain: Option<f64>,
+) -> Result<(), Reason> {
+    let (room, lacking) = (limit.saturating_sub(lying), (growth + lying).saturating_sub(limit));
+    let stall = drain.map(|drain| quantity(lacking.0) / drain);
+    if lacking == Bytes::ZERO || stall.is_some_and(|stall| tail::leaves(state, op, stall)) {
         return Ok(());
     }
     match admission::no_room(state, growth, room) {
@@ -137,7 +187,8 @@ fn spare(state: &State, op: OpId, limit: Bytes, needs: Bytes) -> Bytes {
 pub(crate) fn review_at(state: &State, op: OpId, reason: &Reason) -> Option<Time> {
     let Reason::MemoryAhead { needs, room } = reason else { return None };
     let Some(flow) = Flow::through(state, op) else { return next_probe(state, op) };
-    let wait = whole(quantity(needs.saturating_sub(*room).0) / flow.drain);
+    let drain = flow.drain / quantity(state.ledger.fitting(op, Share::Total).max(1).into());
+    let wait = whole(quantity(needs.saturating_sub(*room).0) / drain);
     let quiet = Span(state.now.since(state.last_fact).0 / REVIEWS_OF_QUIET);
     Some(state.now.after(Span(wait).max(quiet).max(REVIEW_SPAN_MIN)))
 }
@@ -173,18 +224,29 @@ fn lying_ahead(state: &State, op: OpId, flow: Option<&Flow>) -> Bytes {
         // So many tasks end at any time.
         return (lying + coming(state, op)).saturating_sub(Bytes(whole(flow.drain * flow.span)));
     }
-    let mut arrivals = arrivals(state, op, flow);
-    arrivals.push((flow.span, 0.0));
+    let tasks = state.op(op).live.ids().map(|id| &*state.tasks[&id]);
+    most_lying(lying, arrivals(state, op, flow, tasks), flow.span, flow.drain)
+}
+
+/// The most that lies there after `span` microseconds, if so many bytes arrive in so many microseconds and
+/// `drain` of them go in each.
+fn most_lying(lying: Bytes, mut arrivals: Vec<(f64, f64)>, span: f64, drain: f64) -> Bytes {
+    arrivals.push((span, 0.0));
     arrivals.sort_by(|one, other| one.0.total_cmp(&other.0));
     let (mut lying, mut most, mut now) = (quantity(lying.0), 0.0_f64, 0.0);
     for (at, bytes) in arrivals {
-        lying = (lying - flow.drain * (at - now)).max(0.0) + bytes;
+        lying = (lying - drain * (at - now)).max(0.0) + bytes;
         now = at;
-        if at >= flow.span {
+        if at >= span {
             most = most.max(lying);
         }
     }
     Bytes(whole(most))
+}
+
+/// What a task will put out beyond its input.
+fn yet_to_come(task: &Task) -> Bytes {
+    task.growth.max(task.credit)
 }
 
 /// What the live tasks of `op` will put out beyond their input.
@@ -192,11 +254,15 @@ fn coming(state: &State, op: OpId) -> Bytes {
     state.op(op).growth.max(state.op(op).credit)
 }
 
-/// In how many microseconds each live task of `op` puts out how many bytes. One that lasts longer
-/// than usual may end soon; late ones are left out where slots have nothing to do, so that the worst
-/// is that one of those waits for room.
-fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
-    let live = state.op(op).live.ids().map(|id| &*state.tasks[&id]);
+/// In how many microseconds each of some live tasks of `op` puts out how many bytes. One that lasts
+/// longer than usual may end soon; late ones are left out where slots have nothing to do, so that the
+/// worst is that one of those waits for room.
+fn arrivals<'a>(
+    state: &State,
+    op: OpId,
+    flow: &Flow,
+    live: impl Iterator<Item = &'a Task>,
+) -> Vec<(f64, f64)> {
     let wait = |task: &Task| {
         let age = quantity(task.stretch.moving(state.now).0);
         let is_out = task.is_paused() || flow.is_burst && task.lead.is_some();
@@ -208,7 +274,7 @@ fn arrivals(state: &State, op: OpId, flow: &Flow) -> Vec<(f64, f64)> {
     };
     let is_dry = state.rows_after(op) == Rows::ZERO;
     let counted = live.filter(|task| !(is_dry && is_late(state, flow.span, task)));
-    counted.map(|task| (wait(task), quantity(task.growth.max(task.credit).0))).collect()
+    counted.map(|task| (wait(task), quantity(yet_to_come(task).0))).collect()
 }
 
 /// Whether the next task of `op` goes before those of the operators below: it is a source, and fewer
@@ -298,6 +364,9 @@ pub(crate) fn coming_beyond_credit(state: &State) -> Bytes {
 const SPARE_SHARE: u64 = 32;
 /// A task that lasts longer than usual is taken to end after this part of what it has lasted.
 const LATE_ENDS: f64 = 4.0;
+/// Of what a node's slots make room for in a time, the part that a forecast counts on: others read there
+/// too, and what it has to read may come late.
+const NODES_DRAIN: f64 = 0.8;
 /// Tasks of an operator whose ends are looked at one by one.
 const PHASES_MAX: usize = 64;
 /// A task puts out its blocks in one burst while this many times as long as that goes on has not

@@ -20,6 +20,8 @@ pub(crate) struct Need<'a> {
     pub(crate) input: &'a [BlockId],
     /// The size of its next block.
     pub(crate) block: Bytes,
+    /// What it is expected to put out beyond its input; zero where it is let pass.
+    pub(crate) growth: Bytes,
     /// Credit that it holds already, from an earlier attempt.
     pub(crate) held: Option<(NodeId, Bytes)>,
     pub(crate) pass: Pass,
@@ -84,11 +86,14 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
         return search.end();
     }
     for class in ledger.vacant(need.op) {
+        let mut full = 0;
         for (node, account) in class.filter(|(node, _)| !is_left_alone(state, need.op, *node)) {
             let site = free_site(state, need, node, account, &input);
+            full += usize::from(matches!(site, Err(Reason::MemoryAhead { .. })));
             let is_kept = matches!(site, Err(Reason::SlotReserved { .. }));
+            let may_others = full > 0 && full < FULL_NODES_MAX && site.is_err();
             search.consider(site, &input, account);
-            if !is_kept {
+            if !is_kept && !may_others {
                 break;
             }
         }
@@ -212,6 +217,7 @@ fn room_at(
     account: &Account,
     input: &Input,
 ) -> Result<Site, Reason> {
+    lookahead::check_room_at(state, need.op, need.growth, node, account)?;
     let copies = Bytes(input.total - input.bytes_at(node));
     let kept = admission::kept_for_others(state, need.op, need.number, node, account);
     let free = account.room().saturating_sub(kept);
@@ -229,11 +235,14 @@ fn room_at(
     Ok(Site { node, actor: None, credit, copies, overshoots, heap })
 }
 
-/// Keeps the refusal that came nearest to a launch: lack of room says more than lack of a slot.
+/// Keeps the refusal that came nearest to a launch: lack of room says more than lack of a slot, and
+/// what passes with time alone more than either.
 fn prefer(old: &mut Reason, new: Reason) {
     let is_old_nearer = match (&old, &new) {
-        (Reason::MemoryReserved { free: a, .. }, Reason::MemoryReserved { free: b, .. }) => a >= b,
-        (
+        (Reason::MemoryReserved { free: a, .. }, Reason::MemoryReserved { free: b, .. })
+        | (Reason::MemoryAhead { room: a, .. }, Reason::MemoryAhead { room: b, .. }) => a >= b,
+        (Reason::MemoryAhead { .. }, _)
+        | (
             Reason::MemoryReserved { .. } | Reason::OutputFull { .. },
             Reason::SlotReserved { .. },
         ) => true,
@@ -322,5 +331,7 @@ impl Input {
     }
 }
 
+/// Nodes of a class that are tried for a task that grows: where so many will lack room, the others will.
+const FULL_NODES_MAX: usize = 8;
 /// Nodes whose actors are tried for one task; where so many lack room, the others do.
 const CANDIDATES_MAX: usize = 64;
