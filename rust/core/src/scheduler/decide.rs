@@ -165,8 +165,7 @@ impl Scheduler {
 
     fn launch_tasks(&mut self, op: OpId) {
         while self.may_launch(op) {
-            self.choose_next_block(op);
-            match admission::launch(&self.state, op, Pass::Nothing) {
+            match self.next_launch(op) {
                 Ok(launch) => self.launch(op, launch),
                 Err(reason) => {
                     let review = lookahead::review_at(&self.state, op, &reason);
