@@ -8,6 +8,7 @@ use core::cmp::Reverse;
 use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
+use crate::plan::OpKind;
 use crate::policy::admission::{self, Launch};
 use crate::policy::placement::Pass;
 use crate::protocol::Reason;
@@ -65,14 +66,18 @@ impl Scheduler {
     }
 
     /// Whether the blocks that wait for `op` are so large that moving one costs more than to look
-    /// for another. Epochs are to end one after the other, so their blocks keep their order.
+    /// for another. Epochs are to end one after the other, so their blocks keep their order; and what is
+    /// cut is cut as it comes.
     fn is_worth_choosing(&self, op: OpId) -> bool {
         let config = self.state.plan.config();
-        let mut queues = self.state.op(op).queues.iter();
-        let first = queues.next().and_then(|queue| queue.ready().next());
-        let is_large = first
-            .is_some_and(|first| first.bytes.times(BLOCKS_PER_TARGET) >= config.block_bytes_target);
-        is_large && queues.next().is_none() && config.epoch_units == 0
+        let kind = &self.state.spec(op).kind;
+        let works = matches!(kind, OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink);
+        let first = || self.state.op(op).queue().ready().next();
+        works
+            && config.epoch_units == 0
+            && first().is_some_and(|first| {
+                first.bytes.times(BLOCKS_PER_TARGET) >= config.block_bytes_target
+            })
     }
 
     /// The nodes where tasks wait for room and none works, as far as the oldest ones tell. Actors do not
