@@ -52,11 +52,12 @@ format: $(VENV)/installed-test ## Format everything
 swarm: $(VENV)/installed-test ## Run the simulator on SEEDS random worlds (default 100000)
 	$(BIN)/python -m millstream.sim swarm --seeds $(or $(SEEDS),100000)
 
-workloads: $(VENV)/installed-test ## Simulate the published workloads: as they are, with less memory, with jitter
+workloads: $(VENV)/installed-test ## Simulate the published workloads: as they are, with less memory, with jitter, on several nodes
 	$(BIN)/python -m millstream.sim workloads
 	$(BIN)/python -m millstream.sim workloads --half
 	$(BIN)/python -m millstream.sim workloads --least
 	$(BIN)/python -m millstream.sim workloads --jitter
+	$(BIN)/python -m millstream.sim workloads --spread
 
 bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/hetero_sleep.py

@@ -59,6 +59,7 @@ __all__ = [
     "run_swarm",
     "run_workloads",
     "run_workloads_jittered",
+    "run_workloads_spread",
     "simulate",
 ]
 
@@ -1310,6 +1311,24 @@ def run_workloads_jittered(spread: int, seeds: int) -> str:
         JSON: a list of objects with `name`, `memory_bytes`, `spread`, `seeds`, `exact_s`,
         `makespan_mean_s`, `makespan_worst_s`, `seed_worst`, `bound_s`, `mean_over_exact`,
         `worst_over_bound`, `peak_over_limit_bytes` and `spilled_bytes`.
+
+    Raises:
+        OracleError: A run violates an invariant.
+    """
+
+def run_workloads_spread(seeds: int) -> str:
+    """Simulates the published scheduling workloads on several nodes, with `seeds` seeds each.
+
+    Together the nodes have the slots and the memory of the one.
+
+    Args:
+        seeds: How many seeds for each workload, memory limit and layout; durations and sizes vary
+            by up to 3 %.
+
+    Returns:
+        JSON: a list of objects with `name`, `memory_bytes`, `nodes`, `seeds`, `one_node_s`,
+        `makespan_s`, `mean_over_one_node`, `worst_over_one_node`, `peak_over_limit_bytes` and
+        `spilled_bytes`.
 
     Raises:
         OracleError: A run violates an invariant.

@@ -90,6 +90,16 @@ def test_jitter_is_summed_up_over_seeds():
         assert outcome["worst_over_bound"] == outcome["makespan_worst_s"] / outcome["bound_s"]
 
 
+def test_several_nodes_stand_beside_one_that_has_as_much():
+    outcomes = sim.spread_workloads(seeds=1)
+    assert {outcome["nodes"] for outcome in outcomes} >= {"4+2 4+2", "6+0 2+4"}
+    for outcome in outcomes:
+        ratio = outcome["makespan_s"] / outcome["one_node_s"]
+        assert outcome["mean_over_one_node"] == outcome["worst_over_one_node"]
+        assert outcome["mean_over_one_node"] == pytest.approx(ratio)
+        assert outcome["spilled_bytes"] == outcome["peak_over_limit_bytes"] == 0
+
+
 def test_slots_are_idle_stalled_or_working():
     by_name = {outcome["name"]: outcome for outcome in sim.workloads()}
     outcome = by_name["appendix_a"]

@@ -16,11 +16,13 @@ from millstream.sim.published import (
     JitteredOutcome,
     LeastOutcome,
     Memory,
+    SpreadOutcome,
     WorkloadOutcome,
     cluster_workloads,
     jittered_workloads,
     least_workloads,
     scale_workloads,
+    spread_workloads,
     workloads,
 )
 from millstream.sim.result import Hold, OperatorTime, Simulation, Trace
@@ -44,6 +46,7 @@ __all__ = [
     "Prediction",
     "Replayed",
     "Simulation",
+    "SpreadOutcome",
     "Trace",
     "Variation",
     "WorkloadOutcome",
@@ -54,6 +57,7 @@ __all__ = [
     "replay",
     "scale_workloads",
     "simulate",
+    "spread_workloads",
     "swarm",
     "workloads",
 ]

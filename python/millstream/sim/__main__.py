@@ -19,6 +19,7 @@ from millstream.sim import (
     least_workloads,
     replay,
     scale_workloads,
+    spread_workloads,
     swarm,
     tables,
     workloads,
@@ -73,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with durations and sizes that vary by 0.2, 3 and 20 %%, 20 seeds each",
     )
+    variant.add_argument(
+        "--spread",
+        action="store_true",
+        help="on several nodes with the same slots and memory together, 5 seeds each",
+    )
     command.set_defaults(run=_workloads)
 
     command = commands.add_parser("bench", help="measure what the scheduler costs (a minute)")
@@ -109,6 +115,10 @@ def _workloads(options: argparse.Namespace) -> list[str]:
         jittered = [outcome for spread in _SPREADS for outcome in jittered_workloads(spread)]
         lines = [tables.JITTERED_HEADER, *map(tables.jittered_line, jittered)]
         return [json.dumps(jittered, indent=2)] if options.json else lines
+    if options.spread:
+        spread = spread_workloads()
+        lines = [tables.SPREAD_HEADER, *map(tables.spread_line, spread)]
+        return [json.dumps(spread, indent=2)] if options.json else lines
     if options.least:
         least = least_workloads()
         lines = [

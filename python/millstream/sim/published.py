@@ -15,11 +15,13 @@ __all__ = [
     "JitteredOutcome",
     "LeastOutcome",
     "Memory",
+    "SpreadOutcome",
     "WorkloadOutcome",
     "cluster_workloads",
     "jittered_workloads",
     "least_workloads",
     "scale_workloads",
+    "spread_workloads",
     "workloads",
 ]
 
@@ -84,6 +86,22 @@ class JitteredOutcome(TypedDict):
     bound_s: float
     mean_over_exact: float
     worst_over_bound: float
+    peak_over_limit_bytes: int
+    spilled_bytes: int
+
+
+class SpreadOutcome(TypedDict):
+    """How it did on several nodes, beside one that has their slots and memory together."""
+
+    name: str
+    memory_bytes: int
+    nodes: str
+    """The CPUs and GPUs of each node: `"6+0 2+4"`."""
+    seeds: int
+    one_node_s: float
+    makespan_s: float
+    mean_over_one_node: float
+    worst_over_one_node: float
     peak_over_limit_bytes: int
     spilled_bytes: int
 
@@ -159,4 +177,23 @@ def jittered_workloads(spread: float, seeds: int = 20) -> list[JitteredOutcome]:
     """
     thousandths = round(spread * 1_000)
     outcomes: list[JitteredOutcome] = json.loads(_core.run_workloads_jittered(thousandths, seeds))
+    return outcomes
+
+
+def spread_workloads(seeds: int = 5) -> list[SpreadOutcome]:
+    """Simulates the published workloads on several nodes: two, four and eight, alike and not.
+
+    Durations and block sizes vary by up to 3 %. The memory is the smallest of the table for each
+    workload, and 8 GB; each node has an equal part of it.
+
+    Args:
+        seeds: How many seeds for each workload, memory limit and set of nodes.
+
+    Returns:
+        One outcome for each workload, memory limit and set of nodes.
+
+    Raises:
+        millstream._core.OracleError: A run violates an invariant.
+    """
+    outcomes: list[SpreadOutcome] = json.loads(_core.run_workloads_spread(seeds))
     return outcomes

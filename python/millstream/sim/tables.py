@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from millstream.sim.cost import Cost
-from millstream.sim.published import Goal, JitteredOutcome, LeastOutcome, WorkloadOutcome
+from millstream.sim.published import (
+    Goal,
+    JitteredOutcome,
+    LeastOutcome,
+    SpreadOutcome,
+    WorkloadOutcome,
+)
 
 __all__ = [
     "HEADER",
     "JITTERED_HEADER",
+    "SPREAD_HEADER",
     "cluster_lines",
     "cost_lines",
     "jittered_line",
     "least_lines",
+    "spread_line",
     "workload_line",
 ]
 
@@ -69,6 +77,17 @@ def jittered_line(outcome: JitteredOutcome) -> str:
     )
 
 
+def spread_line(outcome: SpreadOutcome) -> str:
+    """One row: the makespan on several nodes beside that on one."""
+    return (
+        f"{outcome['name']:26} {outcome['memory_bytes'] / _GB:5.2f} GB "
+        f"{outcome['nodes']:31} {outcome['one_node_s']:7.1f} s {outcome['makespan_s']:7.1f} s "
+        f"{outcome['mean_over_one_node']:6.3f} {outcome['worst_over_one_node']:6.3f} "
+        f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB "
+        f"{outcome['spilled_bytes'] / _GB:5.1f} GB"
+    )
+
+
 def _goal_text(goal: Goal) -> str:
     sign = "<=" if goal["is_most"] else ">="
     verdict = "" if goal["is_reached"] else "   MISSED"
@@ -92,5 +111,9 @@ HEADER = (
 JITTERED_HEADER = (
     f"{'workload':26} {'memory':>8} {'spread':>6} {'exact':>9} {'mean':>9} {'/exact':>6} "
     f"{'worst':>9} {'seed':>4} {'bound':>7} {'/bound':>6} {'over limit':>10}"
+)
+SPREAD_HEADER = (
+    f"{'workload':26} {'memory':>8} {'CPUs+GPUs of each node':31} {'one node':>9} "
+    f"{'makespan':>9} {'ratio':>6} {'worst':>6} {'over limit':>10} {'spilled':>8}"
 )
 _GB = 1e9

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use millstream_sim::swarm::Failure;
 use millstream_sim::trace::NodeSpec;
-use millstream_sim::{description, learn, simulation, swarm, trace, variants};
+use millstream_sim::{description, learn, simulation, spread, swarm, trace, variants};
 use pyo3::exceptions::{PyAssertionError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -40,7 +40,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_swarm, module)?)?;
     module.add_function(wrap_pyfunction!(run_seed, module)?)?;
     module.add_function(wrap_pyfunction!(run_workloads, module)?)?;
-    module.add_function(wrap_pyfunction!(run_workloads_jittered, module)?)
+    module.add_function(wrap_pyfunction!(run_workloads_jittered, module)?)?;
+    module.add_function(wrap_pyfunction!(run_workloads_spread, module)?)
 }
 
 /// Replays a trace in a new scheduler and compares its actions byte by byte.
@@ -133,6 +134,12 @@ fn run_workloads(py: Python<'_>, memory: &str) -> PyResult<String> {
 #[pyfunction]
 fn run_workloads_jittered(py: Python<'_>, spread: u64, seeds: u64) -> PyResult<String> {
     py.detach(|| varied(variants::jittered(spread, seeds)))
+}
+
+/// Simulates the published scheduling workloads on several nodes, with `seeds` seeds each.
+#[pyfunction]
+fn run_workloads_spread(py: Python<'_>, seeds: u64) -> PyResult<String> {
+    py.detach(|| varied(spread::spread(seeds)))
 }
 
 fn varied<T: Serialize>(outcomes: Result<Vec<T>, variants::Failure>) -> PyResult<String> {

@@ -23,6 +23,7 @@ pub mod scale;
 pub mod shared;
 pub mod shrink;
 pub mod simulation;
+pub mod spread;
 pub mod swarm;
 pub mod timeline;
 pub mod tiny;

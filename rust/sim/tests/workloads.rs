@@ -3,6 +3,7 @@
 use millstream_core::{Bytes, Span};
 use millstream_sim::clusters;
 use millstream_sim::published::{Workload, workloads};
+use millstream_sim::spread::{Spread, spread};
 
 /// A pool takes from the other what it has too much, all actors start at once, what does not fit is
 /// refused, and nothing is spilled.
@@ -35,6 +36,28 @@ fn half_of_the_memory_is_enough_for_most_of_the_speed() {
         let outcome = half.run().unwrap_or_else(|error| panic!("{}: {error}", workload.name));
         assert_eq!(outcome.peak_over_limit_bytes, 0, "{outcome:?}");
         assert!(outcome.ratio <= 1.3, "{outcome:?}");
+    }
+}
+
+/// Nodes that have the slots and the memory of one together are not much slower than that. On eight nodes
+/// of a CPU each a task that waits for room keeps all CPUs of its node from what would make it.
+#[test]
+fn several_nodes_come_near_one_that_has_as_much() {
+    let rows = spread(1).unwrap_or_else(|error| panic!("{error}"));
+    let most = [
+        ("4+2 4+2", 1.04, 1.2),
+        ("2+1 2+1 2+1 2+1", 1.12, 1.4),
+        ("6+0 2+4", 1.08, 1.3),
+        ("3+0 3+0 1+2 1+2", 1.12, 1.5),
+        ("1+0 1+1 1+0 1+1 1+0 1+1 1+0 1+1", 1.5, 2.6),
+    ];
+    for (nodes, mean, worst) in most {
+        let rows: Vec<&Spread> = rows.iter().filter(|row| row.nodes == nodes).collect();
+        let ratios: Vec<f64> = rows.iter().map(|row| row.mean_over_one_node).collect();
+        assert!(ratios.iter().all(|ratio| *ratio <= worst), "{rows:#?}");
+        let count = f64::from(u32::try_from(rows.len()).expect("because there are few rows"));
+        assert!(ratios.iter().sum::<f64>() / count <= mean, "{nodes}: {ratios:?}");
+        assert!(rows.iter().all(|row| row.peak_over_limit_bytes == 0), "{rows:#?}");
     }
 }
 
