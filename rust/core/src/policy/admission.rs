@@ -150,7 +150,8 @@ fn has_room(state: &State, task: &Task, is_enough: impl Fn(Bytes) -> bool) -> bo
 }
 
 /// The room at a node that work `number` of `op` must leave alone: one block for the oldest work there
-/// of each operator below, and one for that of its own operator.
+/// of each operator below, and one for that of its own operator. Where order is kept, all wait for what
+/// is oldest of all nodes, so its room is left at each of them.
 ///
 /// On several nodes, also a block of input for each operator below that reads there what lies elsewhere.
 /// Where inputs come together, one for each operator of the other inputs too that it may have to wait
@@ -179,11 +180,15 @@ pub(crate) fn kept_for_others(
             own + kept_for_copy(state, reader, account)
         })
         .sum();
-    let older = oldest_own.filter(|(oldest, _)| *oldest < number);
-    let older = older.map_or(Bytes::ZERO, |(_, task)| {
+    let in_order = state.plan.takes_in_order(op);
+    let first = state.op(op).live.first().filter(|_| in_order);
+    let first = first.map(|(number, id)| (number, &*state.tasks[&id]));
+    let ahead = [oldest_own, first].into_iter().flatten().filter(|(oldest, _)| *oldest < number);
+    let room_of = |(_, task): (u64, &Task)| {
         let rest = lookahead::burst(state, task, account.room()).saturating_sub(task.credit);
         lacks(state, task).max(rest)
-    });
+    };
+    let older = ahead.map(room_of).max().unwrap_or_default();
     below + older + kept_for_remakes(state, op, number, account)
 }
 
@@ -257,6 +262,9 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
     if state.is_bulk() || (never_waits && operator.counters.tasks_preempted == 0) {
         return None;
     }
+    if !never_waits && let Some(reader) = slot_kept_there_for(state, op, node) {
+        return Some(reader);
+    }
     state.awake_below(op).chain(state.rivals(op)).find(|reader| {
         let wanted = state.ledger.request(*reader);
         let waits = state.op(*reader).pool.is_none()
@@ -267,6 +275,24 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
         waits
             && state.ledger.fits_beside(*reader, Share::Total, op, node)
             && !state.ledger.fits_beside(*reader, Share::Free, op, node)
+    })
+}
+
+/// The operator below for which a slot of this very node is kept. Where order is kept on several nodes, the
+/// next block of an operator lies at one of them, and all have to wait if tasks that wait for room hold
+/// all slots there.
+fn slot_kept_there_for(state: &State, op: OpId, node: NodeId) -> Option<OpId> {
+    let account = state.ledger.account(node).filter(|_| !state.ledger.is_one_node())?;
+    let request = state.ledger.request(op);
+    state.awake_below(op).filter(|reader| state.plan.takes_in_order(*reader)).find(|reader| {
+        let (operator, wanted) = (state.op(*reader), state.ledger.request(*reader));
+        let works = |(_, id): (u64, TaskId)| !state.tasks[&id].is_paused();
+        operator.pool.is_none()
+            && !operator.is_done
+            && wanted.overlaps(request)
+            && account.total.fits_both(wanted, request)
+            && !account.free.fits_both(wanted, request)
+            && !operator.live.at(node).any(works)
     })
 }
 

@@ -58,6 +58,10 @@ impl Scheduler {
         let request = ledger.request(op);
         let has_slot =
             |node| ledger.open_account(node).is_some_and(|account| account.free.fits(request));
+        let first = queue.ready().next().map(node);
+        if reader.is_none() && stalled.is_empty() && first.is_some_and(has_slot) {
+            return;
+        }
         let need = |node| reader.and_then(|reader| need(ledger, op, reader, node));
         queue.bring_forward(BLOCKS_LOOKED_AT, |queued| {
             let node = node(queued);
