@@ -1326,8 +1326,8 @@ def run_workloads_spread(seeds: int) -> str:
             by up to 3 %.
 
     Returns:
-        JSON: a list of objects with `name`, `memory_bytes`, `nodes`, `seeds`, `one_node_s`,
-        `makespan_s`, `mean_over_one_node`, `worst_over_one_node`, `peak_over_limit_bytes` and
+        JSON: a list of objects with `name`, `memory_bytes`, `nodes`, `in_order`, `seeds`,
+        `one_node_s`, `makespan_s`, `mean_over_one_node`, `worst_over_one_node`, `peak_over_limit_bytes` and
         `spilled_bytes`.
 
     Raises:

@@ -97,6 +97,8 @@ class SpreadOutcome(TypedDict):
     memory_bytes: int
     nodes: str
     """The CPUs and GPUs of each node: `"6+0 2+4"`."""
+    in_order: bool
+    """Whether rows leave in the order of the input."""
     seeds: int
     one_node_s: float
     makespan_s: float
@@ -184,13 +186,13 @@ def spread_workloads(seeds: int = 5) -> list[SpreadOutcome]:
     """Simulates the published workloads on several nodes: two, four and eight, alike and not.
 
     Durations and block sizes vary by up to 3 %. The memory is the smallest of the table for each
-    workload, and 8 GB; each node has an equal part of it.
+    workload, and 8 GB; each node has an equal part of it. Each of them in order and not.
 
     Args:
         seeds: How many seeds for each workload, memory limit and set of nodes.
 
     Returns:
-        One outcome for each workload, memory limit and set of nodes.
+        One outcome for each workload, memory limit, set of nodes, and order.
 
     Raises:
         millstream._core.OracleError: A run violates an invariant.

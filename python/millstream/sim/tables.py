@@ -81,7 +81,8 @@ def spread_line(outcome: SpreadOutcome) -> str:
     """One row: the makespan on several nodes beside that on one."""
     return (
         f"{outcome['name']:26} {outcome['memory_bytes'] / _GB:5.2f} GB "
-        f"{outcome['nodes']:31} {outcome['one_node_s']:7.1f} s {outcome['makespan_s']:7.1f} s "
+        f"{outcome['nodes']:31} {'yes' if outcome['in_order'] else 'no':>8} "
+        f"{outcome['one_node_s']:7.1f} s {outcome['makespan_s']:7.1f} s "
         f"{outcome['mean_over_one_node']:6.3f} {outcome['worst_over_one_node']:6.3f} "
         f"{outcome['peak_over_limit_bytes'] / _GB:7.1f} GB "
         f"{outcome['spilled_bytes'] / _GB:5.1f} GB"
@@ -113,7 +114,7 @@ JITTERED_HEADER = (
     f"{'worst':>9} {'seed':>4} {'bound':>7} {'/bound':>6} {'over limit':>10}"
 )
 SPREAD_HEADER = (
-    f"{'workload':26} {'memory':>8} {'CPUs+GPUs of each node':31} {'one node':>9} "
+    f"{'workload':26} {'memory':>8} {'CPUs+GPUs of each node':31} {'in order':>8} {'one node':>9} "
     f"{'makespan':>9} {'ratio':>6} {'worst':>6} {'over limit':>10} {'spilled':>8}"
 )
 _GB = 1e9

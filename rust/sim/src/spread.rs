@@ -4,7 +4,7 @@
 //! at the sums alone fills some nodes until nothing there goes on. Owns the layouts, and how the runs
 //! are summed up.
 
-use millstream_core::{Bytes, NodeId, Resources, Slots};
+use millstream_core::{Bytes, Config, NodeId, Plan, Resources, Slots, Time};
 use serde::Serialize;
 
 use crate::checker::Violation;
@@ -23,6 +23,8 @@ pub struct Spread {
     pub memory_bytes: u64,
     /// The CPUs and GPUs of each node.
     pub nodes: String,
+    /// Whether rows leave in the order of the input.
+    pub in_order: bool,
     /// How many seeds, each with durations and sizes that vary by up to 3 %.
     pub seeds: u64,
     /// The mean makespan on one node.
@@ -39,8 +41,8 @@ pub struct Spread {
     pub spilled_bytes: u64,
 }
 
-/// Every pipeline with its smallest memory in the table and with 8 GB, on every layout, for the seeds from one
-/// to `seeds`.
+/// Every pipeline with its smallest memory in the table and with 8 GB, on every layout, in order and
+/// not, for the seeds from one to `seeds`.
 ///
 /// # Errors
 /// The first run that fails.
@@ -50,18 +52,30 @@ pub fn spread(seeds: u64) -> Result<Vec<Spread>, Failure> {
     let rows =
         rows.iter().flat_map(|row| [*row, row.with_memory(Bytes(AMPLE_BLOCKS * BLOCK_BYTES))]);
     let pairs = rows.flat_map(|row| LAYOUTS.iter().map(move |layout| (row, *layout)));
-    pairs.map(|(row, layout)| spread_one(&row, layout, seeds)).collect()
+    let worlds = pairs.flat_map(|(workload, layout)| {
+        [false, true].map(|in_order| World { workload, layout, in_order })
+    });
+    worlds.map(|world| spread_one(world, seeds)).collect()
+}
+
+/// A workload on some nodes.
+#[derive(Clone, Copy)]
+struct World {
+    workload: Workload,
+    layout: Layout,
+    in_order: bool,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "there are few seeds")]
-fn spread_one(workload: &Workload, layout: Layout, seeds: u64) -> Result<Spread, Failure> {
+fn spread_one(world: World, seeds: u64) -> Result<Spread, Failure> {
     let (mut one, mut several, mut ratios) = (0.0, 0.0, Vec::new());
     let (mut over, mut spilled) = (0, 0);
     for seed in 1..=seeds {
-        let varied = workload.with_jitter(Jitter { seed, spread: JITTER });
-        let report = run(&varied, layout)?;
-        let (alone_s, makespan_s) =
-            (seconds(run(&varied, ONE_NODE)?.makespan), seconds(report.makespan));
+        let varied = world.workload.with_jitter(Jitter { seed, spread: JITTER });
+        let varied = World { workload: varied, ..world };
+        let report = varied.run()?;
+        let alone = World { layout: ONE_NODE, ..varied }.run()?;
+        let (alone_s, makespan_s) = (seconds(alone.makespan), seconds(report.makespan));
         one += alone_s / seeds as f64;
         several += makespan_s / seeds as f64;
         ratios.push(makespan_s / alone_s);
@@ -70,11 +84,12 @@ fn spread_one(workload: &Workload, layout: Layout, seeds: u64) -> Result<Spread,
             spilled += node.spilled_bytes;
         }
     }
-    let words: Vec<String> = layout.iter().map(|(cpus, gpus)| format!("{cpus}+{gpus}")).collect();
+    let words = world.layout.iter().map(|(cpus, gpus)| format!("{cpus}+{gpus}"));
     Ok(Spread {
-        name: workload.name,
-        memory_bytes: workload.memory.0,
-        nodes: words.join(" "),
+        name: world.workload.name,
+        memory_bytes: world.workload.memory.0,
+        nodes: words.collect::<Vec<String>>().join(" "),
+        in_order: world.in_order,
         seeds,
         one_node_s: one,
         makespan_s: several,
@@ -85,31 +100,39 @@ fn spread_one(workload: &Workload, layout: Layout, seeds: u64) -> Result<Spread,
     })
 }
 
-fn run(workload: &Workload, layout: Layout) -> Result<Report, Failure> {
-    let failure = |violation| Failure {
-        workload: format!("{} in {} on {} nodes", workload.name, workload.memory, layout.len()),
-        jitter: workload.jitter,
-        violation,
-    };
-    let report = simulation::run(&scenario(workload, layout), None).map_err(failure)?;
-    match report.ending {
-        Ending::Refused(what) => Err(failure(Violation {
-            invariant: "submit",
-            at: millstream_core::Time::default(),
-            what,
-        })),
-        _ => Ok(report),
+impl World {
+    fn run(&self) -> Result<Report, Failure> {
+        let Self { workload: Workload { name, memory, jitter, .. }, layout, .. } = self;
+        let failure = |violation| Failure {
+            workload: format!("{name} in {memory} on {} nodes", layout.len()),
+            jitter: *jitter,
+            violation,
+        };
+        let report = simulation::run(&self.scenario(), None).map_err(failure)?;
+        match report.ending {
+            Ending::Refused(what) => {
+                Err(failure(Violation { invariant: "submit", at: Time::default(), what }))
+            }
+            _ => Ok(report),
+        }
     }
-}
 
-fn scenario(workload: &Workload, layout: Layout) -> Scenario {
-    let store = Bytes(workload.memory.0 / layout.len() as u64);
-    let node = |(number, (cpus, gpus)): (u32, &(u64, u64))| {
-        let (cpu, gpu) = (Slots::whole(*cpus), Slots::whole(*gpus));
-        let resources = Resources { cpu, gpu, ..Resources::default() };
-        NodeSpec { node: NodeId(number), resources, store }
-    };
-    Scenario { nodes: (0..).zip(layout).map(node).collect(), ..workload.scenario() }
+    fn scenario(&self) -> Scenario {
+        let store = Bytes(self.workload.memory.0 / self.layout.len() as u64);
+        let node = |(number, (cpus, gpus)): (u32, &(u64, u64))| {
+            let (cpu, gpu) = (Slots::whole(*cpus), Slots::whole(*gpus));
+            let resources = Resources { cpu, gpu, ..Resources::default() };
+            NodeSpec { node: NodeId(number), resources, store }
+        };
+        let scenario = self.workload.scenario();
+        let config = Config { preserve_order: self.in_order, ..*scenario.plan.config() };
+        let plan = Plan::new(scenario.plan.ops().to_vec(), config);
+        Scenario {
+            plan: plan.expect("because the table's plans are chains"),
+            nodes: (0..).zip(self.layout).map(node).collect(),
+            ..scenario
+        }
+    }
 }
 
 /// The CPUs and GPUs of each node.
