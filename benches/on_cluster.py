@@ -2,9 +2,10 @@
 
 Times are a fifth and bytes a tenth of the published ones: a block is 10 MB. Four raylets have 2
 logical CPUs, 1 logical GPU and room for 20 blocks each. What a call costs on this machine comes
-from a probe, the same pipeline without any sleep and with warm workers: the start of a worker is
-the time to its first row, and a call takes what makes the simulator as slow for the probe as Ray
-was. Then both run the workload.
+from a probe, the same pipeline with fewer items and with warm workers: the start of a worker is
+what the first row takes beyond its sleeps, and a call takes what makes the simulator as slow for
+the probe as Ray was. Then both run the workload. A probe that never sleeps would measure what a
+call costs while all workers need the machine's cores at once, which they do not while they sleep.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -71,13 +72,17 @@ class Workload:
             fn_constructor_args=(self.block_s,),
         )
 
+    def way_s(self) -> float:
+        """How long the first row sleeps on its way through all stages."""
+        spikes = SPIKE if self.is_spiky else 1
+        return (self.item_s + (2 if self.has_gpu else 1) * self.block_s) * spikes
+
     def models(self) -> list[sim.Model]:
-        """How its operators behave; a model knows no positions, so each item takes the mean."""
-        spikes = 1 + (SPIKE - 1) / SPIKE_EVERY if self.is_spiky else 1
-        source = sim.Model(
-            item_s=self.item_s * spikes, unit_rows=self.blocks, row_bytes=BLOCK_BYTES, block_rows=1
-        )
-        stage = sim.Model(item_s=self.block_s * spikes, row_bytes=BLOCK_BYTES, block_rows=1)
+        """How its operators behave; a model knows no positions, so spikes are drawn as often."""
+        spikes = sim.Variation(tail=1 / SPIKE_EVERY, tail_factor=2 * SPIKE - 1)
+        pace = spikes if self.is_spiky else sim.Variation()
+        stage = sim.Model(item_s=self.block_s, pace=pace, row_bytes=BLOCK_BYTES, block_rows=1)
+        source = replace(stage, item_s=self.item_s, unit_rows=self.blocks, emits_at_end=True)
         return [source, stage, stage] if self.has_gpu else [source, stage]
 
 
@@ -114,11 +119,12 @@ def spike(number: int, is_spiky: bool) -> int:
 def compared(workload: Workload) -> Numbers:
     """On Ray, and as the simulator has it."""
     items = PROBE_BLOCKS // workload.blocks
-    probe = Workload(items, 0, workload.blocks, 0, workload.has_gpu)
+    probe = replace(workload, items=items)
     with raylets():
         measured(probe)
-        start_s, probe_s = measured(probe)
+        first_s, probe_s = measured(probe)
         _, wall_s = measured(workload)
+    start_s = max(0.0, first_s - probe.way_s())
     call_s = fitted_call_s(probe, start_s, probe_s)
     predicted_s = simulated(workload, start_s, call_s)
     return {

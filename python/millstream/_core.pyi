@@ -1327,8 +1327,8 @@ def run_workloads_spread(seeds: int) -> str:
 
     Returns:
         JSON: a list of objects with `name`, `memory_bytes`, `nodes`, `in_order`, `seeds`,
-        `one_node_s`, `makespan_s`, `mean_over_one_node`, `worst_over_one_node`, `peak_over_limit_bytes` and
-        `spilled_bytes`.
+        `one_node_s`, `makespan_s`, `mean_over_one_node`, `worst_over_one_node`,
+        `peak_over_limit_bytes` and `spilled_bytes`.
 
     Raises:
         OracleError: A run violates an invariant.
