@@ -89,11 +89,14 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
         let mut full = 0;
         for (node, account) in class.filter(|(node, _)| !is_left_alone(state, need.op, *node)) {
             let site = free_site(state, need, node, account, &input);
-            full += usize::from(matches!(site, Err(Reason::MemoryAhead { .. })));
-            let is_kept = matches!(site, Err(Reason::SlotReserved { .. }));
-            let may_others = full > 0 && full < FULL_NODES_MAX && site.is_err();
+            let may_others = match site {
+                Err(Reason::SlotReserved { .. } | Reason::MemoryAhead { .. }) => true,
+                Err(_) => full > 0,
+                Ok(_) => false,
+            };
+            full += usize::from(!matches!(site, Err(Reason::SlotReserved { .. })));
             search.consider(site, &input, account);
-            if !is_kept && !may_others {
+            if !may_others || full == FULL_NODES_MAX {
                 break;
             }
         }
