@@ -163,8 +163,11 @@ pub(crate) fn kept_for_others(
     node: NodeId,
     account: &Account,
 ) -> Bytes {
-    let oldest_own = oldest(state, op, node);
-    let is_oldest = oldest_own.is_none_or(|(oldest, _)| number <= oldest);
+    let first = state.op(op).live.first().filter(|_| state.plan.takes_in_order(op));
+    let first = first.map(|(number, id)| (number, &*state.tasks[&id]));
+    let ahead = [oldest(state, op, node), first].into_iter().flatten();
+    let ahead = ahead.filter(|(oldest, _)| *oldest < number);
+    let is_oldest = ahead.clone().next().is_none();
     let is_awaited = is_oldest && state.rivals(op).all(|op| state.op(op).is_done);
     let below: Bytes = state
         .awake_below(op)
@@ -180,10 +183,6 @@ pub(crate) fn kept_for_others(
             own + kept_for_copy(state, reader, account)
         })
         .sum();
-    let in_order = state.plan.takes_in_order(op);
-    let first = state.op(op).live.first().filter(|_| in_order);
-    let first = first.map(|(number, id)| (number, &*state.tasks[&id]));
-    let ahead = [oldest_own, first].into_iter().flatten().filter(|(oldest, _)| *oldest < number);
     let room_of = |(_, task): (u64, &Task)| {
         let rest = lookahead::burst(state, task, account.room()).saturating_sub(task.credit);
         lacks(state, task).max(rest)
