@@ -123,13 +123,7 @@ impl Workload {
     /// # Errors
     /// The oracle that is violated, or why the plan is refused.
     pub fn report(&self) -> Result<Report, Violation> {
-        let report = simulation::run(&self.scenario(), None)?;
-        match report.ending {
-            Ending::Refused(what) => {
-                Err(Violation { invariant: "submit", at: Time::default(), what })
-            }
-            _ => Ok(report),
-        }
+        report(&self.scenario())
     }
 
     /// What a report says of it.
@@ -215,6 +209,15 @@ impl Workload {
             listing: None,
             faults: Faults::default(),
         }
+    }
+}
+
+/// Runs a scenario under the oracles; one that is refused violates one, too.
+pub(crate) fn report(scenario: &Scenario) -> Result<Report, Violation> {
+    let report = simulation::run(scenario, None)?;
+    match report.ending {
+        Ending::Refused(what) => Err(Violation { invariant: "submit", at: Time::default(), what }),
+        _ => Ok(report),
     }
 }
 

@@ -4,14 +4,13 @@
 //! at the sums alone fills some nodes until nothing there goes on. Owns the layouts, and how the runs
 //! are summed up.
 
-use millstream_core::{Bytes, Config, NodeId, Plan, Resources, Slots, Time};
+use millstream_core::{Bytes, Config, NodeId, Plan, Resources, Slots};
 use serde::Serialize;
 
-use crate::checker::Violation;
-use crate::published::{BLOCK_BYTES, Jitter, Workload, seconds, workloads};
-use crate::simulation::{self, Ending, Report};
+use crate::published::{self, BLOCK_BYTES, Jitter, Workload, seconds, workloads};
+use crate::simulation::Report;
 use crate::trace::NodeSpec;
-use crate::variants::Failure;
+use crate::variants::{self, Failure};
 use crate::workload::Scenario;
 
 /// How a workload goes on several nodes, beside one node.
@@ -49,13 +48,19 @@ pub struct Spread {
 pub fn spread(seeds: u64) -> Result<Vec<Spread>, Failure> {
     let mut rows = workloads();
     rows.dedup_by_key(|workload| workload.name);
-    let rows =
-        rows.iter().flat_map(|row| [*row, row.with_memory(Bytes(AMPLE_BLOCKS * BLOCK_BYTES))]);
-    let pairs = rows.flat_map(|row| LAYOUTS.iter().map(move |layout| (row, *layout)));
-    let worlds = pairs.flat_map(|(workload, layout)| {
-        [false, true].map(|in_order| World { workload, layout, in_order })
-    });
-    worlds.map(|world| spread_one(world, seeds)).collect()
+    let mut outcomes = Vec::new();
+    for row in rows {
+        for workload in [row, row.with_memory(Bytes(AMPLE_BLOCKS * BLOCK_BYTES))] {
+            for in_order in [false, true] {
+                let one = World { workload, layout: ONE_NODE, in_order };
+                let alone = one.runs(seeds)?;
+                for layout in LAYOUTS {
+                    outcomes.push(spread_one(World { layout, ..one }, seeds, &alone)?);
+                }
+            }
+        }
+    }
+    Ok(outcomes)
 }
 
 /// A workload on some nodes.
@@ -66,24 +71,17 @@ struct World {
     in_order: bool,
 }
 
+/// Runs it for each seed, beside what it did `alone`, on one node.
 #[expect(clippy::cast_precision_loss, reason = "there are few seeds")]
-fn spread_one(world: World, seeds: u64) -> Result<Spread, Failure> {
-    let (mut one, mut several, mut ratios) = (0.0, 0.0, Vec::new());
-    let (mut over, mut spilled) = (0, 0);
-    for seed in 1..=seeds {
-        let varied = world.workload.with_jitter(Jitter { seed, spread: JITTER });
-        let varied = World { workload: varied, ..world };
-        let report = varied.run()?;
-        let alone = World { layout: ONE_NODE, ..varied }.run()?;
-        let (alone_s, makespan_s) = (seconds(alone.makespan), seconds(report.makespan));
-        one += alone_s / seeds as f64;
-        several += makespan_s / seeds as f64;
-        ratios.push(makespan_s / alone_s);
-        for node in &report.nodes {
-            over = node.peak_bytes.saturating_sub(node.store_bytes).max(over);
-            spilled += node.spilled_bytes;
-        }
-    }
+fn spread_one(world: World, seeds: u64, alone: &[Report]) -> Result<Spread, Failure> {
+    let reports = world.runs(seeds)?;
+    let makespan_s = |report: &Report| seconds(report.makespan);
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let several: Vec<f64> = reports.iter().map(makespan_s).collect();
+    let one: Vec<f64> = alone.iter().map(makespan_s).collect();
+    let ratios: Vec<f64> = several.iter().zip(&one).map(|(several, one)| several / one).collect();
+    let nodes = || reports.iter().flat_map(|report| &report.nodes);
+    let over = nodes().map(|node| node.peak_bytes.saturating_sub(node.store_bytes));
     let words = world.layout.iter().map(|(cpus, gpus)| format!("{cpus}+{gpus}"));
     Ok(Spread {
         name: world.workload.name,
@@ -91,30 +89,28 @@ fn spread_one(world: World, seeds: u64) -> Result<Spread, Failure> {
         nodes: words.collect::<Vec<String>>().join(" "),
         in_order: world.in_order,
         seeds,
-        one_node_s: one,
-        makespan_s: several,
-        mean_over_one_node: ratios.iter().sum::<f64>() / seeds as f64,
-        worst_over_one_node: ratios.into_iter().fold(0.0, f64::max),
-        peak_over_limit_bytes: over,
-        spilled_bytes: spilled,
+        one_node_s: mean(&one),
+        makespan_s: mean(&several),
+        mean_over_one_node: mean(&ratios),
+        worst_over_one_node: ratios.iter().copied().fold(0.0, f64::max),
+        peak_over_limit_bytes: over.max().unwrap_or(0),
+        spilled_bytes: nodes().map(|node| node.spilled_bytes).sum(),
     })
 }
 
 impl World {
+    /// One run for each seed from one to `seeds`.
+    fn runs(&self, seeds: u64) -> Result<Vec<Report>, Failure> {
+        let varied = |seed| self.workload.with_jitter(Jitter { seed, spread: JITTER });
+        (1..=seeds).map(|seed| Self { workload: varied(seed), ..*self }.run()).collect()
+    }
+
     fn run(&self) -> Result<Report, Failure> {
-        let Self { workload: Workload { name, memory, jitter, .. }, layout, .. } = self;
-        let failure = |violation| Failure {
-            workload: format!("{name} in {memory} on {} nodes", layout.len()),
-            jitter: *jitter,
-            violation,
-        };
-        let report = simulation::run(&self.scenario(), None).map_err(failure)?;
-        match report.ending {
-            Ending::Refused(what) => {
-                Err(failure(Violation { invariant: "submit", at: Time::default(), what }))
-            }
-            _ => Ok(report),
-        }
+        published::report(&self.scenario()).map_err(|violation| {
+            let failure = variants::failure(&self.workload, violation);
+            let nodes = self.layout.len();
+            Failure { workload: format!("{} on {nodes} nodes", failure.workload), ..failure }
+        })
     }
 
     fn scenario(&self) -> Scenario {

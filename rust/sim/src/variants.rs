@@ -206,7 +206,7 @@ fn beside_others(workload: &Workload, outcome: Outcome) -> Compared {
     }
 }
 
-fn failure(workload: &Workload, violation: Violation) -> Failure {
+pub(crate) fn failure(workload: &Workload, violation: Violation) -> Failure {
     let name = format!("{} in {}", workload.name, workload.memory);
     Failure { workload: name, jitter: workload.jitter, violation }
 }

@@ -81,9 +81,8 @@ impl Scenario {
     /// a block of each operator [has room](Self::has_room).
     ///
     /// Once; but once for each consumer where all must get equally many rows, since none gets its block
-    /// before all have one, and twice where what is put
-    /// side by side lies on several nodes: no room is kept for its copies, so the block that was let
-    /// pass may be read by a task that is let pass too.
+    /// before all have one, and twice where what is put side by side lies on several nodes: no room is
+    /// kept for its copies, so the block that was let pass may be read by a task that is let pass too.
     #[must_use]
     pub fn overshoots_at_a_time(&self) -> u64 {
         let nodes = self.nodes.len() + self.faults.joins.len();
