@@ -69,9 +69,9 @@ impl Scheduler {
         });
     }
 
-    /// Whether the blocks that wait for `op` are so large that moving one costs more than to look
-    /// for another. Epochs are to end one after the other, so their blocks keep their order; and what is
-    /// cut is cut as it comes.
+    /// Whether the blocks that wait for `op` may be taken in any order, and are so large that moving one
+    /// costs more than to look for another. Epochs are to end one after the other, so their blocks keep
+    /// their order; and what is cut is cut as it comes.
     fn is_worth_choosing(&self, op: OpId) -> bool {
         let config = self.state.plan.config();
         let kind = &self.state.spec(op).kind;
@@ -79,6 +79,7 @@ impl Scheduler {
         let first = || self.state.op(op).queue().ready().next();
         works
             && config.epoch_units == 0
+            && !self.state.plan.takes_in_order(op)
             && first().is_some_and(|first| {
                 first.bytes.times(BLOCKS_PER_TARGET) >= config.block_bytes_target
             })
