@@ -17,7 +17,7 @@ use crate::plan::OpKind;
 use crate::policy::granularity::{self, Portion};
 use crate::policy::placement::{self, Need, Pass, Site};
 use crate::policy::scaling;
-use crate::policy::{limits, lookahead, tail};
+use crate::policy::{limits, lookahead};
 use crate::protocol::{Reason, Verdict};
 use crate::state::State;
 use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
@@ -326,7 +326,7 @@ fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
         return Ok(());
     };
     let (waiting, wanted) = (state.rows_after(op), rows_wanted(state, op, reader));
-    if waiting + Rows(state.op(op).rows_coming) < wanted || tail::is_near(state, op) {
+    if waiting + Rows(state.op(op).rows_coming) < wanted || lookahead::is_end_near(state, op) {
         return Ok(());
     }
     let rows = waiting + lookahead::rows_soon(state, op);

@@ -87,8 +87,7 @@ pub(crate) fn check_room(state: &State, op: OpId, portion: Portion) -> Result<By
     }
     let spare = if flow.is_some() { spare(state, op, limit, growth + kept) } else { Bytes::ZERO };
     let lying = lying_ahead(state, op, flow.as_ref()) + kept + spare;
-    let drain = flow.map(|flow| flow.drain);
-    check_growth(state, op, growth, (limit, lying), drain).map(|()| growth)
+    check_growth(state, op, growth, limit, lying).map(|()| growth)
 }
 
 /// Refuses a launch of `op` at one node of several if what it is expected to put out beyond its input,
@@ -117,7 +116,7 @@ pub(crate) fn check_room_at(
     let others = state.op_ids().filter(|other| *other != op).flat_map(tasks).map(yet_to_come);
     let lying = account.flowing() + others.sum();
     let lying = most_lying(lying, arrivals(state, op, &flow, tasks(op)), flow.span, drain);
-    check_growth(state, op, growth, (limit, lying + kept), Some(drain))
+    check_growth(state, op, growth, limit, lying + kept)
 }
 
 /// The part of the tasks of `op` that a node has place for.
@@ -131,19 +130,18 @@ fn share_of(state: &State, op: OpId, node: NodeId, account: &Account) -> f64 {
 }
 
 /// Refuses what grows beyond the room that there will be when `lying` bytes lie in stores that hold
-/// `limit`, unless the end is nearer than the stall that it would lead to.
+/// `limit`. Not at the end: slots are idle then, and a stall costs less than a late start.
 fn check_growth(
     state: &State,
     op: OpId,
     growth: Bytes,
-    (limit, lying): (Bytes, Bytes),
-    drain: Option<f64>,
+    limit: Bytes,
+    lying: Bytes,
 ) -> Result<(), Reason> {
-    let (room, lacking) = (limit.saturating_sub(lying), (growth + lying).saturating_sub(limit));
-    let stall = drain.map(|drain| quantity(lacking.0) / drain);
-    if lacking == Bytes::ZERO || stall.is_some_and(|stall| tail::leaves(state, op, stall)) {
+    if growth + lying <= limit || is_end_near(state, op) {
         return Ok(());
     }
+    let room = limit.saturating_sub(lying);
     match admission::no_room(state, growth, room) {
         full @ Reason::OutputFull { .. } => Err(full),
         _ => Err(Reason::MemoryAhead { needs: growth, room }),
@@ -284,13 +282,40 @@ pub(crate) fn is_urgent(state: &State, op: OpId) -> bool {
     if state.is_bulk() || !is_source {
         return false;
     }
-    if tail::is_near(state, op) {
+    if is_end_near(state, op) {
         return true;
+    }
+    if has_much_below(state, op) {
+        return false;
     }
     Flow::through(state, op).is_some_and(|flow| {
         let on_time = tasks_on_time(state, op, &flow);
         quantity(on_time as u64) + TASKS_ROUNDED < flow.tasks_wanted
             || (on_time == 0 && runs_dry(state, op, &flow))
+    })
+}
+
+/// Whether the end is so near that what counts is how early the last units of source `op` start.
+pub(crate) fn is_end_near(state: &State, op: OpId) -> bool {
+    tail::is_near(state, op, 1.0)
+        || (tail::is_near(state, op, WAYS_WITH_ROOM) && rest_fits_with_ease(state, op))
+}
+
+/// Whether all that `op` will put out yet, and all else that is on its way, takes a small part of the
+/// stores: room is not what decides then.
+fn rest_fits_with_ease(state: &State, op: OpId) -> bool {
+    let waiting = Portion::Units(state.op(op).listing.waiting());
+    let coming: Bytes = state.op_ids().map(|at| coming(state, at)).sum();
+    let rest = portion_growth(state, op, waiting) + coming + state.ledger.flowing();
+    rest.times(EASE_SHARE) <= limit(state)
+}
+
+/// Whether tasks that need the slots as well have so much to do that a source is in no hurry: what it
+/// puts out would lie there, and it would take room from them.
+fn has_much_below(state: &State, op: OpId) -> bool {
+    state.worker_after(op).filter(|reader| state.op(*reader).pool.is_none()).is_some_and(|reader| {
+        let rounds = quantity(state.rows_after(op).0) / quantity(state.parallelism(reader).max(1));
+        rounds >= ROUNDS_MUCH
     })
 }
 
@@ -362,6 +387,12 @@ pub(crate) fn coming_beyond_credit(state: &State) -> Bytes {
 
 /// The part of the stores that forecasts leave free at most.
 const SPARE_SHARE: u64 = 32;
+/// Where room does not decide, the end is near from so many times on what a unit takes to get through.
+const WAYS_WITH_ROOM: f64 = 3.0;
+/// Room does not decide where all that is left takes one of so many parts of the stores.
+const EASE_SHARE: u64 = 4;
+/// Rows for so many rounds of the tasks that read them are much.
+const ROUNDS_MUCH: f64 = 2.75;
 /// A task that lasts longer than usual is taken to end after this part of what it has lasted.
 const LATE_ENDS: f64 = 4.0;
 /// Of what a node's slots make room for in a time, the part that a forecast counts on: others read there

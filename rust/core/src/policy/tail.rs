@@ -8,25 +8,29 @@ use crate::policy::flow;
 use crate::state::State;
 use crate::units::OpId;
 
-/// Whether all work from source `op` on that is left would be done, evenly spread, before a unit that
-/// is launched now has gone through all operators.
-pub(crate) fn is_near(state: &State, op: OpId) -> bool {
-    leaves(state, op, 0.0)
-}
-
-/// Whether that would be so if a slot waited for `stall` microseconds.
-pub(crate) fn leaves(state: &State, op: OpId, stall: f64) -> bool {
+/// Whether all work from source `op` on that is left would be done, evenly spread, in less than so
+/// many times what a unit that is launched now takes through all operators.
+pub(crate) fn is_near(state: &State, op: OpId, ways: f64) -> bool {
     // How far the end is nobody knows as long as units are listed.
     let is_source = state.spec(op).kind.is_source() && !state.op(op).listing.is_open();
     let spans = || Some((span_left(state, op)?, longest_way(state, op)?));
-    is_source && spans().is_some_and(|(left, way)| left + stall < way)
+    is_source && spans().is_some_and(|(left, way)| left < ways * way)
 }
 
-/// How long the next unit may take to get through, in microseconds, if its tasks last as long as the
-/// longest of late.
+/// How long the next unit may take to get through, in microseconds, if one of its tasks lasts as long
+/// as the longest of late. It finds the slots below taken, on the average for half a task yet.
 fn longest_way(state: &State, op: OpId) -> Option<f64> {
-    let ops = core::iter::once(op).chain(state.workers_below(op));
-    ops.map(|at| state.op(at).estimates.busy.recent_peak()).sum()
+    let (mut usual, mut beyond, mut slots_taken) = (0.0, 0.0_f64, 0.0_f64);
+    for at in core::iter::once(op).chain(state.workers_below(op)) {
+        let busy = &state.op(at).estimates.busy;
+        let (mean, longest) = (busy.mean()?, busy.recent_peak()?);
+        usual += mean;
+        beyond = beyond.max(longest - mean);
+        if at != op {
+            slots_taken = slots_taken.max(mean / 2.0);
+        }
+    }
+    Some(usual + beyond + slots_taken)
 }
 
 /// How long the scarcest resource is busy with all that is left of `op` and below, in microseconds.
