@@ -191,14 +191,9 @@ pub(crate) fn kept_for_others(
     below + older + kept_for_remakes(state, op, number, account)
 }
 
-/// The room for a copy of one block that `op` reads, unless it is much of the store: actors read what lies
-/// elsewhere, and tasks what actors made that are all elsewhere.
+/// The room for a copy of one block that the actors of `op` read, unless it is much of the store.
 fn kept_for_copy(state: &State, op: OpId, account: &Account) -> Bytes {
-    let is_elsewhere =
-        |input: &OpId| state.op(*input).pool.is_some() && account.presence(*input).actors == 0;
-    let reads_copies =
-        state.op(op).pool.is_some() || state.spec(op).inputs.iter().any(is_elsewhere);
-    if !reads_copies || state.ledger.is_one_node() {
+    if state.op(op).pool.is_none() || state.ledger.is_one_node() {
         return Bytes::ZERO;
     }
     let inputs = state.spec(op).inputs.iter();
@@ -261,9 +256,6 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
     if state.is_bulk() || (never_waits && operator.counters.tasks_preempted == 0) {
         return None;
     }
-    if !never_waits && let Some(reader) = slot_kept_there_for(state, op, node) {
-        return Some(reader);
-    }
     state.awake_below(op).chain(state.rivals(op)).find(|reader| {
         let wanted = state.ledger.request(*reader);
         let waits = state.op(*reader).pool.is_none()
@@ -274,24 +266,6 @@ pub(crate) fn slot_kept_for(state: &State, op: OpId, node: NodeId) -> Option<OpI
         waits
             && state.ledger.fits_beside(*reader, Share::Total, op, node)
             && !state.ledger.fits_beside(*reader, Share::Free, op, node)
-    })
-}
-
-/// The operator below for which a slot of this very node is kept. Where order is kept on several nodes, the
-/// next block of an operator lies at one of them, and all have to wait if tasks that wait for room hold
-/// all slots there.
-fn slot_kept_there_for(state: &State, op: OpId, node: NodeId) -> Option<OpId> {
-    let account = state.ledger.account(node).filter(|_| !state.ledger.is_one_node())?;
-    let request = state.ledger.request(op);
-    state.awake_below(op).filter(|reader| state.plan.takes_in_order(*reader)).find(|reader| {
-        let (operator, wanted) = (state.op(*reader), state.ledger.request(*reader));
-        let works = |(_, id): (u64, TaskId)| !state.tasks[&id].is_paused();
-        operator.pool.is_none()
-            && !operator.is_done
-            && wanted.overlaps(request)
-            && account.total.fits_both(wanted, request)
-            && !account.free.fits_both(wanted, request)
-            && !operator.live.at(node).any(works)
     })
 }
 
