@@ -313,9 +313,16 @@ fn rest_fits_with_ease(state: &State, op: OpId) -> bool {
 /// Whether tasks that need the slots as well have so much to do that a source is in no hurry: what it
 /// puts out would lie there, and it would take room from them.
 fn has_much_below(state: &State, op: OpId) -> bool {
-    state.worker_after(op).filter(|reader| state.op(*reader).pool.is_none()).is_some_and(|reader| {
-        let rounds = quantity(state.rows_after(op).0) / quantity(state.parallelism(reader).max(1));
-        rounds >= ROUNDS_MUCH
+    let reader = state.worker_after(op).filter(|reader| state.op(*reader).pool.is_none());
+    reader.is_some_and(|reader| {
+        let estimates = &state.op(reader).estimates;
+        let tasks = match (estimates.busy_per_item(), estimates.busy.mean()) {
+            (Some(each), Some(task)) => {
+                quantity(state.rows_after(op).0) * each / task.max(MIN_SPAN_US)
+            }
+            _ => quantity(state.queue_after(op).blocks() as u64),
+        };
+        tasks >= ROUNDS_MUCH * quantity(state.parallelism(reader))
     })
 }
 
@@ -391,8 +398,8 @@ const SPARE_SHARE: u64 = 32;
 const WAYS_WITH_ROOM: f64 = 3.0;
 /// Room does not decide where all that is left takes one of so many parts of the stores.
 const EASE_SHARE: u64 = 4;
-/// Rows for so many rounds of the tasks that read them are much.
-const ROUNDS_MUCH: f64 = 2.75;
+/// Work for so many tasks for each slot is much.
+const ROUNDS_MUCH: f64 = 2.7;
 /// A task that lasts longer than usual is taken to end after this part of what it has lasted.
 const LATE_ENDS: f64 = 4.0;
 /// Of what a node's slots make room for in a time, the part that a forecast counts on: others read there
