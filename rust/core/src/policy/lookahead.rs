@@ -297,8 +297,9 @@ pub(crate) fn is_urgent(state: &State, op: OpId) -> bool {
 
 /// Whether the end is so near that what counts is how early the last units of source `op` start.
 pub(crate) fn is_end_near(state: &State, op: OpId) -> bool {
-    tail::is_near(state, op, 1.0)
-        || (tail::is_near(state, op, WAYS_WITH_ROOM) && rest_fits_with_ease(state, op))
+    tail::left_and_way(state, op).is_some_and(|(left, way)| {
+        left < way || (left < WAYS_WITH_ROOM * way && rest_fits_with_ease(state, op))
+    })
 }
 
 /// Whether all that `op` will put out yet, and all else that is on its way, takes a small part of the

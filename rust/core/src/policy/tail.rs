@@ -1,4 +1,4 @@
-//! Whether the end is so near that the longest way through the pipeline decides when it comes.
+//! How near the end is, beside the longest way through the pipeline, which may decide when it comes.
 //!
 //! While much is left to do, a slot that waits for room costs the others. At the end slots are idle
 //! in any case, and what counts is that the last units start early.
@@ -8,13 +8,15 @@ use crate::policy::flow;
 use crate::state::State;
 use crate::units::OpId;
 
-/// Whether all work from source `op` on that is left would be done, evenly spread, in less than so
-/// many times what a unit that is launched now takes through all operators.
-pub(crate) fn is_near(state: &State, op: OpId, ways: f64) -> bool {
+/// How long all work from source `op` on that is left takes, evenly spread, and how long a unit that is
+/// launched now takes through all operators, in microseconds.
+pub(crate) fn left_and_way(state: &State, op: OpId) -> Option<(f64, f64)> {
     // How far the end is nobody knows as long as units are listed.
     let is_source = state.spec(op).kind.is_source() && !state.op(op).listing.is_open();
-    let spans = || Some((span_left(state, op)?, longest_way(state, op)?));
-    is_source && spans().is_some_and(|(left, way)| left < ways * way)
+    if !is_source {
+        return None;
+    }
+    Some((span_left(state, op)?, longest_way(state, op)?))
 }
 
 /// How long the next unit may take to get through, in microseconds, if one of its tasks lasts as long
