@@ -26,7 +26,7 @@ use crate::resources::Resources;
 use crate::scheduler::decide::Refusal;
 use crate::snapshot::{self, Snapshot};
 use crate::state::{Place, Shelf, State, SubmitError};
-use crate::units::{ActorId, Bytes, NodeId, Time};
+use crate::units::{ActorId, Bytes, NodeId, OpId, Time};
 
 /// A run of one plan on one cluster.
 #[derive(Clone, Debug)]
@@ -44,6 +44,9 @@ pub struct Scheduler {
     stops: Vec<(ActorId, NodeId)>,
     /// What each operator was refused in this turn.
     refusals: Vec<Refusal>,
+    /// The operator for which a paused task was cancelled when nothing else moved: it is let pass next, or
+    /// what was cancelled would take its place again.
+    cleared_for: Option<OpId>,
 }
 
 impl Scheduler {
@@ -64,6 +67,7 @@ impl Scheduler {
             wakeup: None,
             stops: Vec::new(),
             refusals,
+            cleared_for: None,
         })
     }
 

@@ -194,6 +194,7 @@ impl Scheduler {
             Candidate::New(portion) => self.new_work(op, portion),
         };
         let site = launch.site;
+        self.cleared_for = self.cleared_for.filter(|cleared| *cleared != op);
         self.state.overshoots += u64::from(site.overshoots);
         self.state.ledger.release(task.node, op, task.credit);
         self.state.ledger.reserve(site.node, op, site.credit + site.copies);
@@ -336,19 +337,26 @@ impl Scheduler {
     ///
     /// What follows lost rows waits for them, so of an operator that waits for some nothing else is let
     /// pass as long as anything else can be. Work whose output another input has to come before goes
-    /// last.
+    /// last. First comes the operator for which a paused task was cancelled.
     fn force_progress(&mut self) -> bool {
         if self.state.op_ids().any(|op| self.start_past_heap(op)) {
+            return true;
+        }
+        if let Some(op) = self.cleared_for.take()
+            && self.force_first(op)
+        {
             return true;
         }
         let mut ops: Vec<OpId> = ranking::order(&self.state).collect();
         let waits = |op: &OpId| self.state.rivals(*op).any(|rival| !self.state.op(rival).is_done);
         ops.sort_by_key(waits);
-        let has_losses = |this: &Self, op: OpId| this.state.op(op).has_losses();
-        let is_forced = |op: &OpId| {
-            if has_losses(self, *op) { self.force_remake(*op) } else { self.force(*op) }
-        };
-        ops.iter().any(is_forced) || ops.iter().any(|op| has_losses(self, *op) && self.force(*op))
+        ops.iter().any(|op| self.force_first(*op))
+            || ops.iter().any(|op| self.state.op(*op).has_losses() && self.force(*op))
+    }
+
+    /// Lets pass what comes first of `op`: where rows were lost, what makes them again.
+    fn force_first(&mut self, op: OpId) -> bool {
+        if self.state.op(op).has_losses() { self.force_remake(op) } else { self.force(op) }
     }
 
     fn force(&mut self, op: OpId) -> bool {

@@ -77,7 +77,7 @@ impl Scheduler {
                 self.stop_idle_actor(op) || self.preempt_for(op) || self.launch_past_heap(op)
             }
             Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
-                self.preempt_youngest(op)
+                self.is_behind_retries(op) && self.preempt_youngest(op)
             }
             Err(Reason::ActorStarting { actors: 0 }) => {
                 self.clear_place(op)
@@ -161,8 +161,10 @@ impl Scheduler {
 
     /// Cancels one of paused tasks, if without them `op` would have a place.
     pub(super) fn preempt_one_of(&mut self, op: OpId, victims: &[TaskId]) -> bool {
-        let victim = self.first_making_place(op, victims);
-        victim.map(|task| self.preempt(task)).is_some()
+        let Some(victim) = self.first_making_place(op, victims) else { return false };
+        self.cleared_for = Some(op);
+        self.preempt(victim);
+        true
     }
 
     /// The first of paused tasks that holds what `op` needs, at a node where it would have a place
@@ -191,6 +193,14 @@ impl Scheduler {
         let Some(actor) = task.actor else { return true };
         let pool = self.state.op(task.op).pool.as_ref();
         pool.and_then(|pool| pool.actor(actor)).is_none_or(|actor| actor.is_retiring)
+    }
+
+    /// Whether the youngest paused task of `op` comes after what waits for its next attempt. Else it would
+    /// be the first to run again, and nothing would be gained by cancelling it.
+    fn is_behind_retries(&self, op: OpId) -> bool {
+        let next = self.state.op(op).retries.first_key_value().map(|(number, _)| *number);
+        let youngest = self.preemptible(op).next().map(|(number, _)| number);
+        next.is_some() && next < youngest
     }
 
     /// Cancels the youngest paused task of `op`, unless it fills a gap.
