@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from millstream import sim as sim
     from millstream.compute import ActorPoolStrategy, TaskPoolStrategy
     from millstream.context import DataContext, ExecutionOptions, ExecutionResources
     from millstream.dataset import Dataset, MaterializedDataset
@@ -92,6 +93,8 @@ _HOME = {name: f"millstream.{module}" for module, names in _MODULES.items() for 
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sim":
+        return importlib.import_module("millstream.sim")
     if name not in _HOME:
         raise AttributeError(f"module 'millstream' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
@@ -100,4 +103,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, "__version__", "sim"])

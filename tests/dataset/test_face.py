@@ -29,6 +29,7 @@ def test_importing_and_running_locally_loads_no_heavy_library():
         "assert ms.range(2).map(lambda row: {**row, **made}).count() == 2\n"
         "tensors = ms.range(2).map(lambda row: {'x': made['x']})\n"
         "assert tensors.map_batches(lambda b: {**b}).count() == 2\n"
+        "assert ms.sim.replay.__module__ == 'millstream.sim.whatif'\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     environment = {"MILLSTREAM_BACKEND": "local"}
