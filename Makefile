@@ -67,6 +67,7 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/slow_consumer.py
 	$(BIN)/python benches/trace_cost.py
 	$(BIN)/python benches/on_cluster.py
+	$(BIN)/python benches/replayed.py
 
 bench-core: $(VENV)/installed-test ## Measure what an event costs the scheduler, in Rust and through Python (minutes)
 	cargo bench --package millstream-sim --bench core

@@ -24,7 +24,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
+#: Its modules may be used by benchmarks and by the workers that they start.
+EXAMPLES = str(Path(__file__).parents[1] / "examples")
+sys.path.append(EXAMPLES)
 
 Numbers = Mapping[str, float]
 
@@ -165,7 +167,12 @@ RESULT = "RESULT"
 
 def _in_own_process(name: str) -> dict[str, float]:
     command = [sys.executable, sys.argv[0], "--child", name]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [EXAMPLES, os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
     started_s = time.monotonic()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
