@@ -43,8 +43,10 @@ pub struct Recorded {
     pub cut_bytes: u64,
     /// How long a task works, whatever its items.
     pub task: Span,
-    /// What it takes beyond its work.
+    /// What it takes beyond its work, however much it puts out.
     pub call: Span,
+    /// What it takes beyond that for each million bytes that it puts out.
+    pub hand_over: Span,
 }
 
 impl Recorded {
@@ -65,6 +67,12 @@ impl Recorded {
         };
         let spans = items.stretches().iter().map(|s| before(s.end).saturating_sub(before(s.first)));
         self.task + spans.sum()
+    }
+
+    /// What a task takes beyond its work if it puts out so many bytes.
+    #[must_use]
+    pub fn beyond_work(&self, bytes: u64) -> Span {
+        self.call + Span(scaled(self.hand_over.0, bytes, MILLION))
     }
 
     /// The bytes of rows that came out.
@@ -107,6 +115,9 @@ fn part(amount: u64, done: u64, all: u64) -> u64 {
     if all == 0 { 0 } else { scaled(amount, done.min(all), all) }
 }
 
+/// Bytes for which handing over is told.
+pub const MILLION: u64 = 1_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +127,14 @@ mod tests {
         let points = vec![point(0, 0, 0), point(2, 4, 100), point(3, 4, 400), point(5, 10, 500)];
         let size = |row, bytes| Size { row, bytes };
         let sizes = vec![size(0, 0), size(4, 40), size(10, 640)];
-        Recorded { points, sizes, cut_bytes: 200, task: Span(7), call: Span::ZERO }
+        Recorded {
+            points,
+            sizes,
+            cut_bytes: 200,
+            task: Span(7),
+            call: Span(5),
+            hand_over: Span(30),
+        }
     }
 
     #[test]
@@ -132,6 +150,11 @@ mod tests {
         );
         let rows = (0..10).map(|row| table.bytes(&Content::of(row, row + 1)));
         assert_eq!(rows.sum::<u64>(), 640);
+    }
+
+    #[test]
+    fn handing_over_takes_as_long_as_there_are_bytes() {
+        assert_eq!([0, 1_500_000].map(|bytes| recorded().beyond_work(bytes)), [Span(5), Span(50)]);
     }
 
     #[test]

@@ -96,11 +96,11 @@ impl Scenario {
         }
     }
 
-    /// What a task of an operator takes beyond its work.
+    /// What a task of an operator takes beyond its work if it puts out so many bytes.
     #[must_use]
-    pub fn call(&self, op: OpId) -> Span {
+    pub fn call(&self, op: OpId, bytes: u64) -> Span {
         let recorded = self.models[op.0 as usize].recorded.as_ref();
-        self.overheads.call + recorded.map_or(Span::ZERO, |recorded| recorded.call)
+        self.overheads.call + recorded.map_or(Span::ZERO, |recorded| recorded.beyond_work(bytes))
     }
 
     /// Whether each node has room for what every operator may put out at once: blocks are all alike,

@@ -197,9 +197,10 @@ impl Cluster<'_> {
         if worker.input.iter().any(|block| self.lost.contains_key(block)) {
             return self.fail_without_input(task);
         }
-        let (actor, fetched, blow) = (worker.actor, worker.fetched, self.blow(task));
-        let call = self.scenario.call(self.workers[&task].op);
-        if let Some(blow) = blow {
+        let (actor, fetched) = (worker.actor, worker.fetched);
+        let bytes = worker.pieces.iter().map(|piece| piece.bytes).sum();
+        let call = self.scenario.call(worker.op, bytes);
+        if let Some(blow) = self.blow(task) {
             let at = self.now.after(blow.after);
             self.schedule(at, Happening::Hit(task));
         }

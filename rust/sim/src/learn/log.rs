@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use millstream_core::{Action, ActorId, BlockId, Event, NodeId, OpId, Span, TaskId, Time, Work};
 
 use crate::learn::tables::Done;
-use crate::recorded::Recorded;
+use crate::random::scaled;
+use crate::recorded::{MILLION, Recorded};
 use crate::trace::{RecordedRun, Turn};
 use crate::workload::{Consumer, Emission, OpModel};
 
@@ -87,7 +88,11 @@ impl Log {
     pub(super) fn worker_start(&self) -> Span {
         let cold = self.ended.iter().filter(|task| task.is_cold && task.is_first_attempt);
         let order = self.order_span();
-        let extras = cold.map(|task| self.extra(task).saturating_sub(self.call(task.op) + order));
+        let extras = cold.map(|task| {
+            let (call, hand_over) = self.beyond_work(task.op);
+            let warm = call + Span(scaled(hand_over.0, self.bytes_timed(task), MILLION));
+            self.extra(task).saturating_sub(warm + order)
+        });
         mean(extras.collect())
     }
 
@@ -119,15 +124,12 @@ impl Log {
     pub(super) fn model(&self, op: u32, table: Recorded, worker_start: Span) -> OpModel {
         let op = OpId(op);
         let loads = self.loads.iter().filter(|(other, _)| *other == op).map(|(_, load)| *load);
+        let (call, hand_over) = self.beyond_work(op);
         OpModel {
             emission: self.emission(op),
             emits_empty: true,
             load: mean(loads.collect()).saturating_sub(worker_start),
-            recorded: Some(Recorded {
-                call: self.call(op),
-                cut_bytes: self.cut_bytes(op),
-                ..table
-            }),
+            recorded: Some(Recorded { call, hand_over, cut_bytes: self.cut_bytes(op), ..table }),
             ..OpModel::even(Span::ZERO, Span::ZERO)
         }
     }
@@ -252,11 +254,35 @@ impl Log {
         }
     }
 
-    /// What tasks of an operator take beyond their work, when their worker is there.
-    fn call(&self, op: OpId) -> Span {
+    /// What tasks of an operator take beyond their work when their worker is there, and for each
+    /// million bytes: a line whose slope is that between the medians of the third with the fewest
+    /// bytes and of the third with the most (Tukey's resistant line), since some wait for room.
+    fn beyond_work(&self, op: OpId) -> (Span, Span) {
         let warm = self.ended.iter().filter(|task| task.op == op && !task.is_cold);
-        let extras = warm.filter(|task| task.is_first_attempt).map(|task| self.extra(task));
-        median(extras.collect()).saturating_sub(self.order_span())
+        let warm = warm.filter(|task| task.is_first_attempt);
+        let mut tasks: Vec<(u64, Span)> =
+            warm.map(|task| (self.bytes_timed(task), self.extra(task))).collect();
+        tasks.sort_unstable();
+        let third = tasks.len().div_ceil(3);
+        let middle = |tasks: &[(u64, Span)]| {
+            let bytes = tasks.get(tasks.len() / 2).map_or(0, |(bytes, _)| *bytes);
+            (bytes, median(tasks.iter().map(|(_, extra)| *extra).collect()))
+        };
+        let (few, many) = (middle(&tasks[..third]), middle(&tasks[tasks.len() - third..]));
+        let hand_over = match many.0 - few.0 {
+            0 => Span::ZERO,
+            bytes => Span(scaled(many.1.saturating_sub(few.1).0, MILLION, bytes)),
+        };
+        let rest = |(bytes, extra): &(u64, Span)| {
+            extra.saturating_sub(Span(scaled(hand_over.0, *bytes, MILLION)))
+        };
+        let call = median(tasks.iter().map(rest).collect());
+        (call.saturating_sub(self.order_span()), hand_over)
+    }
+
+    /// The bytes that a task had put out when the time ended that [`Log::extra`] looks at.
+    fn bytes_timed(&self, task: &Task) -> u64 {
+        task.blocks.first().map_or(0, |block| self.blocks[block].bytes)
     }
 
     /// What a task took beyond its work, without the time for which it waited for room: that is
@@ -277,7 +303,7 @@ impl Log {
         let rows = |block: &BlockId| self.blocks[block].rows;
         let all: u64 = task.blocks.iter().map(rows).sum();
         let first = task.blocks.first().map_or(0, rows);
-        Span(crate::random::scaled(task.busy.0, first, all))
+        Span(scaled(task.busy.0, first, all))
     }
 
     /// When tasks with several blocks had finished the first: near their end, or before.

@@ -45,8 +45,9 @@ pub(super) fn tables(plan: &Plan, log: &Log) -> Vec<Recorded> {
             shares.extend(cut(number, work, input, task, log));
         }
         let points = points(shares.clone(), items);
-        let (sizes, call) = (Vec::new(), Span::ZERO);
-        let mut table = Recorded { points, sizes, cut_bytes: u64::MAX, task, call };
+        let (sizes, call, hand_over) = (Vec::new(), Span::ZERO, Span::ZERO);
+        let cut_bytes = u64::MAX;
+        let mut table = Recorded { points, sizes, cut_bytes, task, call, hand_over };
         contents = outputs(&works, &shares, &table, log);
         table.sizes = sizes_of(&contents, table.rows_before(u64::MAX), log);
         items = table.rows_before(u64::MAX);
