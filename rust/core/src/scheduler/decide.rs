@@ -194,7 +194,7 @@ impl Scheduler {
             Candidate::New(portion) => self.new_work(op, portion),
         };
         let site = launch.site;
-        self.cleared_for = self.cleared_for.filter(|cleared| *cleared != op);
+        self.cleared_for.take_if(|cleared| *cleared == op);
         self.state.overshoots += u64::from(site.overshoots);
         self.state.ledger.release(task.node, op, task.credit);
         self.state.ledger.reserve(site.node, op, site.credit + site.copies);

@@ -77,7 +77,7 @@ impl Scheduler {
                 self.stop_idle_actor(op) || self.preempt_for(op) || self.launch_past_heap(op)
             }
             Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
-                self.is_behind_retries(op) && self.preempt_youngest(op)
+                self.preempt_behind_retries(op)
             }
             Err(Reason::ActorStarting { actors: 0 }) => {
                 self.clear_place(op)
@@ -148,12 +148,11 @@ impl Scheduler {
     /// Cancels the youngest paused task of an operator that holds slots which `op` needs; one of `op`
     /// itself only if it would not be the first to run again.
     pub(super) fn preempt_for(&mut self, op: OpId) -> bool {
-        let next = self.state.op(op).retries.first_key_value().map(|(number, _)| *number);
-        let is_behind = |number: u64| next.is_some_and(|next| next < number);
         let mut victims: Vec<TaskId> = Vec::new();
         for rival in self.state.op_ids().filter(|rival| self.state.op(*rival).pool.is_none()) {
             let tasks = self.preemptible(rival);
-            let tasks = tasks.filter(|(number, _)| rival != op || is_behind(*number));
+            let tasks =
+                tasks.filter(|(number, _)| rival != op || self.is_behind_retries(op, *number));
             victims.extend(tasks.map(|(_, id)| id));
         }
         self.preempt_one_of(op, &victims)
@@ -195,12 +194,16 @@ impl Scheduler {
         pool.and_then(|pool| pool.actor(actor)).is_none_or(|actor| actor.is_retiring)
     }
 
-    /// Whether the youngest paused task of `op` comes after what waits for its next attempt. Else it would
-    /// be the first to run again, and nothing would be gained by cancelling it.
-    fn is_behind_retries(&self, op: OpId) -> bool {
-        let next = self.state.op(op).retries.first_key_value().map(|(number, _)| *number);
-        let youngest = self.preemptible(op).next().map(|(number, _)| number);
-        next.is_some() && next < youngest
+    /// Whether work `number` of `op` comes after some that waits for its next attempt. Else it would be the
+    /// first to run again, and nothing would be gained by cancelling it.
+    fn is_behind_retries(&self, op: OpId, number: u64) -> bool {
+        self.state.op(op).retries.first_key_value().is_some_and(|(next, _)| *next < number)
+    }
+
+    /// Cancels the youngest paused task of `op`, unless it fills a gap or would be the first to run again.
+    fn preempt_behind_retries(&mut self, op: OpId) -> bool {
+        let youngest = self.preemptible(op).find(|(number, _)| self.is_behind_retries(op, *number));
+        youngest.map(|(_, task)| self.preempt(task)).is_some()
     }
 
     /// Cancels the youngest paused task of `op`, unless it fills a gap.
