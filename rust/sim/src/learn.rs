@@ -11,11 +11,12 @@ mod tables;
 
 use std::io::BufRead;
 
-use millstream_core::{Event, OpKind, Plan, Span, Time};
+use millstream_core::{Event, OpId, OpKind, Plan, Span, Time};
 use serde::Serialize;
 
 use crate::faults::Faults;
 use crate::learn::log::Log;
+use crate::recorded::BeyondWork;
 use crate::trace::{self, RecordedRun, ReplayError};
 use crate::workload::{Delays, Network, Overheads, Scenario};
 
@@ -40,7 +41,9 @@ pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
     }
     let log = Log::of(&run);
     let tables = tables::tables(&run.plan, &log);
-    let worker_start = log.worker_start();
+    let ops = (0..).map(OpId).take(run.plan.ops().len());
+    let beyond_work: Vec<BeyondWork> = ops.map(|op| log.beyond_work(op)).collect();
+    let worker_start = log.worker_start(&beyond_work);
     let unit_rows = (0..tables::units(&run.plan)).map(|unit| {
         let table = &tables[0];
         table.rows_before(unit + 1) - table.rows_before(unit)
@@ -48,7 +51,8 @@ pub fn learn(reader: impl BufRead) -> Result<Lesson, ReplayError> {
     let unit_rows: Vec<u64> = unit_rows.collect();
     let none = run.plan.ops().iter().skip(1).map(|_| Vec::new());
     let unit_rows = std::iter::once(unit_rows).chain(none).collect();
-    let models = tables.into_iter().zip(0..).map(|(table, op)| log.model(op, table, worker_start));
+    let models = (0..).map(OpId).zip(tables.into_iter().zip(beyond_work));
+    let models = models.map(|(op, (table, beyond))| log.model(op, table, beyond, worker_start));
     let span = |times: [Option<Time>; 2]| match times {
         [Some(first), Some(last)] => last.since(first),
         _ => Span::ZERO,

@@ -43,10 +43,26 @@ pub struct Recorded {
     pub cut_bytes: u64,
     /// How long a task works, whatever its items.
     pub task: Span,
-    /// What it takes beyond its work, however much it puts out.
+    /// What it takes beyond its work.
+    pub beyond_work: BeyondWork,
+}
+
+/// What a task takes beyond its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeyondWork {
+    /// However much it puts out.
     pub call: Span,
-    /// What it takes beyond that for each million bytes that it puts out.
+    /// For each million bytes that it puts out, beside that.
     pub hand_over: Span,
+}
+
+impl BeyondWork {
+    /// What a task takes that puts out so many bytes.
+    #[must_use]
+    pub fn for_bytes(&self, bytes: u64) -> Span {
+        self.call + Span(scaled(self.hand_over.0, bytes, MILLION))
+    }
 }
 
 impl Recorded {
@@ -67,12 +83,6 @@ impl Recorded {
         };
         let spans = items.stretches().iter().map(|s| before(s.end).saturating_sub(before(s.first)));
         self.task + spans.sum()
-    }
-
-    /// What a task takes beyond its work if it puts out so many bytes.
-    #[must_use]
-    pub fn beyond_work(&self, bytes: u64) -> Span {
-        self.call + Span(scaled(self.hand_over.0, bytes, MILLION))
     }
 
     /// The bytes of rows that came out.
@@ -127,14 +137,8 @@ mod tests {
         let points = vec![point(0, 0, 0), point(2, 4, 100), point(3, 4, 400), point(5, 10, 500)];
         let size = |row, bytes| Size { row, bytes };
         let sizes = vec![size(0, 0), size(4, 40), size(10, 640)];
-        Recorded {
-            points,
-            sizes,
-            cut_bytes: 200,
-            task: Span(7),
-            call: Span(5),
-            hand_over: Span(30),
-        }
+        let beyond_work = BeyondWork { call: Span(5), hand_over: Span(30) };
+        Recorded { points, sizes, cut_bytes: 200, task: Span(7), beyond_work }
     }
 
     #[test]
@@ -154,7 +158,8 @@ mod tests {
 
     #[test]
     fn handing_over_takes_as_long_as_there_are_bytes() {
-        assert_eq!([0, 1_500_000].map(|bytes| recorded().beyond_work(bytes)), [Span(5), Span(50)]);
+        let beyond = recorded().beyond_work;
+        assert_eq!([0, 1_500_000].map(|bytes| beyond.for_bytes(bytes)), [Span(5), Span(50)]);
     }
 
     #[test]

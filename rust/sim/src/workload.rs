@@ -100,7 +100,8 @@ impl Scenario {
     #[must_use]
     pub fn call(&self, op: OpId, bytes: u64) -> Span {
         let recorded = self.models[op.0 as usize].recorded.as_ref();
-        self.overheads.call + recorded.map_or(Span::ZERO, |recorded| recorded.beyond_work(bytes))
+        let own = recorded.map_or(Span::ZERO, |recorded| recorded.beyond_work.for_bytes(bytes));
+        self.overheads.call + own
     }
 
     /// Whether each node has room for what every operator may put out at once: blocks are all alike,

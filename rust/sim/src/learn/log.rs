@@ -6,7 +6,7 @@ use millstream_core::{Action, ActorId, BlockId, Event, NodeId, OpId, Span, TaskI
 
 use crate::learn::tables::Done;
 use crate::random::scaled;
-use crate::recorded::{MILLION, Recorded};
+use crate::recorded::{BeyondWork, MILLION, Recorded};
 use crate::trace::{RecordedRun, Turn};
 use crate::workload::{Consumer, Emission, OpModel};
 
@@ -84,13 +84,13 @@ impl Log {
         log
     }
 
-    /// How long a worker of a task without an actor takes to start.
-    pub(super) fn worker_start(&self) -> Span {
+    /// How long a worker of a task without an actor takes to start, beside what is known of each
+    /// operator.
+    pub(super) fn worker_start(&self, beyond_work: &[BeyondWork]) -> Span {
         let cold = self.ended.iter().filter(|task| task.is_cold && task.is_first_attempt);
         let order = self.order_span();
         let extras = cold.map(|task| {
-            let (call, hand_over) = self.beyond_work(task.op);
-            let warm = call + Span(scaled(hand_over.0, self.bytes_timed(task), MILLION));
+            let warm = beyond_work[task.op.0 as usize].for_bytes(self.bytes_timed(task));
             self.extra(task).saturating_sub(warm + order)
         });
         mean(extras.collect())
@@ -121,15 +121,19 @@ impl Log {
     }
 
     /// The model of an operator with its table.
-    pub(super) fn model(&self, op: u32, table: Recorded, worker_start: Span) -> OpModel {
-        let op = OpId(op);
+    pub(super) fn model(
+        &self,
+        op: OpId,
+        table: Recorded,
+        beyond_work: BeyondWork,
+        worker_start: Span,
+    ) -> OpModel {
         let loads = self.loads.iter().filter(|(other, _)| *other == op).map(|(_, load)| *load);
-        let (call, hand_over) = self.beyond_work(op);
         OpModel {
             emission: self.emission(op),
             emits_empty: true,
             load: mean(loads.collect()).saturating_sub(worker_start),
-            recorded: Some(Recorded { call, hand_over, cut_bytes: self.cut_bytes(op), ..table }),
+            recorded: Some(Recorded { beyond_work, cut_bytes: self.cut_bytes(op), ..table }),
             ..OpModel::even(Span::ZERO, Span::ZERO)
         }
     }
@@ -257,7 +261,7 @@ impl Log {
     /// What tasks of an operator take beyond their work when their worker is there, and for each
     /// million bytes: a line whose slope is that between the medians of the third with the fewest
     /// bytes and of the third with the most (Tukey's resistant line), since some wait for room.
-    fn beyond_work(&self, op: OpId) -> (Span, Span) {
+    pub(super) fn beyond_work(&self, op: OpId) -> BeyondWork {
         let warm = self.ended.iter().filter(|task| task.op == op && !task.is_cold);
         let warm = warm.filter(|task| task.is_first_attempt);
         let mut tasks: Vec<(u64, Span)> =
@@ -273,11 +277,10 @@ impl Log {
             0 => Span::ZERO,
             bytes => Span(scaled(many.1.saturating_sub(few.1).0, MILLION, bytes)),
         };
-        let rest = |(bytes, extra): &(u64, Span)| {
-            extra.saturating_sub(Span(scaled(hand_over.0, *bytes, MILLION)))
-        };
+        let line = BeyondWork { call: Span::ZERO, hand_over };
+        let rest = |(bytes, extra): &(u64, Span)| extra.saturating_sub(line.for_bytes(*bytes));
         let call = median(tasks.iter().map(rest).collect());
-        (call.saturating_sub(self.order_span()), hand_over)
+        BeyondWork { call: call.saturating_sub(self.order_span()), hand_over }
     }
 
     /// The bytes that a task had put out when the time ended that [`Log::extra`] looks at.

@@ -9,7 +9,7 @@ use millstream_core::{BlockId, OpId, OpKind, Plan, Span, Work};
 
 use crate::learn::log::{Log, WorkKey};
 use crate::random::scaled;
-use crate::recorded::{Point, Recorded, Size};
+use crate::recorded::{BeyondWork, Point, Recorded, Size};
 use crate::rows::{Content, Stretch};
 
 /// A piece of work that was done.
@@ -45,9 +45,8 @@ pub(super) fn tables(plan: &Plan, log: &Log) -> Vec<Recorded> {
             shares.extend(cut(number, work, input, task, log));
         }
         let points = points(shares.clone(), items);
-        let (sizes, call, hand_over) = (Vec::new(), Span::ZERO, Span::ZERO);
-        let cut_bytes = u64::MAX;
-        let mut table = Recorded { points, sizes, cut_bytes, task, call, hand_over };
+        let (sizes, beyond_work) = (Vec::new(), BeyondWork::default());
+        let mut table = Recorded { points, sizes, cut_bytes: u64::MAX, task, beyond_work };
         contents = outputs(&works, &shares, &table, log);
         table.sizes = sizes_of(&contents, table.rows_before(u64::MAX), log);
         items = table.rows_before(u64::MAX);
