@@ -143,7 +143,8 @@ class Dataset:
             fn: Takes a batch, and returns one in any of the formats.
             batch_size: Rows per batch. Small blocks are bundled until a batch is full, so that
                 only the last one is smaller, or the last of a task. `None` and `"auto"`: whole
-                blocks, whose sizes are bounded in bytes. Required when `num_gpus` is set.
+                blocks, whose sizes are bounded in bytes, with the small ones that one task gets
+                joined up to 1 MiB. Required when `num_gpus` is set.
             compute: For this and all further arguments not named here see `Dataset`.
             batch_format: `"numpy"` and `"default"`: a dict of column name to array of shape
                 (rows, …); `"pandas"`: a `DataFrame`; `"pyarrow"` and `None`: a `pyarrow.Table`.

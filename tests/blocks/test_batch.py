@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import itertools
 import zoneinfo
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.blocks import block, rows, tensor
-from millstream.blocks.batch import Given, from_batch, rebatch, require_format, to_batch
+from millstream.blocks.batch import Given, from_batch, join_small, rebatch, require_format, to_batch
 from millstream.errors import ArgumentError, UserCodeError
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -342,6 +343,29 @@ def test_without_a_size_each_block_is_a_batch():
         pa.table({"a": [3]}),
     ]
     assert [batch.num_rows for batch in rebatch(blocks, None)] == [2, 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 90_000), st.sampled_from([pa.int64(), pa.int32()]))))
+def test_small_neighbours_of_one_schema_are_joined_and_nothing_else_changes(parts):
+    blocks = [pa.table({"a": pa.nulls(rows, type)}) for rows, type in parts]
+    joined = list(join_small(blocks))
+
+    def runs(tables):
+        by_type = itertools.groupby(tables, lambda table: table.schema.field("a").type)
+        return [(type, sum(table.num_rows for table in run)) for type, run in by_type]
+
+    assert runs(joined) == runs(table for table in blocks if table.num_rows)
+    ends = set(itertools.accumulate(table.num_rows for table in blocks))
+    assert set(itertools.accumulate(table.num_rows for table in joined)) <= ends
+    for left, right in itertools.pairwise(joined):
+        assert left.schema != right.schema or left.nbytes + right.nbytes > 1 << 20
+
+
+def test_a_large_block_is_joined_with_nothing_and_not_held_back():
+    large, small = pa.table({"a": pa.nulls(1 << 17, pa.int64())}), pa.table({"a": [1]})
+    stream = join_small(iter([large, small, small]))
+    assert next(stream).num_rows == large.num_rows
+    assert [table.num_rows for table in stream] == [2]
 
 
 def test_a_batch_within_a_block_is_a_view():

@@ -136,7 +136,7 @@ def test_names_are_what_a_user_wrote():
     assert SelectColumns(["a", "b"]).name == "Select(a, b)"
 
 
-def test_batches_cross_blocks_and_without_a_size_are_blocks():
+def test_batches_cross_blocks_and_without_a_size_join_small_ones():
     seen = []
 
     def note(batch):
@@ -145,7 +145,7 @@ def test_batches_cross_blocks_and_without_a_size_are_blocks():
 
     ids(MapBatches(note, batch_size=3), 2, 2, 3)
     ids(MapBatches(note, batch_size=None), 2, 2, 3)
-    assert seen == [3, 3, 1, 2, 2, 3]
+    assert seen == [3, 3, 1, 7]
 
 
 def test_empty_blocks_do_not_reach_the_function():

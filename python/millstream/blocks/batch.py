@@ -127,6 +127,31 @@ def rebatch(blocks: Iterable[pa.Table], rows: int | None) -> Iterator[pa.Table]:
         yield block.concat(held)
 
 
+def join_small(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Joins neighbours in a stream of blocks as long as they are small together, without copying.
+
+    What a call costs beside its rows is paid once for them then. Only blocks of one schema are
+    joined, so that no value changes its type. Empty blocks vanish.
+    """
+    held: list[pa.Table] = []
+    held_bytes = 0
+    for table in blocks:
+        if table.num_rows == 0:
+            continue
+        size = block.nbytes(table)
+        fits = held_bytes + size <= _JOINED_BYTES_MAX
+        if held and not (fits and held[0].schema.equals(table.schema, check_metadata=True)):
+            yield block.concat(held)
+            held, held_bytes = [], 0
+        held.append(table)
+        held_bytes += size
+        if held_bytes >= _JOINED_BYTES_MAX:
+            yield block.concat(held)
+            held, held_bytes = [], 0
+    if held:
+        yield block.concat(held)
+
+
 def _to_numpy(table: pa.Table, writable: bool) -> dict[str, np.ndarray[Any, Any]]:
     return {
         name: columns.to_numpy(column, writable=writable)
@@ -249,6 +274,8 @@ def _describe(value: Any) -> str:
     return f"a value of type {type(value).__name__}"
 
 
+# From this size on, what a call costs beside its rows hardly shows.
+_JOINED_BYTES_MAX = 1 << 20
 _TO_BATCH: dict[str, Callable[[pa.Table, bool], Batch]] = {
     "default": _to_numpy,
     "numpy": _to_numpy,

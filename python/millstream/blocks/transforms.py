@@ -18,6 +18,7 @@ from millstream.blocks.batch import (
     BatchFormat,
     Given,
     from_batch,
+    join_small,
     rebatch,
     require_format,
     to_batch,
@@ -80,7 +81,8 @@ class MapBatches(_Call):
 
     Args:
         fn: See `_Call`.
-        batch_size: Rows of each batch, the last of a bundle has fewer. None gives whole blocks.
+        batch_size: Rows of each batch, the last of a bundle has fewer. None gives whole
+            blocks, small ones joined.
         batch_format: `"numpy"`, `"pandas"`, `"pyarrow"`, or `"default"`, which is NumPy.
         zero_copy_batch: Whether batches may be read-only views instead of writable copies.
         **call: The `fn_…` arguments of `_Call`.
@@ -123,8 +125,9 @@ class MapBatches(_Call):
         return apply
 
     def _batches(self, blocks: Blocks) -> Iterator[tuple[Batch, _BatchPlace]]:
+        rows = self.batch_size
         start = 0
-        for index, table in enumerate(rebatch(blocks, self.batch_size)):
+        for index, table in enumerate(rebatch(blocks, rows) if rows else join_small(blocks)):
             batch = to_batch(table, self.batch_format, writable=not self.zero_copy_batch)
             given = Given(table, batch)
             yield batch, _BatchPlace(index, start, start + table.num_rows - 1, given)
