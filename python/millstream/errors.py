@@ -93,3 +93,7 @@ class UserCodeError(MillstreamError):
 
 class WorkerError(MillstreamError):
     """Workers died again and again, or the cluster went away."""
+
+
+class RunStoppedError(MillstreamError):
+    """A run was ended from outside before its last row: what it gave is a part of the rows."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from millstream._core import Action, Event, Node
-from millstream.errors import UserCodeError, WorkerError
+from millstream.errors import RunStoppedError, UserCodeError, WorkerError
 from millstream.run import driver
 from millstream.run.driver import Run
 from millstream.run.protocol import BlockGoneError, BlockHandle
@@ -213,7 +213,8 @@ def test_a_failed_run_raises_the_workers_own_error_and_asks_to_stop():
     with pytest.raises(UserCodeError, match="row 3 is bad"):
         next(blocks)
     assert stopped(script.events)
-    assert list(blocks) == []
+    with pytest.raises(RunStoppedError, match="it failed"):
+        next(blocks)
 
 
 def test_deaths_are_told_with_what_to_do_and_the_last_as_the_cause():
@@ -244,4 +245,13 @@ def test_a_scheduler_that_does_not_finish_after_a_stop_is_left(monkeypatch):
     blocks.close()
     assert stopped(script.events)
     assert script.closed == 1
+    with pytest.raises(RunStoppedError, match="it was closed"):
+        next(blocks)
+
+
+def test_a_run_that_is_stopped_when_all_is_taken_has_ended_well():
+    script = Script([[Action.EmitBlock(0)]], taken)
+    blocks = run(script)
+    assert [handle.block for handle in blocks] == [0]
+    blocks.close()
     assert list(blocks) == []

@@ -17,7 +17,7 @@ import pyarrow as pa
 from millstream import _core
 from millstream.blocks import block
 from millstream.context import DataContext, ExecutionResources
-from millstream.errors import ArgumentError, ResourcesError
+from millstream.errors import ArgumentError, ResourcesError, RunStoppedError
 from millstream.io.source import ReadUnit, Source
 from millstream.observe.progress import open_display
 from millstream.observe.watch import Watch
@@ -25,7 +25,7 @@ from millstream.plan.kept import KeptBlock
 from millstream.plan.logical import LogicalPlan, Read
 from millstream.plan.physical import PhysicalPlan, block_bytes_target
 from millstream.plan.rules import to_physical
-from millstream.run.driver import Run
+from millstream.run.driver import Run, before_exit
 from millstream.run.protocol import Backend, BlockHandle, OpBody
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ class Execution:
             backend.close()
             raise
         self._run = run
-        self._is_stopping = False
         verbose = context.execution_options.verbose_progress
         display = partial(open_display, physical, operators=verbose)
         self.watch = Watch(
@@ -72,6 +71,7 @@ class Execution:
         Asking for the next block gives the one before back to the run's memory.
 
         Raises:
+            RunStoppedError: `stop` was called meanwhile, or the program ended.
             MillstreamError: The run failed.
         """
         outcome = "stopped"
@@ -79,8 +79,8 @@ class Execution:
             for handle in self._run:
                 self.watch.note_block()
                 yield handle
-            outcome = "stopped" if self._is_stopping else "finished"
-        except (GeneratorExit, KeyboardInterrupt):
+            outcome = "finished"
+        except (GeneratorExit, KeyboardInterrupt, RunStoppedError):
             raise
         except BaseException:
             outcome = "failed"
@@ -96,7 +96,6 @@ class Execution:
 
     def stop(self) -> None:
         """Ends the run from any thread, and waits until nothing of it is left."""
-        self._is_stopping = True
         self._run.close()
         self.watch.end("stopped")
 
@@ -199,14 +198,15 @@ def write(
     Raises:
         WriteError: It did not work; the target is as it was before.
     """
-    if not commit.prepare():
-        return []
-    try:
-        reports = list(start().tables())
-    except BaseException:
-        commit.abort()
-        raise
-    return commit.commit(reports, schema)
+    with before_exit():
+        if not commit.prepare():
+            return []
+        try:
+            reports = list(start().tables())
+        except BaseException:
+            commit.abort()
+            raise
+        return commit.commit(reports, schema)
 
 
 def _submit(

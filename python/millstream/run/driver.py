@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import queue
+import signal
 import threading
 import time
 import weakref
@@ -21,7 +22,7 @@ import pyarrow as pa
 
 from millstream import _core
 from millstream.blocks.block import concat
-from millstream.errors import MillstreamError, UserCodeError, WorkerError
+from millstream.errors import MillstreamError, RunStoppedError, UserCodeError, WorkerError
 from millstream.run.protocol import Backend, BlockGoneError, BlockHandle, OpBody
 
 _Handles: TypeAlias = queue.SimpleQueue[BlockHandle | None]
@@ -32,7 +33,8 @@ class Run(Iterator[BlockHandle]):
 
     The run starts at once, on a thread of its own. It ends when its last block has been taken, at
     the first error, which is raised at the consumer, or when the consumer leaves: by `close`, by
-    Ctrl-C, or by dropping the iterator.
+    Ctrl-C, or by dropping the iterator. Only a run whose last block has been taken ends the
+    iteration; one that was stopped before raises, so that nobody takes a part of the rows for all.
 
     Asking for the next block tells the scheduler that the one before has been taken; so does its
     `release`. The handle itself stays valid until then, or until it is released, if the consumer
@@ -54,6 +56,9 @@ class Run(Iterator[BlockHandle]):
         # Again and last, so that it comes before what a backend does at exit.
         atexit.unregister(_stop_all)
         atexit.register(_stop_all)
+        if _exit.is_set():
+            _running.discard(self._loop)
+            raise _cut_off(_BY_EXIT)
         self._loop.thread.start()
 
     def __iter__(self) -> Run:
@@ -63,6 +68,7 @@ class Run(Iterator[BlockHandle]):
         """Waits for the next block.
 
         Raises:
+            RunStoppedError: The run was closed, or the program ended, before its last block.
             MillstreamError: The run failed.
         """
         if self._current is not None:
@@ -77,7 +83,7 @@ class Run(Iterator[BlockHandle]):
         if handle is None:
             self._loop.outputs.put(None)
             self._loop.join()
-            self._loop.raise_error()
+            self._loop.raise_unfinished()
             raise StopIteration
         self._current = handle
         return handle
@@ -116,14 +122,22 @@ class _Loop:
         self._replacements: dict[int, _Handles] = {}
         self._has_ended = False
         self._stop_wanted = False
+        self._ended_by: str | None = None
+        # Whether the consumer has all there is, or will have it.
+        self._is_finished = False
         self._stop_told = False
         self._stop_before_ns: int | None = None
         self._error: BaseException | None = None
         self.outputs: _Handles = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="millstream-driver", daemon=True)
 
-    def stop(self) -> None:
-        """Asks the loop to end, from any thread."""
+    def stop(self, by: str = "it was closed") -> None:
+        """Asks the loop to end, from any thread.
+
+        Args:
+            by: Who or what ends it, for a consumer that still waits.
+        """
+        self._ended_by = self._ended_by or by
         self._stop_wanted = True
         self._wake()
 
@@ -135,11 +149,14 @@ class _Loop:
         """Whether anything of the run may be left."""
         return self.thread.is_alive()
 
-    def raise_error(self) -> None:
-        """Raises what the run failed of, if it did, once."""
+    def raise_unfinished(self) -> None:
+        """Raises what the run failed of, once; from then on, and if it was stopped, that it was."""
         error, self._error = self._error, None
         if error is not None:
+            self._ended_by = "it failed"
             raise error
+        if not self._is_finished:
+            raise _cut_off(self._ended_by or "it was closed")
 
     def _run(self) -> None:
         try:
@@ -152,6 +169,7 @@ class _Loop:
             self._fail(error)
         if self._stop_told:
             self._drop_outputs()
+        self._is_finished = self._scheduler.is_done() and not self._stop_told
         self._has_ended = True
         for waiting in list(self._replacements.values()):
             waiting.put(None)
@@ -287,17 +305,69 @@ def _first_of(handles: _Handles) -> BlockHandle | None:
             return handles.get(timeout=_WAIT_S)
 
 
+def _cut_off(by: str) -> RunStoppedError:
+    return RunStoppedError(
+        f"the run was cut off before its last row: {by}. What it gave before is not all of it"
+    )
+
+
+@contextlib.contextmanager
+def before_exit() -> Iterator[None]:
+    """The end of the program waits, for a time, until what is inside has ended.
+
+    What a run has left on a disk is removed on the consumer's thread. If that is a daemon thread,
+    nobody else waits for it; if it is the main thread, SIGTERM would end it there and then, so it
+    raises `SystemExit` meanwhile, unless the program has set what it does.
+    """
+    inside = threading.Event()
+    _unfinished.add(inside)
+    before = _handle_terminations()
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+        _unfinished.discard(inside)
+        inside.set()
+
+
+def _handle_terminations() -> signal.Handlers | None:
+    """Lets SIGTERM raise where it is not handled yet; gives what to set again."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return None
+    signal.signal(signal.SIGTERM, _terminate)
+    return signal.SIG_DFL
+
+
+def _terminate(number: int, _frame: object) -> None:
+    # The status that shells give to what a signal has ended.
+    raise SystemExit(128 + number)
+
+
 def _stop_all() -> None:
     """Ends the runs that a program leaves behind when it exits."""
+    _exit.set()
+    before = time.monotonic() + _EXIT_GRACE_S
     loops = list(_running)
     for loop in loops:
-        loop.stop()
+        loop.stop(_BY_EXIT)
     for loop in loops:
-        loop.thread.join(timeout=_EXIT_GRACE_S)
+        loop.thread.join(timeout=max(0.0, before - time.monotonic()))
+    for inside in list(_unfinished):
+        inside.wait(timeout=max(0.0, before - time.monotonic()))
 
 
 #: The loops whose threads run.
 _running: weakref.WeakSet[_Loop] = weakref.WeakSet()
+#: What the end of the program waits for besides.
+_unfinished: set[threading.Event] = set()
+#: Whether the program is ending.
+_exit = threading.Event()
+_BY_EXIT = (
+    "the program ended while it was under way; let the main thread wait for the thread that takes "
+    "its rows"
+)
 #: What to do about it.
 _ADVICE = {
     "task_deaths": "the user code may crash its process or need too much memory: try smaller "
