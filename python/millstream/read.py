@@ -111,6 +111,9 @@ def read_parquet(
 ) -> Dataset:
     """The rows of Parquet files, read by row group.
 
+    Tensors come back as tensors, also those that Ray Data wrote; what it pickled is refused. 96-bit
+    timestamps are microseconds.
+
     Args:
         paths: A file, a folder (searched to any depth), or a list of both. Relative paths are
             those of the caller. What is listed twice is read twice.
@@ -120,7 +123,9 @@ def read_parquet(
         num_gpus: GPUs per task; default 0.
         memory: Bytes of memory per task.
         partition_filter: Leaves out files by the partition values in their paths.
-        partitioning: How paths hold values of columns; by default as in `year=2024/`.
+        partitioning: How paths hold values of columns; by default as in `year=2024/`. Their types
+            are those of `schema`, or those that `write_parquet` noted in the files; else integers
+            if all values are, and text if not.
         shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
         include_paths: Whether the column `path` says which file a row is from.
         file_extensions: Which files to read; `None`: all.
@@ -129,13 +134,15 @@ def read_parquet(
         concurrency: Tasks at a time; default as many as there is room for.
         override_num_blocks: Into how many units the files are divided, as far as they have rows.
         ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
-        filter: A `pyarrow.compute.Expression` that rows must satisfy.
+        filter: A `pyarrow.compute.Expression` that rows must satisfy: those are read for which it
+            is true in memory. Row groups that have none by their statistics are left out.
         schema: The columns and types to read the files as, instead of what they say.
 
     Raises:
         ArgumentError: An argument makes no sense.
         ReadError: A file is missing, empty or no Parquet; the error names it.
-        SchemaError: A column does not exist, or the files have no common schema.
+        SchemaError: A column does not exist or holds pickled objects, or the files have no common
+            schema.
     """
     from millstream.io.parquet import plan_parquet
 

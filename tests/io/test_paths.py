@@ -4,12 +4,21 @@ import logging
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
 import pyarrow.fs as pa_fs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millstream.errors import ArgumentError, MillstreamError, ReadError
 from millstream.io.files import FileShuffleConfig, list_files, resolve
-from millstream.io.partitioning import Partitioning, PathPartitionFilter, folder_of
+from millstream.io.partitioning import (
+    NULL_DIRECTORY,
+    Partitioning,
+    PathPartitionFilter,
+    folder_of,
+    to_text,
+)
 
 
 def names(paths, **options) -> list[str]:
@@ -203,11 +212,73 @@ def test_folders_can_be_values():
     assert remote.values("/base/cat/x.jpg") == remote.values("base/cat/x.jpg") == {"kind": "cat"}
 
 
+def scalars(scheme, path):
+    return scheme.scalars(path, scheme.types([path]))
+
+
 def test_partition_values_take_the_types_asked_for():
     scheme = Partitioning("hive", field_types={"year": int})
-    assert scheme.scalars("/year=2024/x")["year"].as_py() == 2024
+    assert scalars(scheme, "/year=2024/x")["year"].as_py() == 2024
     with pytest.raises(ReadError, match="year=old"):
-        scheme.scalars("/year=old/x")
+        scalars(scheme, "/year=old/x")
+    with pytest.raises(ArgumentError, match="'year'"):
+        scalars(Partitioning("hive", field_types={"year": "integer"}), "/year=2024/x")
+
+
+@pytest.mark.parametrize(
+    ("values", "type"),
+    [
+        (["1", "007", "-5", "9223372036854775807", "-9223372036854775808", None], pa.int64()),
+        (["1", "9223372036854775808"], pa.string()),
+        (["1", "a"], pa.string()),
+        (["1", ""], pa.string()),
+        (["1.5"], pa.string()),
+        (["+1"], pa.string()),
+        (["1_000"], pa.string()),
+        ([None], pa.null()),
+    ],
+)
+def test_hive_values_are_integers_if_all_are_written_so(values, type):
+    paths = [f"/t/{folder_of({'k': value})}/file" for value in values]
+    assert Partitioning("hive").types(paths) == {"k": type}
+
+
+VALUES = st.one_of(
+    st.booleans().map(pa.scalar),
+    st.integers(-(2**63), 2**63 - 1).map(pa.scalar),
+    st.integers(0, 2**64 - 1).map(lambda n: pa.scalar(n, pa.uint64())),
+    st.floats().map(pa.scalar),
+    st.floats(width=32).map(lambda x: pa.scalar(x, pa.float32())),
+    st.text().map(pa.scalar),
+    st.text().map(lambda s: pa.scalar(s, pa.large_string())),
+    st.text().map(lambda s: pa.array([s]).dictionary_encode()[0]),
+    st.dates().map(pa.scalar),
+    st.times().map(pa.scalar),
+    st.integers(-(2**62), 2**62).map(lambda n: pa.scalar(n, pa.duration("us"))),
+    st.datetimes().map(pa.scalar),
+    st.integers(-(2**62), 2**62).map(lambda n: pa.scalar(n, pa.timestamp("ns", "Europe/Berlin"))),
+    st.decimals(-1000, 1000, places=2).map(pa.scalar),
+    st.binary().map(pa.scalar),
+)
+
+
+@given(value=VALUES)
+def test_values_in_paths_come_back_as_they_were_or_are_refused(value):
+    try:
+        text = to_text(value)
+    except ValueError:
+        is_text = pa.types.is_string(value.type)
+        assert not is_text or value.as_py() == NULL_DIRECTORY
+        return
+    back = Partitioning("hive").scalars(f"/{folder_of({'k': text})}/file", {"k": value.type})["k"]
+    assert back.type == value.type
+    assert back.equals(value) or str(back) == str(value)
+
+
+def test_a_text_that_stands_for_null_is_refused():
+    with pytest.raises(ValueError, match="null"):
+        to_text(pa.scalar(NULL_DIRECTORY))
+    assert to_text(pa.scalar(None, pa.string())) is None
 
 
 @pytest.mark.parametrize("options", [{"style": "other"}, {"style": "dir"}])

@@ -15,15 +15,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pa_fs
-import pyarrow.parquet as pq
 
 from millstream.blocks import block
 from millstream.errors import ArgumentError, ReadError, SchemaError
 from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
 from millstream.io.formats import PARQUET_EXTENSIONS
-from millstream.io.parquet_scan import Filter, ParquetUnit, Piece, Scan
+from millstream.io.parquet_file import noted_partitions, open_parquet, schema_of
+from millstream.io.parquet_filter import Filter
+from millstream.io.parquet_scan import ParquetUnit, Piece, Scan
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns
+from millstream.io.ray_tensors import refuse_pickled
 from millstream.io.source import (
     Source,
     blaming,
@@ -95,11 +97,17 @@ def plan_parquet(
         shuffle=shuffle,
     )
     footers = _read_footers(listing, override_num_blocks)
-    columns_known = _unify(footers) if schema is None else schema.remove_metadata()
+    types = _noted_partitions(footers)
+    if schema is None:
+        columns_known = _unify(footers)
+    else:
+        # A column of the schema that only the paths give keeps its type and its place.
+        columns_known = schema.remove_metadata()
+        types.update((field.name, field.type) for field in columns_known)
     plan = _Plan(
         listing,
         footers,
-        PathColumns(partitioning, include_paths),
+        PathColumns(partitioning, include_paths).settled(listing.paths, types),
         filter,
         exact=schema is not None,
         blocks=override_num_blocks,
@@ -109,11 +117,19 @@ def plan_parquet(
 
 @dataclass(frozen=True)
 class _Footer:
-    """What the plan needs of a file's footer: its columns, and rows and bytes of each row group."""
+    """What the plan needs of a file's footer.
+
+    Args:
+        schema: The columns.
+        row_groups: Rows and bytes of each row group.
+        rows: How many rows there are.
+        partitions: The types of the columns in its path, as far as it tells them.
+    """
 
     schema: pa.Schema
     row_groups: tuple[tuple[int, int], ...]
     rows: int
+    partitions: Mapping[str, pa.DataType]
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,7 @@ class _Plan:
         if columns is not None:
             block.require_columns(known, columns)
             schema = pa.schema([known.field(name) for name in columns])
+        refuse_pickled(schema, {path: footer.schema for path, footer in self.footers.items()})
         scan = Scan(
             filesystem=self.listing.filesystem,
             schema=schema,
@@ -274,11 +291,34 @@ def _read_footer(filesystem: pa_fs.FileSystem, path: str) -> _Footer:
         blaming(path, "this is not a readable Parquet file"),
         open_file(filesystem, path) as source,
     ):
-        footer = pq.read_metadata(source)
-        schema = footer.schema.to_arrow_schema().remove_metadata()
+        file = open_parquet(source)
+        footer = file.metadata
         groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
         sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
-        return _Footer(schema, sizes, footer.num_rows)
+        try:
+            schema = schema_of(file)
+        except SchemaError as error:
+            raise SchemaError(error.message, file=path) from error
+        return _Footer(schema, sizes, footer.num_rows, noted_partitions(footer))
+
+
+def _noted_partitions(footers: Mapping[str, _Footer]) -> dict[str, pa.DataType]:
+    """Finds the types of the columns in paths, of what the files tell of them.
+
+    Raises:
+        SchemaError: A column has types that no common type holds; names the file.
+    """
+    schema = pa.schema([])
+    for path, footer in footers.items():
+        noted = pa.schema(list(footer.partitions.items()))
+        try:
+            schema = block.unify_schemas([schema, noted])
+        except SchemaError as error:
+            raise SchemaError(
+                f"the partitions do not go together, {path} beside others: {error.message}",
+                file=path,
+            ) from error
+    return {field.name: field.type for field in schema}
 
 
 def _unify(footers: Mapping[str, _Footer]) -> pa.Schema:

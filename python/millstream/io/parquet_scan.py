@@ -1,24 +1,26 @@
 """The units of a Parquet source: how workers read rows out of files.
 
-Owns reading, filtering, and giving rows the columns of the source. Must not know how the units
+Owns reading, and giving rows the columns of the source. Must not know how the units
 were planned; `millstream.io.parquet` does that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 
 from millstream.blocks import block
 from millstream.errors import SchemaError
 from millstream.io.files import open_file
+from millstream.io.parquet_file import open_parquet, schema_of
+from millstream.io.parquet_filter import Filter
 from millstream.io.per_file import PathColumns
+from millstream.io.ray_tensors import with_own_columns
 from millstream.io.source import blaming
 
 
@@ -105,29 +107,34 @@ class Scan:
     def read(self, piece: Piece) -> Iterator[pa.Table]:
         """Yields the rows of a piece, with the columns of the schema."""
         with open_file(self.filesystem, piece.path) as source:
-            footer = pq.read_metadata(source)
-            constants = self._constants(piece.path, footer.schema.to_arrow_schema())
-            groups = self._row_groups(piece, footer, constants)
-            large = sum(_compressed_bytes(footer, group) for group in groups) > _PRE_BUFFER_BYTES
-            is_local = isinstance(self.filesystem, pa_fs.LocalFileSystem)
-            # A large row group is streamed page by page; a small one is fetched in one go, which
-            # takes a thread of its own and is worth it only where each request is slow.
-            file = pq.ParquetFile(
-                source,
-                metadata=footer,
-                pre_buffer=not large and not is_local,
-                buffer_size=_STREAM_BUFFER_BYTES if large else 0,
-            )
-            for table in self._tables(file, groups, piece):
+            file = self._opened(source, piece)
+            schema = schema_of(file)
+            constants = self._constants(piece.path, schema)
+            groups = self._row_groups(piece, file.metadata, schema, constants)
+            for table in self._tables(file, schema, groups, piece):
                 shown = self._shape(table, constants, piece.path)
                 if shown.num_rows:
                     yield block.seal(shown)
 
+    def _opened(self, source: pa.NativeFile, piece: Piece) -> pq.ParquetFile:
+        footer = pq.read_metadata(source)
+        groups = _groups_of(piece, footer)
+        large = sum(_compressed_bytes(footer, group) for group in groups) > _PRE_BUFFER_BYTES
+        is_local = isinstance(self.filesystem, pa_fs.LocalFileSystem)
+        # A large row group is streamed page by page; a small one is fetched in one go, which
+        # takes a thread of its own and is worth it only where each request is slow.
+        return open_parquet(
+            source,
+            footer,
+            pre_buffer=not large and not is_local,
+            buffer_size=_STREAM_BUFFER_BYTES if large else 0,
+        )
+
     def _tables(
-        self, file: pq.ParquetFile, groups: Sequence[int], piece: Piece
+        self, file: pq.ParquetFile, schema: pa.Schema, groups: Sequence[int], piece: Piece
     ) -> Iterator[pa.Table]:
         """Yields the columns of the file that are needed, of the piece's rows only."""
-        names = self._names(file.schema_arrow)
+        names = self._names(schema)
         row = 0
         batches = file.iter_batches(
             batch_size=_batch_rows(file.metadata, groups),
@@ -161,6 +168,8 @@ class Scan:
     def _shape(self, table: pa.Table, constants: Mapping[str, pa.Scalar], path: str) -> pa.Table:
         """Adds what the path says, filters, and gives the rows the columns of the schema."""
         rows = table.num_rows
+        with _naming(path):
+            table = with_own_columns(table)
         for name, value in constants.items():
             table = table.append_column(name, pa.repeat(value, rows))
         if self.filter is not None:
@@ -176,66 +185,33 @@ class Scan:
             return self.schema
         if not self.all_columns:
             found = pa.schema([field for field in found if field.name in self.schema.names])
-        try:
+        with _naming(path):
             return block.unify_schemas([self.schema, found])
-        except SchemaError as error:
-            raise SchemaError(error.message, file=path) from error
 
     def _row_groups(
-        self, piece: Piece, footer: pq.FileMetaData, constants: Mapping[str, pa.Scalar]
-    ) -> Sequence[int]:
-        groups = piece.row_groups
-        if groups is None:
-            groups = tuple(range(footer.num_row_groups))
-        if self.filter is None or piece.stop is not None:
-            return groups
-        return self.filter.row_groups(self.filesystem, piece.path, groups, constants)
-
-
-@dataclass(frozen=True)
-class Filter:
-    """What rows must satisfy.
-
-    Args:
-        expression: A `pyarrow.compute.Expression`.
-        schema: The columns that it needs.
-    """
-
-    expression: Any
-    schema: pa.Schema
-
-    def apply(self, table: pa.Table) -> pa.Table:
-        """Keeps the rows for which the expression is true; columns that they lack are null."""
-        for field in self.schema:
-            if field.name not in table.column_names:
-                table = table.append_column(field.name, pa.nulls(table.num_rows, field.type))
-        return table.filter(self.expression)
-
-    def row_groups(
         self,
-        filesystem: pa_fs.FileSystem,
-        path: str,
-        groups: Sequence[int],
+        piece: Piece,
+        footer: pq.FileMetaData,
+        schema: pa.Schema,
         constants: Mapping[str, pa.Scalar],
     ) -> Sequence[int]:
-        """Leaves out the row groups that hold no such row, by their statistics and the path."""
-        import pyarrow.dataset as pa_dataset
+        groups = _groups_of(piece, footer)
+        if self.filter is None or piece.stop is not None:
+            return groups
+        return self.filter.row_groups(self.filesystem, piece.path, groups, schema, constants)
 
-        if not groups:
-            return groups
-        said = pc.scalar(True)
-        for name, value in constants.items():
-            field = pc.field(name)
-            said = said & (field == value if value.is_valid else field.is_null())
-        fragment = pa_dataset.ParquetFileFormat().make_fragment(
-            path, filesystem, partition_expression=said, row_groups=list(groups)
-        )
-        try:
-            subset = fragment.subset(self.expression, schema=self.schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-            # Not every expression can be held against statistics; the rows decide.
-            return groups
-        return [group.id for group in subset.row_groups]
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Says which file a `SchemaError` comes from."""
+    try:
+        yield
+    except SchemaError as error:
+        raise SchemaError(error.message, file=path) from error
+
+
+def _groups_of(piece: Piece, footer: pq.FileMetaData) -> tuple[int, ...]:
+    return tuple(range(footer.num_row_groups)) if piece.row_groups is None else piece.row_groups
 
 
 def _compressed_bytes(footer: pq.FileMetaData, group: int) -> int:

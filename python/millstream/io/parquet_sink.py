@@ -20,7 +20,7 @@ from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
 from millstream.io.commit import STAGED_SCHEMA, FolderCommit, patiently, writing
 from millstream.io.files import Path, resolve
-from millstream.io.partitioning import folder_of
+from millstream.io.partitioning import folder_of, to_text
 
 
 def plan_write_parquet(
@@ -367,10 +367,10 @@ def _folder(table: pa.Table, names: Sequence[str], row: int) -> str:
     for name in names:
         value = table.column(name)[row]
         try:
-            values[name] = value.cast(pa.string()).as_py()
-        except (pa.ArrowException, pa.ArrowNotImplementedError, ValueError) as error:
+            values[name] = to_text(value)
+        except ValueError as error:
             raise WriteError(
-                f"values of the partition column {name!r} of type {value.type} "
+                f"the value {value} of the partition column {name!r} of type {value.type} "
                 f"cannot be part of a path: {error}"
             ) from error
     return folder_of(values)

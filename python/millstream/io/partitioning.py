@@ -6,7 +6,8 @@ Owns the schemes, and the way from a path to its values and back. Must not know 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
@@ -27,8 +28,9 @@ class Partitioning:
         style: `"hive"` for `key=value` folders, `"dir"` for folders that are values.
         base_dir: Only folders below this one count; by default all folders of a path do.
         field_names: The keys. Needed for `"dir"`; for `"hive"`, others are then ignored.
-        field_types: The type of each key's values, as a Python type or an Arrow type; by default
-            they are strings.
+        field_types: The type of each key's values, as a Python type or an Arrow type. By default
+            those of `"hive"` are integers if all values of the key are written as such, null if
+            there are none, and else text; those of `"dir"` are text.
     """
 
     style: str = "hive"
@@ -64,31 +66,46 @@ class Partitioning:
             )
         return {name: _decode(value) for name, value in zip(names, folders, strict=True)}
 
-    def type_of(self, name: str) -> pa.DataType:
-        """Returns the type of a partition column."""
-        wanted = (self.field_types or {}).get(name, pa.string())
-        if isinstance(wanted, pa.DataType):
-            return wanted
-        if wanted not in _TYPES:
-            raise ArgumentError(f"the partition field {name!r} cannot have the type {wanted!r}")
-        return _TYPES[wanted]
+    def types(
+        self, paths: Iterable[str], known: Mapping[str, pa.DataType] | None = None
+    ) -> dict[str, pa.DataType]:
+        """Returns the types of the columns that paths give, in the order in which they appear.
 
-    def scalars(self, path: str) -> dict[str, pa.Scalar]:
+        Args:
+            paths: Those of all files that are read.
+            known: The types that the files themselves tell; `field_types` goes before them.
+        """
+        texts: dict[str, dict[str | None, None]] = {}
+        folders: dict[str, str] = {}
+        for path in paths:
+            folders.setdefault(path.rpartition("/")[0], path)
+        for path in folders.values():
+            for name, value in self.values(path).items():
+                texts.setdefault(name, {})[value] = None
+        return {name: self._type_of(name, found, known or {}) for name, found in texts.items()}
+
+    def scalars(self, path: str, types: Mapping[str, pa.DataType]) -> dict[str, pa.Scalar]:
         """Returns the values of a path in the types of their columns.
 
         Raises:
             ReadError: A value is not of that type.
         """
-        return {name: self._scalar(name, value, path) for name, value in self.values(path).items()}
+        return {
+            name: _scalar(name, value, types.get(name, pa.string()), path)
+            for name, value in self.values(path).items()
+        }
 
-    def _scalar(self, name: str, value: str | None, path: str) -> pa.Scalar:
-        type = self.type_of(name)
-        try:
-            return pa.scalar(value, pa.string()).cast(type)
-        except pa.ArrowInvalid as error:
-            raise ReadError(
-                f"the partition value {name}={value} is no {type}", file=path
-            ) from error
+    def _type_of(
+        self, name: str, texts: Iterable[str | None], known: Mapping[str, pa.DataType]
+    ) -> pa.DataType:
+        wanted = (self.field_types or {}).get(name, known.get(name))
+        if wanted is None:
+            return _inferred(texts) if self._is_hive else pa.string()
+        if isinstance(wanted, pa.DataType):
+            return wanted
+        if wanted not in _TYPES:
+            raise ArgumentError(f"the partition field {name!r} cannot have the type {wanted!r}")
+        return _TYPES[wanted]
 
     @property
     def _is_hive(self) -> bool:
@@ -136,6 +153,45 @@ class PathPartitionFilter:
         return bool(self.filter_fn(self.scheme.values(path)))
 
 
+def to_text(value: pa.Scalar) -> str | None:
+    """Writes a value so that `from_text` gives it back; null is `None`.
+
+    Raises:
+        ValueError: Values of this type, or this one, cannot be part of a path.
+    """
+    if not value.is_valid:
+        return None
+    try:
+        text: str = value.cast(pa.string()).as_py()
+        back = from_text(text, value.type)
+        is_same = back.equals(value) or back.cast(pa.string()).as_py() == text
+    except (pa.ArrowException, pa.ArrowNotImplementedError) as error:
+        raise ValueError(str(error)) from error
+    if text == NULL_DIRECTORY:
+        raise ValueError("this text stands for null there")
+    if not is_same:
+        raise ValueError(f"{text!r} would be read as another value, {back}")
+    return text
+
+
+def from_text(text: str | None, type: pa.DataType) -> pa.Scalar:
+    """Reads a value of a path.
+
+    Raises:
+        pa.ArrowException: It is not of this type.
+    """
+    if text is None:
+        return pa.scalar(None, type)
+    if pa.types.is_dictionary(type):
+        value = from_text(text, type.value_type)
+        return pa.array([value.as_py()], type.value_type).dictionary_encode().cast(type)[0]
+    if pa.types.is_time(type):
+        return pa.scalar(f"1970-01-01 {text}").cast(pa.timestamp(type.unit)).cast(type)
+    if pa.types.is_duration(type):
+        return pa.scalar(text).cast(pa.int64()).cast(type)
+    return pa.scalar(text).cast(type)
+
+
 def folder_of(values: Mapping[str, str | None]) -> str:
     """Writes values as Hive folders: `"year=2024/month=01"`."""
     return "/".join(
@@ -148,6 +204,26 @@ def _decode(value: str) -> str | None:
     return None if value == NULL_DIRECTORY else unquote(value)
 
 
+def _scalar(name: str, text: str | None, type: pa.DataType, path: str) -> pa.Scalar:
+    try:
+        return from_text(text, type)
+    except (pa.ArrowException, pa.ArrowNotImplementedError) as error:
+        raise ReadError(
+            f"the partition value {name}={text} is no {type}; name another type with "
+            f"partitioning=Partitioning(field_types={{{name!r}: str}})",
+            file=path,
+        ) from error
+
+
+def _inferred(texts: Iterable[str | None]) -> pa.DataType:
+    values = [text for text in texts if text is not None]
+    if not values:
+        return pa.null()
+    is_whole = all(_INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63 for text in values)
+    return pa.int64() if is_whole else pa.string()
+
+
+_INTEGER = re.compile("-?[0-9]{1,19}")
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 #: What may stand in a folder's name as it is; "/", "%" and "=" may not.
 _SAFE = " ,;:@+$!()[]{}~-._'&"

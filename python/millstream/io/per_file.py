@@ -5,8 +5,8 @@ Owns what binary files, images and videos have in common. Must not know what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -37,10 +37,25 @@ class PathColumns:
     Args:
         partitioning: How columns are written in the paths, if they are.
         include_paths: Whether there is a column "path".
+        types: The types of the columns that are written in the paths; see `settled`.
     """
 
     partitioning: Partitioning | None = None
     include_paths: bool = False
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+
+    def settled(
+        self, paths: Sequence[str], known: Mapping[str, pa.DataType] | None = None
+    ) -> PathColumns:
+        """Returns the same with the types of the columns in the paths.
+
+        Args:
+            paths: Those of all files that are read.
+            known: The types that are known otherwise.
+        """
+        if self.partitioning is None:
+            return self
+        return replace(self, types=self.partitioning.types(paths, known))
 
     def values(self, path: str) -> dict[str, pa.Scalar]:
         """Returns the values for one path.
@@ -50,7 +65,7 @@ class PathColumns:
         """
         found: dict[str, pa.Scalar] = {}
         if self.partitioning is not None:
-            found.update(self.partitioning.scalars(path))
+            found.update(self.partitioning.scalars(path, self.types))
         if self.include_paths:
             found["path"] = pa.scalar(path, pa.string())
         return found
@@ -61,17 +76,9 @@ class PathColumns:
         Raises:
             SchemaError: The column "path" is there already.
         """
-        names: dict[str, None] = {}
-        if self.partitioning is not None:
-            for path in paths:
-                names.update(dict.fromkeys(self.partitioning.values(path)))
-        fields = [
-            pa.field(name, self.partitioning.type_of(name))
-            for name in names
-            if self.partitioning is not None and name not in known
-        ]
+        fields = [pa.field(name, type) for name, type in self.types.items() if name not in known]
         if self.include_paths:
-            if "path" in known or "path" in names:
+            if "path" in known or "path" in self.types:
                 raise SchemaError(
                     "include_paths would add the column 'path', which there is already",
                     file=paths[0],
@@ -114,9 +121,9 @@ class FileUnit:
 
     def _with_path_columns(self, table: pa.Table, values: dict[str, pa.Scalar]) -> pa.Table:
         rows = table.num_rows
-        for field in self.scan.added_fields:
-            value = values.get(field.name, pa.scalar(None, field.type))
-            table = table.append_column(field, pa.repeat(value, rows))
+        for added in self.scan.added_fields:
+            value = values.get(added.name, pa.scalar(None, added.type))
+            table = table.append_column(added, pa.repeat(value, rows))
         return block.seal(table)
 
 
@@ -146,6 +153,7 @@ def plan_files(
         blocks: How many units the user wants; no more than there are files.
     """
     known = schema.names if schema is not None else [column]
+    added = added.settled(listing.paths)
     fields = tuple(added.fields(listing.paths, known))
     scan = FileScan(listing.filesystem, format, added, fields)
     sizes = [nbytes_of(file) for file in listing.files]
