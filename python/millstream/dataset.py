@@ -52,7 +52,9 @@ class Dataset:
     `filter`):
 
     - `fn`: a function, a generator function, an `async` function, or a class with `__call__`,
-      which is constructed once per actor. It must pickle on the Ray backend.
+      which is constructed once per actor. It must pickle on the Ray backend. An instance that is
+      no longer needed has its `close()` called, if it has one, and is dropped; the end of a run
+      waits for that, up to 10 s, and what `close()` raises is logged as a warning.
     - `compute`: `TaskPoolStrategy(size)` for functions, `ActorPoolStrategy(...)` for classes.
       By default a function runs as tasks, as many as there is room for, and a class on a pool of
       actors from 1 to as many as there is room for.

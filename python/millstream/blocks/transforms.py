@@ -37,7 +37,10 @@ class Transform(Protocol):
         """What plans and reports call it, such as `MapBatches(preprocess)`."""
 
     def open(self) -> Callable[[Blocks], Blocks]:
-        """Makes it ready: classes are constructed. What it returns takes and gives blocks."""
+        """Makes it ready: classes are constructed. What it returns takes and gives blocks.
+
+        It may have a `close`, which lets go of what was constructed.
+        """
 
 
 class _Call:
@@ -73,7 +76,23 @@ class _Call:
         """What plans and reports call it."""
         return f"{type(self).label}({self.function.name})"
 
+    @property
+    def has_end(self) -> bool:
+        """Whether it is a class that says what happens when its instance is no longer needed."""
+        return self.function.has_end
+
     label = "Call"
+
+
+class _Opened:
+    """A step that is ready, and the function that it calls."""
+
+    def __init__(self, apply: Callable[[Blocks], Blocks], function: OpenFunction) -> None:
+        self._apply = apply
+        self.close = function.close
+
+    def __call__(self, blocks: Blocks) -> Blocks:
+        return self._apply(blocks)
 
 
 class MapBatches(_Call):
@@ -122,7 +141,7 @@ class MapBatches(_Call):
                     raise _placed(error, str(place)) from error.__cause__
                 yield made
 
-        return apply
+        return _Opened(apply, function)
 
     def _batches(self, blocks: Blocks) -> Iterator[tuple[Batch, _BatchPlace]]:
         rows = self.batch_size
@@ -142,7 +161,7 @@ class MapRows(_Call):
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
         function = self.function.open("one", _tell_row)
-        return lambda blocks: _map_rows(blocks, function)
+        return _Opened(lambda blocks: _map_rows(blocks, function), function)
 
 
 class FlatMap(_Call):
@@ -153,7 +172,7 @@ class FlatMap(_Call):
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
         function = self.function.open("rows", _tell_row)
-        return lambda blocks: _map_rows(blocks, function)
+        return _Opened(lambda blocks: _map_rows(blocks, function), function)
 
 
 class FilterRows(_Call):
@@ -173,7 +192,7 @@ class FilterRows(_Call):
                 start += table.num_rows
                 yield table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
 
-        return apply
+        return _Opened(apply, function)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,12 @@ class UserFunction:
         """The name that reports show."""
         return name_of(self.function)
 
+    @property
+    def has_end(self) -> bool:
+        """Whether it is a class that says what happens when its instance is no longer needed."""
+        names = ("close", "__del__")
+        return isinstance(self.function, type) and any(hasattr(self.function, it) for it in names)
+
     def open(self, results: Results, tell: Callable[[Any], str] = str) -> OpenFunction:
         """Makes it callable: a class is constructed, once.
 
@@ -60,8 +66,8 @@ class UserFunction:
         if isinstance(function, type):
             try:
                 function = function(*self.constructor_args, **self.constructor_kwargs)
-            except Exception as error:
-                raise user_error(error, f"the constructor of {self.name}") from error
+            except BaseException as error:  # noqa: BLE001 - raised again
+                _blame(error, f"the constructor of {self.name}")
         return OpenFunction(function, self, results, tell)
 
 
@@ -80,7 +86,25 @@ class OpenFunction:
         self._kwargs = given.kwargs
         self._results = results
         self._tell = tell
+        self._is_made = function is not given.function
         self._loop: _LoopThread | None = None
+
+    def close(self) -> None:
+        """Lets go of the instance of a class: its `close` is called, if it has one.
+
+        Else it is dropped, so that its `__del__` runs.
+        """
+        instance, self._function = self._function, _closed
+        try:
+            close = getattr(instance, "close", None) if self._is_made else None
+            if callable(close):
+                result = close()
+                if inspect.isawaitable(result):
+                    _result(self._event_loop().submit(result))
+        finally:
+            loop, self._loop = self._loop, None
+            if loop is not None:
+                loop.stop()
 
     def calls(self, inputs: Iterable[tuple[Any, Place]]) -> Iterator[tuple[Any, Place]]:
         """Calls the function with each input, and yields what it returns, in order of the inputs.
@@ -98,7 +122,7 @@ class OpenFunction:
             for value, place in inputs:
                 try:
                     result = self._function(value, *self._args, **self._kwargs)
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
+                except BaseException as error:  # noqa: BLE001 - raised again
                     _blame(error, self._tell(place))
                 # Most results are dicts; the other tests cost more than they do.
                 if type(result) is not dict and inspect.isawaitable(result):
@@ -121,8 +145,8 @@ class OpenFunction:
 
     def _settled(self, future: _Future, place: Place) -> Iterator[tuple[Any, Place]]:
         try:
-            result = future.result()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
+            result = _result(future)
+        except BaseException as error:  # noqa: BLE001 - raised again
             _blame(error, self._tell(place))
         yield from self._iterated(result, place)
 
@@ -135,7 +159,7 @@ class OpenFunction:
             while True:
                 try:
                     item = next(source, _END)
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again
+                except BaseException as error:  # noqa: BLE001 - raised again
                     _blame(error, self._tell(place))
                 if item is _END:
                     return
@@ -170,10 +194,18 @@ class OpenFunction:
 
 
 def _blame(error: BaseException, place: str) -> NoReturn:
-    """Raises what user code raised as a `UserCodeError` that tells where."""
-    if isinstance(error, MillstreamError):
+    """Raises what user code raised as a `UserCodeError` that tells where.
+
+    Whatever it is: `sys.exit` in a function, or Ctrl-C as a library passes it on, is an error of
+    that function, and must end neither the worker nor the program without a word.
+    """
+    if isinstance(error, (MillstreamError, RunEnded)):
         raise error
     raise user_error(error, place) from error
+
+
+class RunEnded(BaseException):
+    """What a backend raises in user code whose run has ended; it passes through all of it."""
 
 
 class ForeignError(Exception):
@@ -239,7 +271,7 @@ def _is_ours(filename: str) -> bool:
 
 
 class _LoopThread:
-    """An event loop on a thread of its own, until this object is collected."""
+    """An event loop on a thread of its own, until it is stopped or this object is collected."""
 
     def __init__(self) -> None:
         # Loaded where it is needed, since it takes longer to load than a small pipeline to run.
@@ -249,13 +281,17 @@ class _LoopThread:
         threading.Thread(
             target=_run_loop, args=(self._loop,), name="millstream-async", daemon=True
         ).start()
-        weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
+        self.stop = weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
     def submit(self, awaitable: Awaitable[Any]) -> _Future:
         import asyncio
 
         async def settle() -> Any:
-            return await awaitable
+            try:
+                return await awaitable
+            except (KeyboardInterrupt, SystemExit) as error:
+                # They would end the event loop, and nobody would have a result.
+                return _Raised(error)
 
         return asyncio.run_coroutine_threadsafe(settle(), self._loop)
 
@@ -263,7 +299,7 @@ class _LoopThread:
         try:
             while True:
                 try:
-                    item = self.submit(items.__anext__()).result()
+                    item = _result(self.submit(items.__anext__()))
                 except StopAsyncIteration:
                     return
                 yield item
@@ -271,6 +307,24 @@ class _LoopThread:
             close = getattr(items, "aclose", None)
             if close is not None:
                 self.submit(close()).result()
+
+
+def _closed(*_: object) -> NoReturn:
+    raise RuntimeError("the function was called after it was closed")
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An exception in the place of a result."""
+
+    error: BaseException
+
+
+def _result(future: _Future) -> Any:
+    result = future.result()
+    if isinstance(result, _Raised):
+        raise result.error
+    return result
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import logging
 import os
 import queue
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from millstream import _core
+from millstream.blocks.usercode import RunEnded
 from millstream.errors import MillstreamError, UserCodeError
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody
@@ -60,7 +62,7 @@ class LocalBackend:
         self._stages: list[_Stages] = []
         self._tasks: dict[int, _Task] = {}
         self._actors: dict[int, _Actor] = {}
-        self._leaving: list[threading.Thread] = []
+        self._leaving: list[_Thread] = []
         self._closed = False
 
     def nodes(self) -> list[_core.Node]:
@@ -139,6 +141,8 @@ class LocalBackend:
         self._threads.stop()
         actors = [actor.thread for actor in self._actors.values()]
         _end_threads([*self._threads.all, *actors, *self._leaving])
+        for stages in self._stages:
+            stages.close()
         self._shared.blocks.clear()
         self._tasks.clear()
         self._actors.clear()
@@ -242,7 +246,7 @@ class _Task:
                         if not self._hand_over(meta, table):
                             return
                         del table
-        except _Ended:
+        except RunEnded:
             raise
         except BaseException as error:  # noqa: BLE001 - nothing that user code raises may be lost
             told = f"the user code raised {type(error).__name__}"
@@ -291,6 +295,11 @@ class _Stages:
         run(stage)
         self._free.append(stage)
 
+    def close(self) -> None:
+        """Lets go of what was loaded, but for what a task that did not end still has."""
+        while self._free:
+            _close_stage(self._free.pop())
+
 
 class _Actor:
     """A thread that loads a stage and runs tasks on it, in order."""
@@ -302,7 +311,7 @@ class _Actor:
         self._shared = shared
         self._started_ns = time.monotonic_ns()
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self.thread = _start(self._run, f"millstream-actor-{number}")
+        self.thread = _Thread(self._run, f"millstream-actor-{number}")
 
     def submit(self, task: _Task) -> None:
         """Queues a task."""
@@ -321,8 +330,12 @@ class _Actor:
             return
         load_us = (time.monotonic_ns() - self._started_ns) // 1000
         self._shared.tell(_core.Event.ActorReady(self._number, 0, load_us))
-        while (task := self._tasks.get()) is not None:
-            task.run(opened)
+        try:
+            while (task := self._tasks.get()) is not None:
+                task.run(opened)
+        finally:
+            self.thread.is_closing = True
+            _close_stage(opened)
 
 
 class _Threads:
@@ -331,13 +344,13 @@ class _Threads:
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
-        self.all: list[threading.Thread] = []
+        self.all: list[_Thread] = []
 
     def submit(self, job: Callable[[], None]) -> None:
         """Runs a job on an idle thread, or on a new one."""
         self._jobs.put(job)
         if not self._idle.acquire(blocking=False):
-            self.all.append(_start(self._run, f"millstream-task-{len(self.all)}"))
+            self.all.append(_Thread(self._run, f"millstream-task-{len(self.all)}"))
 
     def stop(self) -> None:
         """Ends the threads when they are idle."""
@@ -351,38 +364,58 @@ class _Threads:
             self._idle.release()
 
 
-def _start(run: Callable[[], None], name: str) -> threading.Thread:
-    # A stuck user function must not keep the process from ending.
-    thread = threading.Thread(target=_until_ended, args=(run,), name=name, daemon=True)
-    thread.start()
-    return thread
+class _Thread(threading.Thread):
+    """A thread of user code.
+
+    Attributes:
+        is_closing: Whether it lets go of what user code holds, for which there is more time.
+    """
+
+    def __init__(self, run: Callable[[], None], name: str) -> None:
+        # A stuck user function must not keep the process from ending.
+        super().__init__(target=_until_ended, args=(run,), name=name, daemon=True)
+        self.is_closing = False
+        self.start()
 
 
 def _until_ended(run: Callable[[], None]) -> None:
     try:
         run()
-    except _Ended:
+    except RunEnded:
         return
 
 
-class _Ended(BaseException):
-    """Raised in a thread whose user code does not come back after its run has ended."""
+def _close_stage(stage: OpenStage) -> None:
+    for raised in stage.close():
+        _logger.warning("%s", raised)
 
 
-def _end_threads(threads: list[threading.Thread]) -> None:
+def _end_threads(threads: Sequence[_Thread]) -> None:
     """Waits for threads; after a grace, raises in those that are in Python code of the user."""
-    own = threading.current_thread()
-    for grace_s in (_END_GRACE_S, _FORCE_GRACE_S):
-        before = time.monotonic() + grace_s
-        for thread in threads:
-            if thread is not own:
-                thread.join(max(0.0, before - time.monotonic()))
-        threads = [thread for thread in threads if thread.is_alive()]
-        for thread in threads:
-            if not _is_importing(thread):
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Ended)
-                )
+    _join(threads, _END_GRACE_S)
+    _raise_in([thread for thread in threads if not thread.is_closing])
+    _join(threads, _FORCE_GRACE_S)
+    closing = [thread for thread in threads if thread.is_closing]
+    if not _join(closing, _CLOSE_GRACE_S):
+        _logger.warning("close() of a class has not ended within %g s: it is left", _CLOSE_GRACE_S)
+        _raise_in(closing)
+
+
+def _join(threads: Sequence[_Thread], grace_s: float) -> bool:
+    """Waits for threads for a time; tells whether all of them have ended."""
+    before = time.monotonic() + grace_s
+    others = [thread for thread in threads if thread is not threading.current_thread()]
+    for thread in others:
+        thread.join(max(0.0, before - time.monotonic()))
+    return not any(thread.is_alive() for thread in others)
+
+
+def _raise_in(threads: Sequence[_Thread]) -> None:
+    for thread in threads:
+        if thread.is_alive() and not _is_importing(thread):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(RunEnded)
+            )
 
 
 def _is_importing(thread: threading.Thread) -> bool:
@@ -411,9 +444,12 @@ def _memory_bytes() -> int:
         return total
 
 
+_logger = logging.getLogger(__name__)
 #: The part of the memory that blocks may take, as Ray's object store does by default.
 _STORE_SHARE = 0.3
 #: How long tasks may take to notice that their run has ended.
 _END_GRACE_S = 1.0
 #: How long tasks may take to end after something was raised in them.
 _FORCE_GRACE_S = 2.0
+#: How long classes may take after that to let go of what they hold.
+_CLOSE_GRACE_S = 10.0

@@ -20,7 +20,13 @@ import pyarrow as pa
 from millstream.blocks import beside, block
 from millstream.blocks.builder import BlockBuilder
 from millstream.blocks.transforms import Transform
-from millstream.blocks.usercode import ForeignError, internal_error, without_our_frames
+from millstream.blocks.usercode import (
+    ForeignError,
+    RunEnded,
+    internal_error,
+    user_error,
+    without_our_frames,
+)
 from millstream.errors import MillstreamError, ReadError
 
 __all__ = [
@@ -66,6 +72,11 @@ class Stage:
     name: str
     transforms: tuple[Transform, ...]
     block_bytes_target: int
+
+    @property
+    def has_end(self) -> bool:
+        """Whether a class in it says what happens when its instance is no longer needed."""
+        return any(getattr(transform, "has_end", False) for transform in self.transforms)
 
 
 @dataclass(frozen=True)
@@ -152,13 +163,20 @@ Work = Sequence[ReadUnit] | Sequence[pa.Table] | Slices
 Dumps = Callable[[object], bytes]
 
 
-def open_stage(stage: Stage, *, dumps: Dumps | None = pickle.dumps) -> OpenStage:
+def open_stage(
+    stage: Stage,
+    *,
+    dumps: Dumps | None = pickle.dumps,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> OpenStage:
     """Loads what a stage needs: classes are constructed here.
 
     Args:
         stage: What to run.
         dumps: How the backend pickles what it sends. Exceptions that do not survive it are replaced
             by a stand-in. None if errors stay in this process.
+        is_cancelled: Whether the backend has cancelled the task that runs on this thread, so that
+            an exception may be its own.
 
     Raises:
         MillstreamError: A constructor raised.
@@ -167,10 +185,12 @@ def open_stage(stage: Stage, *, dumps: Dumps | None = pickle.dumps) -> OpenStage
     for transform in stage.transforms:
         try:
             applied.append((transform.name, transform.open()))
-        except Exception as error:  # noqa: BLE001 - whatever user code raises is told
+        except RunEnded:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is told
             told = _told(error, transform.name, None, None, dumps)
             raise told from told.__cause__
-    return OpenStage(stage, applied, dumps)
+    return OpenStage(stage, applied, dumps, is_cancelled)
 
 
 class OpenStage:
@@ -181,10 +201,31 @@ class OpenStage:
         stage: Stage,
         applied: Sequence[tuple[str, Callable[[Iterator[pa.Table]], Iterator[pa.Table]]]],
         dumps: Dumps | None,
+        is_cancelled: Callable[[], bool],
     ) -> None:
         self._stage = stage
         self._applied = applied
         self._dumps = dumps
+        self._is_cancelled = is_cancelled
+
+    def close(self) -> list[str]:
+        """Lets go of what has been loaded; no task can run after it.
+
+        Returns:
+            What user code raised meanwhile, in words: it comes too late to be an error.
+        """
+        applied, self._applied = self._applied, ()
+        raised = []
+        for name, apply in applied:
+            close = getattr(apply, "close", None)
+            try:
+                if close is not None:
+                    close()
+            except RunEnded:
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                raised.append(f"{name}: {user_error(error, 'close()').message}")
+        return raised
 
     def run(
         self, work: Work, rows_skipped: int, context: str, rows_wanted: int | None = None
@@ -210,7 +251,11 @@ class OpenStage:
                 yield meta, table
                 waited += time.perf_counter_ns() - handed
                 del table
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        except (GeneratorExit, RunEnded):
+            raise
+        except BaseException as error:
+            if self._is_cancelled():
+                raise
             yield TaskError(_told(error, self._stage.name, task.file, context, self._dumps))
             return
         busy = time.perf_counter_ns() - started - waited

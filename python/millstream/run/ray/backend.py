@@ -19,6 +19,7 @@ from millstream import _core
 from millstream.errors import MillstreamError
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.failures import Failure, Kind, read_failure
 from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch, is_dead
@@ -52,6 +53,7 @@ class RayBackend:
         self._ending: list[ray.ObjectRef[Any]] = []
         self._errors: OrderedDict[tuple[int | None, int], MillstreamError] = OrderedDict()
         self._reports: Inbox[Report] = Inbox()
+        self._closing = Closing(self._report)
         self._events: list[_core.Event] = []
         # What died, on which node, and what is to be done about it.
         self._suspects: queue.SimpleQueue[tuple[int, Report]] = queue.SimpleQueue()
@@ -191,10 +193,13 @@ class RayBackend:
         if task.actor is None:
             self._ending.append(task.stream.completed)
             _, self._ending = ray.wait(self._ending, num_returns=len(self._ending), timeout=0)
+        elif task.actor in self._actors:
+            self._actors[task.actor].is_interrupted = True
 
     def _start_actor(self, number: int, op: int, node: int) -> None:
         operator = self._operators[op]
-        actor = Actor(op, node, operator.actor(self._affinity(node)).remote(operator.name))
+        handle = operator.actor(self._affinity(node)).remote(operator.name)
+        actor = Actor(op, operator.name, node, handle)
         self._actors[number] = actor
         loaded = actor.handle.load.remote(operator.payload).future()
         loaded.add_done_callback(
@@ -206,7 +211,7 @@ class RayBackend:
     def _stop_actor(self, number: int) -> None:
         actor = self._actors.pop(number, None)
         if actor is not None:
-            ray.kill(actor.handle)
+            self._closing.begin(number, actor, has_end=self._operators[actor.op].has_end)
 
     def _affinity(self, node: int) -> str | None:
         return None if self._cluster.is_one_node else self._cluster.id_of(node)
@@ -335,6 +340,7 @@ class RayBackend:
             return
         match told:
             case Loaded(node):
+                actor.is_loaded = True
                 at = self._cluster.number(node)
                 self._events.append(_core.Event.ActorReady(number, at, actor.age_us()))
             case TaskError(error):
@@ -399,6 +405,7 @@ class RayBackend:
         for number, actor in list(self._actors.items()):
             if is_dead(actor.handle):
                 self._report(partial(self._lose_actor, number))
+        self._report(self._closing.end_late)
 
     def _hear_shares(self, shares: Sequence[_core.Node]) -> None:
         self._report(partial(self._events.extend, map(_core.Event.ShareChanged, shares)))
@@ -420,7 +427,7 @@ class RayBackend:
             self._interrupt(task)
             del self._tasks[task.number]
         for number in [number for number, actor in self._actors.items() if actor.node == node]:
-            self._stop_actor(number)
+            ray.kill(self._actors.pop(number).handle)
 
     def _end_without_input(self) -> None:
         """Ends the tasks whose input was lost before they had it. Ray tells it a minute later."""
@@ -438,6 +445,9 @@ class RayBackend:
         self._tasks.clear()
         for actor in self._actors.values():
             ray.kill(actor.handle)
+        while (left_s := self._closing.seconds_left()) is not None:
+            self._hear(left_s)
+            self._closing.end_late()
         left = _still_there(self._ending, _CANCEL_GRACE_S)
         for task_ended in left:
             ray.cancel(task_ended, force=True)

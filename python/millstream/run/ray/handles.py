@@ -90,8 +90,13 @@ class Task:
 class Actor:
     """One actor and its tasks, in the order in which it runs them."""
 
-    def __init__(self, op: int, node: int, handle: ray.actor.ActorHandle[Any]) -> None:
+    def __init__(
+        self, op: int, operator: str, node: int, handle: ray.actor.ActorHandle[Any]
+    ) -> None:
         self.op = op
+        self.operator = operator
+        self.is_loaded = False
+        self.is_interrupted = False
         self.node = node
         self.handle = handle
         self.run = handle.run.options(**STREAMING)

@@ -25,6 +25,7 @@ class Operator:
 
     def __init__(self, op: OpBody) -> None:
         self.name = op.name
+        self.has_end = op.stage.has_end
         self._units = op.units
         self._options = _options(op)
         self._functions: dict[str | None, Any] = {}

@@ -137,6 +137,11 @@ class StageActor:
             return TaskError(error)
         return Loaded(_node())
 
+    def close(self) -> list[str]:
+        """Lets go of what has been loaded; tells what went wrong with that."""
+        stage, self._stage = self._stage, None
+        return [] if stage is None else stage.close()
+
     def run(self, call: Call, *blocks: Block) -> Iterator[Item | pa.Table]:
         """Runs one task."""
         if self._stage is None:
@@ -209,7 +214,7 @@ def _load(payload: Payload) -> OpenStage:
         stage = pickle.loads(data)  # noqa: S301 - the driver's own
     except Exception as error:
         raise _unloadable(payload, error) from error
-    return open_stage(stage, dumps=cloudpickle.dumps)
+    return open_stage(stage, dumps=cloudpickle.dumps, is_cancelled=_is_cancelled)
 
 
 def _unloadable(payload: Payload, error: Exception) -> UserCodeError:
@@ -218,6 +223,10 @@ def _unloadable(payload: Payload, error: Exception) -> UserCodeError:
         "modules that they import must be installed on all nodes, or be beside the script",
         operator=payload.operator,
     )
+
+
+def _is_cancelled() -> bool:
+    return bool(ray.get_runtime_context().is_canceled())
 
 
 @cache
