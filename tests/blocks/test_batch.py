@@ -293,7 +293,6 @@ def test_a_library_with_array_protocol_gives_a_tensor():
         ({"a": [object()]}, "column 'a' holds values that are no Arrow column .of object"),
         ({"a": ["x", 1]}, "column 'a' holds values that are no Arrow column .of int, str"),
         ({"a": np.zeros(2, complex)}, "column 'a' has dtype complex128"),
-        ({"a": [np.zeros(2), np.zeros((2, 2))]}, "column 'a' .* 1 and 2 dimensions"),
         ({"a": [2**80]}, "column 'a' holds values"),
         (pd.DataFrame({1: [1]}), "the column name 1 of type int"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "'a' occurs twice"),

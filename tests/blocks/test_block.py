@@ -61,6 +61,11 @@ def test_concat_fills_missing_columns_with_null():
             pa.fixed_shape_tensor(pa.float32(), (2,)),
             pa.fixed_shape_tensor(pa.float32(), (2,)),
         ),
+        (
+            pa.fixed_shape_tensor(pa.uint8(), (2,)),
+            pa.fixed_shape_tensor(pa.uint8(), (2, 2)),
+            tensor.AnyShapeTensorType(pa.uint8()),
+        ),
     ],
 )
 def test_schemas_unify_to_a_type_that_holds_both(left, right, common):
@@ -72,7 +77,7 @@ def test_schemas_unify_to_a_type_that_holds_both(left, right, common):
     ("left", "right"),
     [
         (pa.int64(), pa.string()),
-        (pa.fixed_shape_tensor(pa.uint8(), (2,)), pa.fixed_shape_tensor(pa.uint8(), (2, 2))),
+        (pa.fixed_shape_tensor(pa.uint8(), (2,)), pa.fixed_shape_tensor(pa.bool_(), (2,))),
         (pa.fixed_shape_tensor(pa.uint8(), (2,)), pa.int64()),
         (pa.timestamp("us"), pa.timestamp("us", "UTC")),
     ],
@@ -149,3 +154,17 @@ def test_view_columns_get_offsets():
     plain = block.plain(table)
     assert plain.schema.field("s").type == pa.large_string()
     assert block.nbytes(plain.slice(0, 1)) < 100
+
+
+def test_columns_beyond_32_bit_offsets_are_put_together_with_64(monkeypatch):
+    monkeypatch.setattr(block, "OFFSET_MAX", 50)
+    table = pa.table({"text": ["x" * 9] * 8, "lists": [["y" * 9]] * 8, "n": [1] * 8})
+    wide = block.gatherable(table)
+    assert wide.schema.types == [
+        pa.large_string(),
+        pa.large_list(pa.large_string()),
+        pa.int64(),
+    ]
+    assert wide.to_pylist() == table.to_pylist()
+    few = table.slice(0, 1)
+    assert block.gatherable(few).schema.equals(table.schema)

@@ -133,9 +133,14 @@ def test_offsets_that_would_overflow_start_another_chunk(monkeypatch):
         tensor.from_ndarrays([np.ones(11), np.ones(2)])
 
 
-def test_different_dimensions_are_an_error():
-    with pytest.raises(ValueError, match="1 and 2 dimensions"):
-        tensor.from_ndarrays([np.ones(2), np.ones((2, 2))])
+def test_rows_of_different_dimensions_keep_their_shapes_in_one_column():
+    rows = [np.ones((2, 3), np.uint8), None, np.zeros(4, np.uint8), np.array(7, np.uint8)]
+    column = through_ipc(column_of(tensor.from_ndarrays(rows)))
+    assert pickle.loads(pickle.dumps(column.type)) == column.type
+    for got, wanted in zip(tensor.to_numpy(column), rows, strict=True):
+        assert (got is None) == (wanted is None)
+        assert wanted is None or same(got, wanted)
+    assert same(tensor.to_numpy(column.slice(2))[0], rows[2])
 
 
 def test_strided_arrays_are_stored_in_order():

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, tensor
-from millstream.blocks.column_types import Column, settle
+from millstream.blocks.column_types import settle
+from millstream.blocks.convert import Column
 from millstream.blocks.ownership import own
 from millstream.errors import ArgumentError, MillstreamError, UserCodeError
 

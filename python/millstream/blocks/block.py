@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from millstream.blocks import tensor
+from millstream.blocks.common_type import common_type, is_simple, plain_type, wide_type
+from millstream.blocks.convert import convert, nulls
 from millstream.errors import SchemaError
 
 ROWS_COLUMN = "__millstream_rows__"
@@ -70,9 +72,7 @@ def require_columns(schema: pa.Schema, names: Iterable[str]) -> None:
 def unify_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema:
     """Finds the schema that all these fit in, columns in the order they first appear.
 
-    Nulls fit every type, integers widen, integers beside floats become floats, strings and binaries
-    take 64-bit offsets, tensors of different shapes become ragged, and timestamps of
-    different time zones become UTC.
+    The types follow the rules of `common_type`; views become plain types.
 
     Raises:
         SchemaError: A column has types that no common type holds, or is there twice.
@@ -86,7 +86,8 @@ def unify_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema:
         for field in visible_schema(schema):
             known = fields.get(field.name)
             if known is None:
-                fields[field.name] = field
+                plain = plain_type(field.type)
+                fields[field.name] = field if plain is field.type else field.with_type(plain)
             elif not known.equals(field):
                 fields[field.name] = _unify_fields(known, field)
     return pa.schema(list(fields.values()))
@@ -103,12 +104,13 @@ def concat(blocks: Sequence[pa.Table]) -> pa.Table:
     if len(blocks) == 1:
         return blocks[0]
     first = blocks[0].schema
-    if all(first.equals(block.schema) for block in blocks[1:]):
-        return pa.concat_tables(blocks)
-    schema = unify_schemas(block.schema for block in blocks)
-    if not schema.names:
-        return rows_only(sum(block.num_rows for block in blocks))
-    return pa.concat_tables([align(block, schema) for block in blocks])
+    if not all(first.equals(block.schema) for block in blocks[1:]):
+        schema = unify_schemas(block.schema for block in blocks)
+        if not schema.names:
+            return rows_only(sum(block.num_rows for block in blocks))
+        schemas = [block.schema for block in blocks]
+        blocks = [align(block, schema, schemas) for block in blocks]
+    return _with_wide_codes(pa.concat_tables(blocks))
 
 
 def completed(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -127,16 +129,25 @@ def completed(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield align(block, pa.schema(own))
 
 
-def align(block: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Gives a block the columns and types of a schema made by `unify_schemas`."""
+def align(block: pa.Table, schema: pa.Schema, others: Sequence[pa.Schema] = ()) -> pa.Table:
+    """Gives a block the columns and types of a schema made by `unify_schemas`.
+
+    Args:
+        block: The block.
+        schema: What it is to have.
+        others: What the schema unites, for errors.
+
+    Raises:
+        SchemaError: A value of the block is none of the other type; names the column.
+    """
     if block.schema.equals(schema):
         return block
     columns = []
     for field in schema:
         if field.name in block.column_names:
-            columns.append(_cast(block.column(field.name), field.type))
+            columns.append(_converted(block.column(field.name), field, others))
         else:
-            columns.append(_nulls(block.num_rows, field.type))
+            columns.append(nulls(block.num_rows, field.type))
     fields = [field.with_nullable(True) for field in schema]
     return pa.table(columns, schema=pa.schema(fields))
 
@@ -147,15 +158,33 @@ def nbytes(block: pa.Table) -> int:
 
 
 def plain(block: pa.Table) -> pa.Table:
-    """Gives view columns 64-bit offsets.
+    """Gives columns of views and runs the types of `plain_type`.
 
     A slice of a view column points into all buffers of its parent, so that it could neither be
     measured nor split.
     """
-    if not any(_is_view(field.type) for field in block.schema):
+    if is_simple(block.schema):
         return block
-    fields = [field.with_type(_without_view(field.type)) for field in block.schema]
-    return block.cast(pa.schema(fields, block.schema.metadata))
+    found = block.schema.types
+    types = [plain_type(type) for type in found]
+    if any(new is not old for new, old in zip(types, found, strict=True)):
+        fields = [field.with_type(type) for field, type in zip(block.schema, types, strict=True)]
+        block = align(block, pa.schema(fields, block.schema.metadata))
+    return _with_wide_codes(block)
+
+
+def gatherable(block: pa.Table) -> pa.Table:
+    """Gives columns of 64-bit offsets what needs them to be put into one piece.
+
+    Such columns come in several chunks; taken or combined, they fail in Arrow.
+    """
+    if block.nbytes <= OFFSET_MAX:
+        return block
+    fields = [
+        field.with_type(wide_type(field.type)) if column.nbytes > OFFSET_MAX else field
+        for field, column in zip(block.schema, block.columns, strict=True)
+    ]
+    return align(block, pa.schema(fields, block.schema.metadata))
 
 
 def compact(block: pa.Table) -> pa.Table:
@@ -169,6 +198,8 @@ def compact(block: pa.Table) -> pa.Table:
     if held > size * _SLACK_MAX + _SLACK_BYTES:
         block = copy(block)
     if len(chunks) > block.num_columns and size < len(chunks) * tensor.CHUNK_BYTES_MIN:
+        if size > OFFSET_MAX:
+            block = gatherable(block)
         block = block.combine_chunks()
     return block
 
@@ -190,35 +221,13 @@ def _write(block: pa.Table, sink: pa.NativeFile) -> None:
 
 
 def _unify_fields(known: pa.Field, field: pa.Field) -> pa.Field:
-    nullable = known.nullable or field.nullable
-    return pa.field(known.name, _unify_types(known.name, known.type, field.type), nullable)
-
-
-def _unify_types(name: str, left: pa.DataType, right: pa.DataType) -> pa.DataType:
-    if left.equals(right) or pa.types.is_null(right):
-        return left
-    if pa.types.is_null(left):
-        return right
-    if tensor.is_tensor(left) and tensor.is_tensor(right):
-        common = tensor.common_type(left, right)
-        if common is not None:
-            return common
-    elif pa.types.is_timestamp(left) and pa.types.is_timestamp(right) and left.tz and right.tz:
-        unit = min(left.unit, right.unit, key=_UNITS.index)
-        return pa.timestamp(unit, left.tz if left.tz == right.tz else "UTC")
-    else:
-        try:
-            merged = pa.unify_schemas(
-                [pa.schema([pa.field(name, left)]), pa.schema([pa.field(name, right)])],
-                promote_options="permissive",
-            )
-            return merged.field(0).type
-        except (pa.ArrowTypeError, pa.ArrowInvalid):
-            pass
-    raise SchemaError(
-        f"column {name!r} is {left} in some blocks and {right} in others, which no common type "
-        "holds; convert it before the blocks meet"
-    )
+    type = common_type(known.type, plain_type(field.type))
+    if type is None:
+        raise SchemaError(
+            f"column {known.name!r} is {known.type} in some blocks and {field.type} in others, "
+            "which no common type holds; convert it before the blocks meet"
+        )
+    return pa.field(known.name, type, known.nullable or field.nullable)
 
 
 def _known(known: dict[str, pa.DataType], field: pa.Field) -> pa.DataType:
@@ -226,36 +235,54 @@ def _known(known: dict[str, pa.DataType], field: pa.Field) -> pa.DataType:
     return known.get(field.name, field.type) if pa.types.is_null(field.type) else field.type
 
 
-def _cast(column: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
-    if column.type.equals(type):
-        return column
-    if pa.types.is_null(column.type):
-        return _nulls(len(column), type)
-    if tensor.is_tensor(type):
-        return tensor.cast(column, type)
-    return column.cast(type)
+def _converted(
+    column: pa.ChunkedArray, field: pa.Field, others: Sequence[pa.Schema]
+) -> pa.ChunkedArray:
+    try:
+        return convert(column, field.type)
+    except ValueError as error:
+        met = [str(t.field(field.name).type) for t in others if field.name in t.names]
+        types = dict.fromkeys(met or [str(column.type), str(field.type)])
+        raise SchemaError(
+            f"column {field.name!r} is {' in some blocks and '.join(types)} in others; as "
+            f"{field.type}, which they have in common, not every value would be the same: "
+            f"{error}; convert it before the blocks meet"
+        ) from error
 
 
-def _nulls(rows: int, type: pa.DataType) -> pa.ChunkedArray:
-    if isinstance(type, pa.BaseExtensionType):
-        storage = pa.nulls(rows, type.storage_type)
-        return pa.chunked_array([pa.ExtensionArray.from_storage(type, storage)])
-    return pa.chunked_array([pa.nulls(rows, type)])
+def _with_wide_codes(block: pa.Table) -> pa.Table:
+    """Gives dictionaries wider codes where those of the chunks have too many values together.
+
+    Each part of a categorical column has codes for its own values. Arrow takes such chunks for
+    one column until they are put together.
+    """
+    if is_simple(block.schema):
+        return block
+    for index, type in enumerate(block.schema.types):
+        if type.id != _DICTIONARY or type.index_type.bit_width > _NARROW_CODES:
+            continue
+        column = block.column(index)
+        if column.num_chunks > 1 and _exceeds_codes(column):
+            wide = pa.dictionary(pa.int32(), type.value_type, type.ordered)
+            field = block.schema.field(index).with_type(wide)
+            block = block.set_column(index, field, convert(column, wide))
+    return block
 
 
-def _is_view(type: pa.DataType) -> bool:
-    return bool(pa.types.is_string_view(type) or pa.types.is_binary_view(type))
+def _exceeds_codes(column: pa.ChunkedArray) -> bool:
+    try:
+        column.unify_dictionaries()
+    except pa.ArrowInvalid:
+        return True
+    return False
 
 
-def _without_view(type: pa.DataType) -> pa.DataType:
-    if pa.types.is_string_view(type):
-        return pa.large_string()
-    return pa.large_binary() if pa.types.is_binary_view(type) else type
-
-
-# Finest first: a union must hold the values of both.
-_UNITS = ["ns", "us", "ms", "s"]
 # A block may point into half as much again as it shows before it is copied.
 _SLACK_MAX = 1.5
 # Below this, a copy gains nothing.
 _SLACK_BYTES = 4 * 1024
+#: What a column of 32-bit offsets holds in one piece, in bytes.
+OFFSET_MAX = 2**31 - 1
+_DICTIONARY = pa.dictionary(pa.int8(), pa.string()).id
+# Codes of so many bits are soon too few for several parts of a column.
+_NARROW_CODES = 16

@@ -21,7 +21,8 @@ class BlockBuilder:
     """
 
     def __init__(self, bytes_target: int) -> None:
-        self._bytes_target = bytes_target
+        # What is within 32-bit offsets as a whole is so in each column.
+        self._bytes_target = min(bytes_target, int(block.OFFSET_MAX / _OVERFULL))
         self._held: list[pa.Table] = []
         self._held_bytes = 0
 

@@ -6,13 +6,11 @@ are converted, batches, blocks or user code.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import pyarrow as pa
 
 from millstream.blocks import tensor
-
-Column: TypeAlias = pa.Array | pa.ChunkedArray
+from millstream.blocks.common_type import is_bytes, is_list, is_text
+from millstream.blocks.convert import Column
 
 
 def settle(column: Column, like: pa.DataType | None) -> Column:
@@ -42,17 +40,10 @@ def widened(column: Column) -> Column:
     return column if wide.equals(column.type) else column.cast(wide)
 
 
-def is_list(type: pa.DataType | None) -> bool:
-    """Tells whether a column of this type holds lists, of any layout."""
-    return type is not None and bool(
-        pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type)
-    )
-
-
 def is_variable(type: pa.DataType) -> bool:
     """Tells whether a column of this type holds strings or binaries of any length."""
     types = pa.types
-    return bool(_is_text(type) or types.is_binary(type) or types.is_large_binary(type))
+    return bool(is_text(type) or types.is_binary(type) or types.is_large_binary(type))
 
 
 def _refines(found: pa.DataType, like: pa.DataType) -> bool:
@@ -84,16 +75,6 @@ def _fits(found: pa.DataType, like: pa.DataType) -> bool:
     return found.equals(like) or _refines(found, like)
 
 
-def _is_text(type: pa.DataType) -> bool:
-    return bool(pa.types.is_string(type) or pa.types.is_large_string(type))
-
-
-def _is_bytes(type: pa.DataType) -> bool:
-    types = pa.types
-    variable = types.is_binary(type) or types.is_large_binary(type)
-    return bool(variable or types.is_fixed_size_binary(type))
-
-
 def _wide_type(type: pa.DataType) -> pa.DataType:
     if pa.types.is_string(type):
         return pa.large_string()
@@ -112,6 +93,6 @@ _KINDS = (
     pa.types.is_time,
     pa.types.is_duration,
     pa.types.is_date,
-    _is_text,
-    _is_bytes,
+    is_text,
+    is_bytes,
 )

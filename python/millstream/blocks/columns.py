@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import primitive, tensor
-from millstream.blocks.column_types import Column, is_list, is_variable, settle, widened
+from millstream.blocks.column_types import is_variable, settle, widened
+from millstream.blocks.common_type import is_list
+from millstream.blocks.convert import Column
 
 
 def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]:

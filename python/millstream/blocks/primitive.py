@@ -33,6 +33,21 @@ def view(array: pa.Array) -> np.ndarray[Any, Any] | None:
     return numbers
 
 
+def with_none(array: pa.Array) -> np.ndarray[Any, Any]:
+    """Returns integers as objects, with None where they are null: NumPy itself has no such."""
+    validity, data = array.buffers()
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    if data is None:
+        return np.full(len(array), None, object)
+    numbers = np.frombuffer(data, dtype, count=len(array), offset=array.offset * dtype.itemsize)
+    made = numbers.astype(object)
+    if validity is not None:
+        bits = np.frombuffer(validity, np.uint8)
+        valid = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
+        made[valid[array.offset :] == 0] = None
+    return made
+
+
 def wrap(array: np.ndarray[Any, Any]) -> pa.Array:
     """Makes an Arrow array that is a view of a NumPy array of numbers, of one dimension.
 

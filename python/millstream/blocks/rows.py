@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, tensor
-from millstream.blocks.column_types import Column
+from millstream.blocks.convert import Column
 from millstream.blocks.ownership import own
 from millstream.errors import UserCodeError
 

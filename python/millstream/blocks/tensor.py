@@ -1,11 +1,12 @@
 """Tensor columns: NumPy arrays of more than one dimension, as Arrow's canonical extension types.
 
-Owns `arrow.fixed_shape_tensor` and `arrow.variable_shape_tensor` columns and their way from and
-to NumPy. Must not know batches, blocks or user code.
+Owns `arrow.fixed_shape_tensor` and `arrow.variable_shape_tensor` columns, their common type by
+shape, and their way from and to NumPy. Must not know batches, blocks or user code.
 
 Rows of one shape are a fixed-shape column, which is a view of one array of shape (rows, *shape).
 Rows of different shapes, but of as many dimensions, are ragged: each row is a view of the
-flat values. So are rows without elements, as Arrow cannot hold a fixed shape of size zero.
+flat values. So are rows without elements, as Arrow cannot hold a fixed shape of size zero. Rows of
+different numbers of dimensions have a type of our own, since Arrow has none for them.
 """
 
 from __future__ import annotations
@@ -77,9 +78,41 @@ class VariableShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
         return VariableShapeTensorType, (self._value_type, self._ndim, self._metadata)
 
 
+class AnyShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
+    """Tensors of any number of dimensions in one column, which no type of Arrow's own holds.
+
+    Its storage is struct<data: large_list<value_type>, shape: list<int32>>, in row-major order.
+
+    Args:
+        value_type: The type of the elements.
+    """
+
+    def __init__(self, value_type: pa.DataType) -> None:
+        self._value_type = value_type
+        storage = pa.struct({"data": pa.large_list(value_type), "shape": pa.list_(pa.int32())})
+        super().__init__(storage, _ANY_NAME)
+
+    @property
+    def value_type(self) -> pa.DataType:
+        """The type of the elements."""
+        return self._value_type
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(
+        cls, storage_type: pa.DataType, serialized: bytes
+    ) -> AnyShapeTensorType:
+        return cls(storage_type.field("data").type.value_type)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AnyShapeTensorType, (self._value_type,)
+
+
 def is_tensor(type: pa.DataType) -> bool:
     """Tells whether a column of this type holds tensors."""
-    return isinstance(type, (pa.FixedShapeTensorType, VariableShapeTensorType))
+    return isinstance(type, (pa.FixedShapeTensorType, VariableShapeTensorType, AnyShapeTensorType))
 
 
 def is_tensor_dtype(dtype: np.dtype[Any]) -> bool:
@@ -117,17 +150,18 @@ def from_ndarrays(rows: Sequence[np.ndarray[Any, Any] | None]) -> pa.Array | pa.
     Large arrays are not copied: each is a chunk of its own. Where they go to shared memory one
     behind the other, `to_numpy` gives them as one array again.
 
+    Args:
+        rows: Arrays of one dtype, of any shapes.
+
     Raises:
-        ValueError: The arrays differ in their number of dimensions, or there is no type for them.
+        ValueError: There is no type for them.
     """
     arrays = [row for row in rows if row is not None]
-    dimensions = {array.ndim for array in arrays}
-    if len(dimensions) > 1:
-        counts = " and ".join(str(count) for count in sorted(dimensions))
-        raise ValueError(f"its arrays have {counts} dimensions; all rows must have as many")
     dtype = np.result_type(*{array.dtype for array in arrays})
     if not is_tensor_dtype(dtype):
         raise ValueError(f"arrays of dtype {dtype} have no Arrow type")
+    if len({array.ndim for array in arrays}) > 1:
+        return _any_shape(rows, dtype)
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1 or 0 in arrays[0].shape:
         return _ragged(rows, dtype, arrays[0].ndim)
@@ -151,12 +185,12 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
         one array a row, None where it is null.
     """
     chunks = [chunk for chunk in column.chunks if len(chunk)]
-    ragged = isinstance(column.type, VariableShapeTensorType)
-    if ragged or column.null_count:
+    fixed = isinstance(column.type, pa.FixedShapeTensorType)
+    if not fixed or column.null_count:
         rows = np.empty(len(column), dtype=object)
         start = 0
         for chunk in chunks:
-            views = _ragged_rows(chunk) if ragged else _nullable_rows(chunk)
+            views = _nullable_rows(chunk) if fixed else _ragged_rows(chunk)
             for offset, view in enumerate(views):
                 rows[start + offset] = view
             start += len(chunk)
@@ -166,31 +200,38 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return _joined([_fixed_rows(chunk) for chunk in chunks])
 
 
-def common_type(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
-    """Returns the tensor type that holds the tensors of both types, or None if none does."""
-    if _ndim(left) != _ndim(right):
-        return None
-    dtype = np.result_type(_element_dtype(left.value_type), _element_dtype(right.value_type))
-    if not is_tensor_dtype(dtype):
-        return None
-    value_type = pa.from_numpy_dtype(dtype)
-    fixed = isinstance(left, pa.FixedShapeTensorType) and isinstance(right, pa.FixedShapeTensorType)
-    if fixed and list(left.shape) == list(right.shape):
+def common_shape(left: pa.DataType, right: pa.DataType, value_type: pa.DataType) -> pa.DataType:
+    """Returns the narrowest type, of these elements, that holds the tensors of both types."""
+    ndim = _ndim(left)
+    if ndim is None or ndim != _ndim(right):
+        return AnyShapeTensorType(value_type)
+    shapes = {_shape(left), _shape(right)}
+    if len(shapes) == 1 and None not in shapes:
         return pa.fixed_shape_tensor(value_type, left.shape)
-    return VariableShapeTensorType(value_type, _ndim(left))
+    return VariableShapeTensorType(value_type, ndim)
 
 
-def cast(column: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
-    """Converts a tensor column to a type that `common_type` gave for it."""
-    dtype = _element_dtype(type.value_type)
-    rows = to_numpy(column)
-    if isinstance(type, VariableShapeTensorType):
-        made = _ragged([None if row is None else row for row in rows], dtype, type.ndim)
-    elif rows.dtype == object:
-        made = from_ndarrays([None if row is None else row.astype(dtype) for row in rows])
-    else:
-        made = from_ndarray(rows.astype(dtype))
-    return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made], type=made.type)
+def storage_like(array: pa.Array, type: pa.DataType) -> pa.Array:
+    """Returns the storage of tensors, formed like that of a type which `common_shape` gave."""
+    array = _row_major(array)
+    if not isinstance(array.type, pa.FixedShapeTensorType):
+        return array.storage
+    if isinstance(type, pa.FixedShapeTensorType):
+        return array.storage
+    data = array.storage
+    shape = np.tile(np.array(array.type.shape, np.int32), len(array))
+    shapes = pa.FixedSizeListArray.from_arrays(primitive.wrap(shape), len(array.type.shape))
+    mask = array.is_null() if array.null_count else None
+    return pa.StructArray.from_arrays([data, shapes], ["data", "shape"], mask=mask)
+
+
+def _row_major(array: pa.Array) -> pa.Array:
+    if isinstance(array.type, AnyShapeTensorType):
+        return array
+    if array.type.permutation is None or _is_identity(array.type.permutation):
+        return array
+    made = from_ndarrays([*to_numpy(pa.chunked_array([array]))])
+    return made if isinstance(made, pa.Array) else pa.concat_arrays(made.chunks)
 
 
 def _arrow_order(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -232,19 +273,42 @@ def _ragged(
 def _ragged_chunk(
     rows: Sequence[np.ndarray[Any, Any] | None], dtype: np.dtype[Any], ndim: int
 ) -> pa.Array:
-    dtype = arrow_dtype(dtype)
-    offsets = np.zeros(len(rows) + 1, np.int32)
-    np.cumsum([0 if row is None else row.size for row in rows], out=offsets[1:])
-    flat = np.empty(int(offsets[-1]), dtype)
+    offsets, flat = _flattened(rows, dtype)
     shapes = np.zeros((len(rows), ndim), np.int32)
     for index, row in enumerate(rows):
         if row is not None:
-            flat[offsets[index] : offsets[index + 1]] = row.reshape(-1)
             shapes[index] = row.shape
-    value_type = pa.from_numpy_dtype(dtype)
-    data = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, value_type))
+    data = pa.ListArray.from_arrays(offsets.cast(pa.int32()), flat)
     shape = pa.FixedSizeListArray.from_arrays(pa.array(shapes.reshape(-1)), ndim)
-    type = VariableShapeTensorType(value_type, ndim)
+    return _of_parts(VariableShapeTensorType(flat.type, ndim), data, shape, rows)
+
+
+def _any_shape(rows: Sequence[np.ndarray[Any, Any] | None], dtype: np.dtype[Any]) -> pa.Array:
+    offsets, flat = _flattened(rows, dtype)
+    data = pa.LargeListArray.from_arrays(offsets, flat)
+    shape = pa.array([[] if row is None else row.shape for row in rows], pa.list_(pa.int32()))
+    return _of_parts(AnyShapeTensorType(flat.type), data, shape, rows)
+
+
+def _flattened(
+    rows: Sequence[np.ndarray[Any, Any] | None], dtype: np.dtype[Any]
+) -> tuple[pa.Array, pa.Array]:
+    """Returns where the elements of each row begin and end, and the elements of all."""
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([0 if row is None else row.size for row in rows], out=offsets[1:])
+    flat = np.empty(int(offsets[-1]), arrow_dtype(dtype))
+    for index, row in enumerate(rows):
+        if row is not None:
+            flat[offsets[index] : offsets[index + 1]] = row.reshape(-1)
+    return pa.array(offsets), pa.array(flat)
+
+
+def _of_parts(
+    type: pa.DataType,
+    data: pa.Array,
+    shape: pa.Array,
+    rows: Sequence[np.ndarray[Any, Any] | None],
+) -> pa.Array:
     mask = pa.array([row is None for row in rows]) if any(row is None for row in rows) else None
     storage = pa.StructArray.from_arrays([data, shape], fields=list(type.storage_type), mask=mask)
     return pa.ExtensionArray.from_storage(type, storage)
@@ -258,10 +322,14 @@ def _fixed_rows(chunk: pa.Array) -> np.ndarray[Any, Any]:
 
 
 def _nullable_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
-    rows = _values_to_numpy(_elements(chunk)).reshape(len(chunk), *chunk.type.shape)
+    valid = chunk.is_valid().to_pylist()
+    if _elements(chunk).null_count or chunk.type.permutation is not None:
+        # What lies under null rows is no value; as null, it would make objects of all rows.
+        there = chunk.drop_null()
+        rows = iter(_fixed_rows(there)) if len(there) else iter(())
+        return [next(rows) if is_there else None for is_there in valid]
     return [
-        row if valid else None
-        for row, valid in zip(rows, chunk.is_valid().to_pylist(), strict=True)
+        row if is_there else None for row, is_there in zip(_fixed_rows(chunk), valid, strict=True)
     ]
 
 
@@ -306,27 +374,38 @@ def _elements(chunk: pa.Array) -> pa.Array:
 
 
 def _ragged_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
-    data, shape = chunk.storage.field("data"), chunk.storage.field("shape")
-    ndim, permutation = chunk.type.ndim, chunk.type.permutation
+    data = chunk.storage.field("data")
     offsets = data.offsets.to_numpy()
     flat = _values_to_numpy(data.values)
-    shapes = shape.values.slice(shape.offset * ndim, len(chunk) * ndim)
-    dimensions = shapes.to_numpy(zero_copy_only=False).reshape(len(chunk), ndim)
+    shapes = _shapes(chunk)
+    permutation = getattr(chunk.type, "permutation", None)
     rows: list[np.ndarray[Any, Any] | None] = []
     for index, valid in enumerate(chunk.is_valid().to_pylist()):
         if not valid:
             rows.append(None)
             continue
-        row = flat[offsets[index] : offsets[index + 1]].reshape(dimensions[index])
+        row = flat[offsets[index] : offsets[index + 1]].reshape(shapes[index])
         rows.append(row if permutation is None else row.transpose(permutation))
     return rows
+
+
+def _shapes(chunk: pa.Array) -> Any:
+    """The shape of each row of ragged tensors."""
+    shape = chunk.storage.field("shape")
+    ndim = _ndim(chunk.type)
+    if ndim is None:
+        return shape.to_pylist()
+    dimensions = shape.values.slice(shape.offset * ndim, len(chunk) * ndim)
+    return _values_to_numpy(dimensions).reshape(len(chunk), ndim)
 
 
 def _values_to_numpy(values: pa.Array) -> np.ndarray[Any, Any]:
     view = primitive.view(values)
     if view is not None:
         return view
-    # Booleans are bits in Arrow, and nulls within a tensor become NaN.
+    if values.null_count and pa.types.is_integer(values.type):
+        return primitive.with_none(values)
+    # Booleans are bits in Arrow; as floats and dates, nulls within a tensor become NaN and NaT.
     numpy: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
     return numpy
 
@@ -335,8 +414,20 @@ def _is_identity(permutation: Sequence[int]) -> bool:
     return list(permutation) == sorted(permutation)
 
 
-def _ndim(type: pa.DataType) -> int:
+def _ndim(type: pa.DataType) -> int | None:
+    """How many dimensions all tensors of this type have; None if they differ."""
+    if isinstance(type, AnyShapeTensorType):
+        return None
     return type.ndim if isinstance(type, VariableShapeTensorType) else len(type.shape)
+
+
+def _shape(type: pa.DataType) -> tuple[int, ...] | None:
+    """The shape of all tensors of this type, as NumPy has it; None if they differ."""
+    if not isinstance(type, pa.FixedShapeTensorType):
+        return None
+    if type.permutation is not None and not _is_identity(type.permutation):
+        return None
+    return tuple(type.shape)
 
 
 def _element_dtype(value_type: pa.DataType) -> np.dtype[Any]:
@@ -345,6 +436,7 @@ def _element_dtype(value_type: pa.DataType) -> np.dtype[Any]:
 
 
 _RAGGED_NAME = "arrow.variable_shape_tensor"
+_ANY_NAME = "millstream.any_shape_tensor"
 #: Smaller chunks cost more in transport and in access than putting them together does.
 CHUNK_BYTES_MIN = 1024 * 1024
 # The offsets of a list are 32 bits wide.
@@ -355,3 +447,5 @@ _ELEMENTS_MAX = 2**31 - 1
 with contextlib.suppress(pa.ArrowKeyError):
     pa.unregister_extension_type(_RAGGED_NAME)
 pa.register_extension_type(VariableShapeTensorType(pa.float32(), 1))
+with contextlib.suppress(pa.ArrowKeyError):
+    pa.register_extension_type(AnyShapeTensorType(pa.float32()))

@@ -190,7 +190,7 @@ class FilterRows(_Call):
                 calls = function.calls(zip(rows.iter_rows(table), count(start), strict=False))
                 keep = [_truth(result, index) for result, index in calls]
                 start += table.num_rows
-                yield table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
+                yield table if all(keep) else _filtered(table, keep)
 
         return _Opened(apply, function)
 
@@ -257,6 +257,10 @@ def _map_rows(blocks: Blocks, function: OpenFunction) -> Blocks:
         if made is not None:
             yield made
         start += table.num_rows
+
+
+def _filtered(table: pa.Table, keep: list[bool]) -> pa.Table:
+    return block.gatherable(table).filter(pa.array(keep, pa.bool_()))
 
 
 def _truth(result: Any, index: int) -> bool:

@@ -94,7 +94,7 @@ def shuffled(
         if not left:
             return
         exhausted = rows < low + buffer_rows
-        buffer = block.concat(left).take(primitive.wrap(random.permutation(rows)))
+        buffer = block.gatherable(block.concat(left)).take(primitive.wrap(random.permutation(rows)))
         start = 0
         while rows - start >= low or (exhausted and start < rows):
             yield buffer.slice(start, batch_rows)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, columns, primitive
-from millstream.blocks.column_types import Column
+from millstream.blocks.convert import Column
 from millstream.errors import ArgumentError, SchemaError
 from millstream.io.source import Source, check_block_count, shares_of, split_rows
 
