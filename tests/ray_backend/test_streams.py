@@ -17,10 +17,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("leaves_nothing")]
 @pytest.fixture(params=["callbacks", "waiting"])
 def kind(request, ray_cluster, monkeypatch):
     """Both ways of reading."""
-    from millstream.run.ray import stream
+    from millstream.run.ray import compat
 
-    assert stream.has_callbacks()
-    monkeypatch.setattr(stream, "has_callbacks", lambda: request.param == "callbacks")
+    assert compat.core_worker() is not None
+    if request.param == "waiting":
+        monkeypatch.setattr(compat, "core_worker", lambda: None)
     return request.param
 
 

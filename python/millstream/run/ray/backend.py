@@ -19,10 +19,11 @@ from millstream import _core
 from millstream.errors import MillstreamError
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.ray import compat
 from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.failures import Failure, Kind, read_failure
-from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch, is_dead
+from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch
 from millstream.run.ray.operators import Operator, unsendable
 from millstream.run.ray.remote import Block, Call, Item, Loaded
 from millstream.run.ray.seat import Seat, no_share
@@ -403,7 +404,7 @@ class RayBackend:
             for _, report in suspects:
                 self._report(report)
         for number, actor in list(self._actors.items()):
-            if is_dead(actor.handle):
+            if compat.is_dead(actor.handle):
                 self._report(partial(self._lose_actor, number))
         self._report(self._closing.end_late)
 

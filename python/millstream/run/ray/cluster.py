@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import ray
-from ray._private import auto_init_hook
 
 from millstream import _core
 from millstream.errors import PlanError, WorkerError
+from millstream.run.ray import compat
 from millstream.run.ray.sharing import sharing
 
 
@@ -54,10 +54,11 @@ class Connection:
     @classmethod
     def _count_uses(cls, change: int) -> None:
         with cls._lock:
-            if cls._count == 0:
-                cls._was_automatic = auto_init_hook.enable_auto_connect
             cls._count += change
-            auto_init_hook.enable_auto_connect = cls._was_automatic and cls._count == 0
+            if change > 0 and cls._count == 1:
+                cls._was_automatic = compat.set_auto_connect(False)
+            elif cls._count == 0:
+                compat.set_auto_connect(cls._was_automatic)
 
 
 def require_connection() -> None:
@@ -86,7 +87,7 @@ class Cluster:
     def nodes(self) -> list[_core.Node]:
         """The nodes that were there at the first call; `changes` tells what came of them."""
         if self._first is None:
-            draining = _draining_ids()
+            draining = compat.draining_ids()
             found = [node for node in _alive_nodes() if node["NodeID"] not in draining]
             self._first = self._join(found)
         return self._first
@@ -125,7 +126,7 @@ class Cluster:
                 raylet that refuses connections is.
         """
         found = {node["NodeID"]: node for node in _alive_nodes()}
-        draining = _draining_ids()
+        draining = compat.draining_ids()
         for suspect in suspects:
             node_id = self.id_of(suspect)
             if node_id in found and _refuses(found[node_id]):
@@ -212,12 +213,6 @@ def _alive_nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _draining_ids() -> set[str]:
-    """The nodes that take no new work and will go; where this Ray cannot tell, they go at once."""
-    draining = getattr(ray._private.state.state, "get_draining_nodes", None)
-    return set() if draining is None else set(draining())
-
-
 def _refuses(node: dict[str, Any]) -> bool:
     """Whether nobody listens where a raylet did. One that cannot be reached does not refuse."""
     try:
@@ -232,15 +227,9 @@ def _refuses(node: dict[str, Any]) -> bool:
 
 def _free_store_bytes() -> dict[str, float]:
     """What of each node's object store is not taken by objects that are still needed."""
-    per_node = getattr(ray._private.state, "available_resources_per_node", None)
-    if per_node is not None:
-        found = per_node()
-    else:
-        # Public, but known for the cluster as a whole only.
-        alive = _alive_nodes()
-        found = {alive[0]["NodeID"]: ray.available_resources()} if len(alive) == 1 else {}
     name = "object_store_memory"
-    return {node: resources[name] for node, resources in found.items() if name in resources}
+    free = compat.free_per_node()
+    return {node: resources[name] for node, resources in free.items() if name in resources}
 
 
 _logger = logging.getLogger(__name__)

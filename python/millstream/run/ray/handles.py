@@ -11,17 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.core.generated.gcs_pb2 import ActorTableData
 from ray.exceptions import RayError
-
-try:
-    from ray.experimental import get_local_object_locations
-except ImportError:
-    get_local_object_locations = None
 
 from millstream import _core
 from millstream.blocks import block
 from millstream.run.protocol import BlockGoneError
+from millstream.run.ray import compat
 from millstream.run.ray.cluster import require_connection
 from millstream.run.ray.operators import STREAMING
 from millstream.run.ray.remote import Block, Item, table_of
@@ -48,12 +43,6 @@ def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
     return table_of(found) if isinstance(found, Item) else block.copy(found)
 
 
-def is_dead(actor: ray.actor.ActorHandle[Any]) -> bool:
-    """Whether Ray has told this process that an actor is dead. Asks nobody."""
-    state = getattr(actor, "_get_local_state", None)
-    return state is not None and state() == ActorTableData.ActorState.DEAD
-
-
 def are_left(blocks: Sequence[HeldBlock], lost: Collection[str]) -> bool:
     """Whether of each block there is a copy elsewhere than on the lost nodes. Asks nobody.
 
@@ -63,10 +52,7 @@ def are_left(blocks: Sequence[HeldBlock], lost: Collection[str]) -> bool:
         blocks: The blocks.
         lost: The Ray ids of the nodes.
     """
-    references = [held.reference for held in blocks if held.is_stored]
-    if not references or get_local_object_locations is None:
-        return True
-    found = get_local_object_locations(references).values()
+    found = compat.places([held.reference for held in blocks if held.is_stored]).values()
     return all(set(place["node_ids"]).difference(lost) or place["did_spill"] for place in found)
 
 

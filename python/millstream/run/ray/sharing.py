@@ -18,18 +18,8 @@ from typing import Any, Protocol
 
 import ray
 
+from millstream.run.ray import compat
 from millstream.run.ray.table import Answer, Report, Table
-
-try:
-    from ray._private.state import jobs
-    from ray.experimental.internal_kv import (
-        _internal_kv_del,
-        _internal_kv_list,
-        _internal_kv_put,
-    )
-except ImportError:
-    # Runs of one process still share; drivers do not find each other.
-    jobs = None
 
 
 class Tenant(Protocol):
@@ -150,26 +140,22 @@ class CommonTable(Table):
 
 def sign_in(driver: str) -> None:
     """Lets other drivers know that this one has runs."""
-    if jobs is not None:
-        _internal_kv_put(_key(driver), b"", namespace=_NAMESPACE.encode())
+    _notes.put(_key(driver))
 
 
 def sign_out(driver: str) -> None:
     """Lets other drivers know that this one has no more runs."""
-    if jobs is not None and ray.is_initialized():
-        _internal_kv_del(_key(driver), namespace=_NAMESPACE.encode())
+    if ray.is_initialized():
+        _notes.remove(_key(driver))
 
 
 def signed_in() -> set[str]:
     """The drivers that have runs. What one left behind that was killed is taken away."""
-    if jobs is None:
-        return set()
-    keys = _internal_kv_list(_key(""), namespace=_NAMESPACE.encode())
-    drivers = {key.decode().removeprefix(_key("").decode()) for key in keys}
+    drivers = {key.removeprefix(_key("")) for key in _notes.keys(_key(""))}
     if len(drivers) > 1:
-        dead = {job["JobID"] for job in jobs() if job["IsDead"]}
+        dead = compat.ended_drivers()
         for driver in drivers & dead:
-            _internal_kv_del(_key(driver), namespace=_NAMESPACE.encode())
+            _notes.remove(_key(driver))
         drivers -= dead
     return drivers
 
@@ -180,8 +166,8 @@ def _meeting() -> Any:
     return ray.remote(CommonTable).options(**options).remote()
 
 
-def _key(driver: str) -> bytes:
-    return f"runs of {driver}".encode()
+def _key(driver: str) -> str:
+    return f"runs of {driver}"
 
 
 #: The runs of this process.
@@ -189,6 +175,7 @@ sharing = Sharing()
 
 _logger = logging.getLogger(__name__)
 _NAMESPACE = "millstream"
+_notes = compat.Notes(_NAMESPACE)
 #: How soon a run that shares hears what the others hold and want.
 _EXCHANGE_S = 0.2
 #: How soon a run that is alone hears of another driver.

@@ -1,6 +1,6 @@
 """Reading a task's stream of objects by events: nothing polls, and no block is fetched.
 
-Owns the semi-private calls of Ray that this needs, the probe for them, and the public fallback.
+Owns both ways to watch a stream: by calls that Ray does not promise, and by public ones.
 Must not know what the objects mean, nor scheduling.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Protocol
 
 import ray
 from ray.exceptions import ObjectRefStreamEndOfStreamError, RayError
+
+from millstream.run.ray import compat
 
 Tell = Callable[[object], None]
 """Takes an object's value, or the exception that stands for it; called on any thread."""
@@ -51,27 +52,16 @@ class Stream(Protocol):
 
 def open_stream(generator: ray.ObjectRefGenerator) -> Stream:
     """The stream of a streaming task."""
-    return CallbackStream(generator) if has_callbacks() else WaitingStream(generator)
-
-
-@cache
-def has_callbacks() -> bool:
-    """Whether this Ray has the semi-private calls."""
-    worker = ray._private.worker.global_worker.core_worker
-    return (
-        hasattr(ray.ObjectRef, "_on_completed")
-        and hasattr(ray.ObjectRef, "_on_ready")
-        and hasattr(worker, "peek_object_ref_stream")
-        and hasattr(worker, "try_read_next_object_ref_stream")
-    )
+    worker = compat.core_worker()
+    return WaitingStream(generator) if worker is None else CallbackStream(generator, worker)
 
 
 class CallbackStream:
     """Has Ray call back: no thread waits."""
 
-    def __init__(self, generator: ray.ObjectRefGenerator) -> None:
+    def __init__(self, generator: ray.ObjectRefGenerator, worker: Any) -> None:
         self._generator = generator
-        self._worker = ray._private.worker.global_worker.core_worker
+        self._worker = worker
         # A callback is dropped together with the reference that it was set on.
         self._watched: ray.ObjectRef[Any] | None = None
 
