@@ -24,8 +24,8 @@ from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.failures import Failure, Kind, read_failure
 from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch
-from millstream.run.ray.operators import Operator, unsendable
-from millstream.run.ray.remote import Block, Call, Item, Loaded
+from millstream.run.ray.operators import Operator
+from millstream.run.ray.remote import Block, Call, Item, Loaded, pack
 from millstream.run.ray.seat import Seat, no_share
 from millstream.run.ray.sharing import sharing
 from millstream.run.ray.stream import open_stream
@@ -159,10 +159,7 @@ class RayBackend:
                 action.slices,
                 operator.payload,
             )
-            try:
-                generator = function.remote(call, *blocks)
-            except TypeError as error:
-                raise unsendable(operator.name, error) from error
+            generator = function.remote(operator.packed(call), *blocks)
         else:
             actor = self._actors.get(action.actor)
             if actor is None:
@@ -171,7 +168,7 @@ class RayBackend:
                 return
             actor.tasks.append(action.task)
             call = Call(action.rows_skipped, context, action.rows_wanted)
-            generator = actor.run.remote(call, *blocks)
+            generator = actor.run.remote(operator.packed(call), *blocks)
         task = Task(action, open_stream(generator))
         self._tasks[action.task] = task
         self._watch(task)
@@ -202,7 +199,7 @@ class RayBackend:
         handle = operator.actor(self._affinity(node)).remote(operator.name)
         actor = Actor(op, operator.name, node, handle)
         self._actors[number] = actor
-        loaded = actor.handle.load.remote(operator.payload).future()
+        loaded = actor.handle.load.remote(pack(operator.payload)).future()
         loaded.add_done_callback(
             lambda done: self._report(
                 partial(self._actor_loaded, number, done.exception() or done.result())
@@ -309,8 +306,9 @@ class RayBackend:
 
     def _fail(self, task: Task, told: object = None) -> None:
         """Ends a task that Ray says has failed."""
-        raised = task.stream.failure() or told
-        failure = read_failure(raised, self._operators[task.op].name)
+        # A worker that tells by itself what is wrong has not failed.
+        raised = told if isinstance(told, dict) else task.stream.failure() or told
+        failure = self._read_failure(raised, task.op, task.node)
         self._keep_error(task.number, task.op, failure.error)
         if failure.object_lost is not None:
             self._lose_block(failure.object_lost)
@@ -318,6 +316,9 @@ class RayBackend:
             self._suspect(task.node, partial(self._end_failed, task.number, failure))
         else:
             self._end_failed(task.number, failure)
+
+    def _read_failure(self, raised: object, op: int, node: int) -> Failure:
+        return read_failure(raised, self._operators[op].name, self._cluster.words_for(node))
 
     def _end_failed(self, number: int, failure: Failure) -> None:
         task = self._tasks.get(number)
@@ -348,7 +349,7 @@ class RayBackend:
                 self._keep_error(None, actor.op, error)
                 self._lose_actor(number, kind="user_code")
             case _:
-                failure = read_failure(told, self._operators[actor.op].name)
+                failure = self._read_failure(told, actor.op, actor.node)
                 self._keep_error(None, actor.op, failure.error)
                 lose = partial(self._lose_actor, number, kind=failure.kind)
                 self._suspect(actor.node, lose)

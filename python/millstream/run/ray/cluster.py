@@ -78,6 +78,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._ids: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._addresses: dict[str, str] = {}
         self._first: list[_core.Node] | None = None
         # By Ray's ids. Nodes that the run knows and are there; a lost one never comes back.
         self._present: dict[str, _core.Node] = {}
@@ -103,6 +104,11 @@ class Cluster:
     def id_of(self, number: int) -> str:
         """The Ray id of a node."""
         return self._ids[number]
+
+    def words_for(self, number: int) -> str:
+        """A node as people know it."""
+        node_id = self.id_of(number)
+        return f"node {self._addresses.get(node_id, 'without an address')} ({node_id})"
 
     @property
     def is_one_node(self) -> bool:
@@ -163,6 +169,7 @@ class Cluster:
         memory = resources.pop("memory", 0.0)
         custom = {name: amount for name, amount in resources.items() if name[:5] != "node:"}
         taken = 0.0 if free is None else store - free
+        self._addresses[node["NodeID"]] = node["NodeManagerAddress"]
         return _core.Node(
             node=self.number(node["NodeID"]),
             cpu=cpu,

@@ -5,12 +5,16 @@ Owns the reading of Ray's errors. Must not know what is done about them.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from ray import exceptions
 
+import millstream
 from millstream.errors import MillstreamError, UserCodeError, WorkerError
+from millstream.run.ray import entry
 
 Kind = Literal["user_code", "worker_died", "out_of_memory", "not_run", "cancelled"]
 
@@ -44,9 +48,17 @@ class Failure:
         return self.kind == "worker_died" or self.node_lost
 
 
-def read_failure(raised: object, operator: str) -> Failure:
-    """Makes a failure of what Ray raised, or returned in place of a value."""
+def read_failure(raised: object, operator: str, node: str = "one of the nodes") -> Failure:
+    """Makes a failure of what Ray raised, or returned in place of a value.
+
+    Args:
+        raised: What Ray raised or returned.
+        operator: The operator it happened in.
+        node: Where, in words.
+    """
     cause = raised.cause if isinstance(raised, exceptions.RayTaskError) else raised
+    if unfit := _unfit(cause):
+        return Failure("user_code", _unfit_error(unfit, operator, node))
     actor_lost = isinstance(cause, exceptions.RayActorError)
     match cause:
         case exceptions.TaskCancelledError():
@@ -72,6 +84,29 @@ def read_failure(raised: object, operator: str) -> Failure:
             return Failure("user_code", WorkerError(told, operator=operator))
 
 
+def _unfit(cause: object) -> dict[str, str] | None:
+    """What is known of a worker that cannot run tasks of millstream, if that is the cause."""
+    if isinstance(cause, dict):
+        return cause if entry.UNFIT in cause else None
+    missing = _MISSING.search(str(cause)) if isinstance(cause, exceptions.RayError) else None
+    return {"module": missing[1], "why": missing[0]} if missing else None
+
+
+def _unfit_error(told: Mapping[str, str], operator: str, node: str) -> WorkerError:
+    """The error of workers that lack millstream, or something that it needs, or have another."""
+    needed = f"millstream=={millstream.__version__}"
+    by = f" in {told['python']}" if "python" in told else ""
+    if "version" in told:
+        what = f"have millstream {told['version']}, but this program has {millstream.__version__}"
+    else:
+        what = f"cannot import {told['module']!r} ({told['why']})"
+    return WorkerError(
+        f"the workers on {node} {what}{by}: install {needed} there, in the nodes' image, or have "
+        f'Ray do it: ray.init(runtime_env={{"pip": ["{needed}"]}})',
+        operator=operator,
+    )
+
+
 def _worker_error(cause: BaseException, operator: str) -> WorkerError:
     error = WorkerError(str(cause), operator=operator)
     error.__cause__ = cause
@@ -87,5 +122,7 @@ def _user_error(cause: BaseException, operator: str) -> UserCodeError:
     return error
 
 
+# What an import says that fails while Ray unpickles a block, before the task begins.
+_MISSING = re.compile(r"No module named '((?:millstream|pyarrow|numpy)[.\w]*)'")
 # What Ray says of an actor that its memory monitor killed.
 _OUT_OF_MEMORY = "running low on memory"

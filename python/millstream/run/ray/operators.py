@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import ray
@@ -16,7 +17,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from millstream import _core
 from millstream.errors import SerializationError
 from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES, OpBody
-from millstream.run.ray.remote import Payload, StageActor, run_task
+from millstream.run.ray import entry
+from millstream.run.ray.entry import Packed
+from millstream.run.ray.remote import Call, Payload, pack
 from millstream.run.worker import ReadUnit
 
 
@@ -44,12 +47,23 @@ class Operator:
             return None
         return self._units[action.first_unit : action.first_unit + action.unit_count]
 
+    def packed(self, call: Call) -> Packed:
+        """A call as it is sent.
+
+        Raises:
+            SerializationError: Its units do not pickle.
+        """
+        try:
+            return pack(call)
+        except Exception as error:
+            # As above.
+            raise unsendable(self.name, error) from error
+
     def function(self, node: str | None) -> Any:
         """The remote function for a node. It is the same each time, so that Ray reuses leases."""
         if node not in self._functions:
             options = {**self._options, "max_retries": 0, **STREAMING, **_strategy(node)}
-            calls = {"max_calls": options.pop("max_calls")} if "max_calls" in options else {}
-            remote = ray.remote(**calls)(run_task) if calls else ray.remote(run_task)
+            remote = _remote_function(options.pop("max_calls", None))
             self._functions[node] = remote.options(**options)
         return self._functions[node]
 
@@ -63,8 +77,20 @@ class Operator:
                 **_strategy(node),
             }
             del options["name"]
-            self._classes[node] = ray.remote(StageActor).options(**options)
+            self._classes[node] = _remote_class().options(**options)
         return self._classes[node]
+
+
+# Once per process: Ray keeps for ever what is made remote.
+@cache
+def _remote_function(max_calls: int | None) -> Any:
+    options = {} if max_calls is None else {"max_calls": max_calls}
+    return ray.remote(**options)(entry.run_task) if options else ray.remote(entry.run_task)
+
+
+@cache
+def _remote_class() -> Any:
+    return ray.remote(entry.StageActor)
 
 
 def unsendable(operator: str, error: Exception) -> SerializationError:

@@ -1,4 +1,4 @@
-"""What runs in Ray's workers: a task, and an actor, over the common worker body.
+"""What runs in Ray's workers, once `entry` has found it there: tasks over the common worker body.
 
 Owns the form in which blocks and what is known of them travel. Must not know the driver's side.
 
@@ -9,18 +9,21 @@ without ever fetching it. The last item carries the task's end, whether or not a
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import ray
 from ray import cloudpickle
 
+import millstream
+from millstream import _core
 from millstream.errors import MillstreamError, UserCodeError
 from millstream.run.worker import (
     BlockMeta,
@@ -33,6 +36,9 @@ from millstream.run.worker import (
     open_stage,
     slices_of,
 )
+
+if TYPE_CHECKING:
+    from millstream.run.ray.entry import Packed
 
 
 class Payload(NamedTuple):
@@ -106,47 +112,72 @@ def table_of(found: Block) -> pa.Table:
     return found
 
 
-def run_task(call: Call, *blocks: Block) -> Iterator[Item | pa.Table]:
-    """Runs one task on the stage of its payload, which is opened once per process."""
-    if call.payload is None:
-        raise RuntimeError("a task without an actor came without its stage")
+class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles, and puts references aside: Ray must see them to keep what they refer to."""
+
+    def __init__(self, sink: io.BytesIO, references: list[ray.ObjectRef[Any]]) -> None:
+        super().__init__(sink)
+        self._references = references
+
+    def persistent_id(self, value: object) -> int | None:
+        """The place of a reference among them; None for all else."""
+        if not isinstance(value, ray.ObjectRef):
+            return None
+        self._references.append(value)
+        return len(self._references) - 1
+
+
+class _Unpacker(pickle.Unpickler):
+    def __init__(self, source: io.BytesIO, references: list[ray.ObjectRef[Any]]) -> None:
+        super().__init__(source)
+        self._references = references
+
+    def persistent_load(self, place: int) -> ray.ObjectRef[Any]:
+        return self._references[place]
+
+
+def pack(value: Payload | Call) -> Packed:
+    """Packs what is sent, so that Ray can unpickle it where millstream is missing."""
+    sink = io.BytesIO()
+    references: list[ray.ObjectRef[Any]] = []
+    _Packer(sink, references).dump(value)
+    return _VERSIONS, sink.getvalue(), references
+
+
+def _unpack(packed: Packed) -> Any:
+    _, data, references = packed
     try:
-        stage = _open(call.payload)
+        return _Unpacker(io.BytesIO(data), references).load()
+    except Exception as error:
+        raise _unloadable(None, error) from error
+
+
+def run_task(packed: Packed, blocks: Sequence[Block]) -> Iterator[Item | pa.Table]:
+    """Runs one task on the stage of its payload, which is opened once per process."""
+    try:
+        call: Call = _unpack(packed)
+        stage = _open(call)
     except MillstreamError as error:
         yield Item(_node(), None, None, TaskError(error))
         return
     yield from _run(stage, call, blocks)
 
 
-class StageActor:
-    """A process that loads a stage and runs tasks on it."""
+def load(packed: Packed) -> tuple[OpenStage | None, Loaded | TaskError]:
+    """Constructs the user's classes, in an actor."""
+    try:
+        return _load(_unpack(packed)), Loaded(_node())
+    except MillstreamError as error:
+        return None, TaskError(error)
 
-    def __init__(self, operator: str) -> None:
-        self._operator = operator
-        self._stage: OpenStage | None = None
 
-    def __repr__(self) -> str:
-        # What Ray puts before the lines that user code prints.
-        return self._operator
-
-    def load(self, payload: Payload) -> Loaded | TaskError:
-        """Constructs the user's classes."""
-        try:
-            self._stage = _load(payload)
-        except MillstreamError as error:
-            return TaskError(error)
-        return Loaded(_node())
-
-    def close(self) -> list[str]:
-        """Lets go of what has been loaded; tells what went wrong with that."""
-        stage, self._stage = self._stage, None
-        return [] if stage is None else stage.close()
-
-    def run(self, call: Call, *blocks: Block) -> Iterator[Item | pa.Table]:
-        """Runs one task."""
-        if self._stage is None:
-            raise RuntimeError("the actor was given a task before it was loaded")
-        yield from _run(self._stage, call, blocks)
+def run_loaded(
+    stage: OpenStage | None, packed: Packed, blocks: Sequence[Block]
+) -> Iterator[Item | pa.Table]:
+    """Runs one task on the stage that an actor has loaded."""
+    if stage is None:
+        raise RuntimeError("the actor was given a task before it was loaded")
+    yield from _run(stage, _unpack(packed), blocks)
 
 
 def _run(stage: OpenStage, call: Call, blocks: Sequence[Block]) -> Iterator[Item | pa.Table]:
@@ -196,8 +227,11 @@ def _ipc(table: pa.Table) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _open(payload: Payload) -> OpenStage:
-    """The opened stage of a payload, kept for the next task of this process."""
+def _open(call: Call) -> OpenStage:
+    """The opened stage of a call's payload, kept for the next task of this process."""
+    payload = call.payload
+    if payload is None:
+        raise RuntimeError("a task without an actor came without its stage")
     with _lock:
         stage = _opened.pop(payload.key, None)
         if stage is None:
@@ -213,15 +247,15 @@ def _load(payload: Payload) -> OpenStage:
         data = payload.data if isinstance(payload.data, bytes) else ray.get(payload.data[0])
         stage = pickle.loads(data)  # noqa: S301 - the driver's own
     except Exception as error:
-        raise _unloadable(payload, error) from error
+        raise _unloadable(payload.operator, error) from error
     return open_stage(stage, dumps=cloudpickle.dumps, is_cancelled=_is_cancelled)
 
 
-def _unloadable(payload: Payload, error: Exception) -> UserCodeError:
+def _unloadable(operator: str | None, error: Exception) -> UserCodeError:
     return UserCodeError(
         f"a worker cannot load the operator's functions: {type(error).__name__}: {error}; "
         "modules that they import must be installed on all nodes, or be beside the script",
-        operator=payload.operator,
+        operator=operator,
     )
 
 
@@ -238,6 +272,8 @@ def _node() -> str:
 def _address() -> str:
     return f"node {ray.util.get_node_ip_address()}"
 
+
+_VERSIONS = (millstream.__version__, _core.__version__)
 
 #: Up to this a block travels inside its item. Ray keeps objects below 100 KiB out of the store.
 INLINE_BYTES_MAX = 64 * 1024

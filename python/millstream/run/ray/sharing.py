@@ -17,6 +17,7 @@ import threading
 from typing import Any, Protocol
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from millstream.run.ray import compat
 from millstream.run.ray.table import Answer, Report, Table
@@ -162,7 +163,15 @@ def signed_in() -> set[str]:
 
 def _meeting() -> Any:
     """The actor of this name, which is made if there is none."""
-    options = {"name": "table", "namespace": _NAMESPACE, "get_if_exists": True, "num_cpus": 0}
+    here = ray.get_runtime_context().get_node_id()
+    options = {
+        "name": "table",
+        "namespace": _NAMESPACE,
+        "get_if_exists": True,
+        "num_cpus": 0,
+        # Other nodes may lack millstream, and then say so only to a run that uses them.
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True),
+    }
     return ray.remote(CommonTable).options(**options).remote()
 
 
