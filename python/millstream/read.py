@@ -232,6 +232,7 @@ def read_images(
     partitioning: Partitioning | None = None,
     size: tuple[int, int] | None = None,
     mode: str | None = None,
+    orientation: images.Orientation = "upright",
     include_paths: bool = False,
     ignore_missing_paths: bool = False,
     shuffle: Shuffle = None,
@@ -242,8 +243,9 @@ def read_images(
 ) -> Dataset:
     """Decoded images: a row per file, in the tensor column `image`.
 
-    An image has the shape (height, width) if its mode has one band, else (height, width, bands).
-    Needs `millstream[image]`.
+    An image has the shape (height, width) if its mode has one band, else (height, width, bands). Of
+    files with several pages or frames, the first is read, and a warning says so. Needs
+    `millstream[image]`.
 
     Args:
         paths: A file, a folder (searched to any depth), or a list of both.
@@ -255,7 +257,12 @@ def read_images(
         partitioning: How paths hold values of columns; `None`: they do not.
         size: Height and width in pixels to resize to; `None`: each keeps its own.
         mode: Pillow's name of the pixel format to convert to, such as `"RGB"`; `None`: each keeps
-            its own.
+            its own, 16-bit grey too, and palettes become their colours (`"P"` gives their numbers).
+            Numbers are scaled so that white stays white, but for `"I"` and `"F"`, which take them
+            as they are. What has no scale, such as floats to `"L"`, is an error when it is read;
+            so are 16 bits in several bands without a `mode` of 8 bits.
+        orientation: `"upright"`: pixels as a person is meant to see them, turned as the file says;
+            `"stored"`: as they lie in the file.
         include_paths: Whether the column `path` says which file a row is.
         ignore_missing_paths: Whether paths that do not exist are left out.
         shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
@@ -274,6 +281,7 @@ def read_images(
         filesystem=filesystem,
         size=size,
         mode=mode,
+        orientation=orientation,
         include_paths=include_paths,
         partitioning=partitioning,
         partition_filter=partition_filter,

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import io
+import logging
+import struct
+import zlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from io_sources import rows_of, table_of, tables_of
 from PIL import Image
 
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import images
 from millstream.io.images import plan_images
+from millstream.io.pixels import decode
 
 
 def save(path, shape=(8, 6, 3), mode="RGB", seed=0):
@@ -77,6 +86,233 @@ def test_deep_images_keep_their_depth(tmp_path):
     assert table.schema.field("image").type.value_type == pa.uint16()
 
 
+#: For each orientation, how the file lies to what a person sees.
+STORED = {
+    1: lambda seen: seen,
+    2: lambda seen: seen[:, ::-1],
+    3: lambda seen: seen[::-1, ::-1],
+    4: lambda seen: seen[::-1],
+    5: lambda seen: seen.swapaxes(0, 1),
+    6: lambda seen: np.rot90(seen, 1),
+    7: lambda seen: seen[::-1, ::-1].swapaxes(0, 1),
+    8: lambda seen: np.rot90(seen, -1),
+}
+FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"]
+CELL = 16
+
+
+def cells(pixels) -> np.ndarray:
+    """The colours of a picture that is made of large cells; rounded, as some formats are lossy."""
+    centres = pixels[CELL // 2 :: CELL, CELL // 2 :: CELL]
+    return (centres.astype(int) + 32) // 64
+
+
+def turned_picture(format, orientation, seen, **options) -> bytes:
+    large = np.kron(STORED[orientation](seen), np.ones((CELL, CELL, 1), np.uint8))
+    exif = Image.Exif()
+    exif[274] = orientation
+    file = io.BytesIO()
+    Image.fromarray(large).save(file, format, exif=exif, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(max_examples=40, deadline=None)
+@given(
+    orientation=st.sampled_from(sorted(STORED)),
+    colours=st.lists(st.sampled_from([0, 128, 255]), min_size=18, max_size=18),
+)
+def test_a_picture_is_seen_the_same_in_every_format_and_orientation(format, orientation, colours):
+    # Of one grey for each cell, since some formats store colours at half the resolution.
+    seen = np.repeat(np.array(colours[:6], np.uint8).reshape(2, 3, 1), 3, axis=2)
+    data = turned_picture(format, orientation, seen)
+    upright = decode(data).pixels
+    assert upright.shape == (2 * CELL, 3 * CELL, 3)
+    assert np.array_equal(cells(upright), cells(np.kron(seen, np.ones((CELL, CELL, 1), np.uint8))))
+    stored = decode(data, upright=False).pixels
+    assert np.array_equal(STORED[orientation](upright), stored)
+
+
+def test_a_compressed_tiff_is_turned_once():
+    seen = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    data = turned_picture("TIFF", 6, seen, compression="tiff_lzw")
+    large = np.kron(seen, np.ones((CELL, CELL, 1), np.uint8))
+    assert np.array_equal(decode(data).pixels, large)
+    assert np.array_equal(decode(data, upright=False).pixels, np.rot90(large))
+
+
+def test_the_size_is_that_of_the_picture_as_it_comes_out(tmp_path):
+    seen = np.zeros((2, 3, 3), np.uint8)
+    (tmp_path / "a.jpg").write_bytes(turned_picture("JPEG", 6, seen))
+    for orientation in ("upright", "stored"):
+        source = plan_images(tmp_path, size=(5, 7), mode="RGB", orientation=orientation)
+        assert shape_of(source) == [5, 7, 3]
+        assert table_of(source).schema == source.schema
+    assert shape_of(plan_images(tmp_path, orientation="stored")) == [3 * CELL, 2 * CELL, 3]
+
+
+def test_broken_notes_take_nothing_from_the_pixels():
+    file = io.BytesIO()
+    Image.new("RGB", (4, 2)).save(file, "JPEG", exif=b"Exif\0\0nonsense")
+    assert decode(file.getvalue()).pixels.shape == (2, 4, 3)
+
+
+def png(bits, colour_type, *numbers) -> bytes:
+    """A PNG of one row, which Pillow cannot write with 16 bits in several bands."""
+    bands = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", len(numbers) // bands, 1, bits, colour_type, 0, 0, 0)
+    row = b"\0" + b"".join(number.to_bytes(bits // 8, "big") for number in numbers)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff(values, **options) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.atleast_2d(values), **options)
+    return file.getvalue()
+
+
+DEEP = [0, 255, 300, 32_768, 65_535]
+DEEP_GREY = {
+    "PNG": png(16, 0, *DEEP),
+    "PGM": b"P5 5 1 65535\n" + np.array(DEEP, ">u2").tobytes(),
+    "TIFF": tiff(np.array(DEEP, np.uint16)),
+    "TIFF, big-endian": tiff(np.array(DEEP, np.uint16), byteorder=">"),
+    "TIFF, 0 is white": tiff(np.array(DEEP[::-1], np.uint16), photometric="miniswhite"),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_GREY)
+def test_16_bit_grey_is_kept_or_scaled_to_the_mode(name):
+    data, deep = DEEP_GREY[name], np.array([DEEP])
+    if name == "TIFF, 0 is white":
+        deep = 65_535 - deep[:, ::-1]
+    kept = decode(data).pixels
+    assert kept.dtype == np.uint16
+    assert np.array_equal(kept, deep)
+    grey = np.round(deep / 257)
+    assert np.array_equal(decode(data, mode="L").pixels, grey)
+    assert np.array_equal(decode(data, mode="RGB").pixels, np.repeat(grey[..., None], 3, 2))
+    assert np.array_equal(decode(data, mode="I;16").pixels, deep)
+    assert np.array_equal(decode(data, mode="I").pixels, deep)
+    assert np.array_equal(decode(data, mode="F").pixels, deep)
+
+
+def test_8_bits_are_scaled_to_16():
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(file, "PNG")
+    made = decode(file.getvalue(), mode="I;16").pixels
+    assert made.dtype == np.uint16
+    assert made.tolist() == [[0, 257, 65_535]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([0, 3_000_000_000], np.uint32),
+        np.array([-5, 2**31 - 1], np.int32),
+        np.array([-5, 300], np.int16),
+        np.array([-5, 100], np.int8),
+        np.array([-0.5, 1e30], np.float32),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+def test_numbers_without_a_scale_are_kept_or_refused(values):
+    data = tiff(values)
+    assert np.array_equal(decode(data).pixels, np.atleast_2d(values))
+    with pytest.raises(ValueError, match="have no scale"):
+        decode(data, mode="L")
+    with pytest.raises(ValueError, match=r"have no scale|do not fit"):
+        decode(data, mode="I;16")
+
+
+def test_numbers_that_a_mode_holds_are_taken_as_they_are():
+    data = tiff(np.array([0, 7, 65_535], np.uint32))
+    for mode, dtype in (("I", np.int32), ("F", np.float32), ("I;16", np.uint16)):
+        made = decode(data, mode=mode).pixels
+        assert made.dtype == dtype
+        assert made.tolist() == [[0, 7, 65_535]]
+    with pytest.raises(ValueError, match="do not fit into mode='F'"):
+        decode(tiff(np.array([2**24 + 1], np.int32)), mode="F")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(16, 2, 1, 2, 65_535),
+        png(16, 4, 1, 65_535),
+        png(16, 6, 1, 2, 3, 65_535),
+        tiff(np.full((2, 2, 3), 40_000, np.uint16), photometric="rgb"),
+        b"P6 1 1 65535\n" + bytes(6),
+    ],
+    ids=["PNG RGB", "PNG LA", "PNG RGBA", "TIFF RGB", "PPM RGB"],
+)
+def test_16_bits_in_several_bands_are_narrowed_only_if_asked_for(data):
+    with pytest.raises(ValueError, match="16 bits a band in several bands"):
+        decode(data)
+    with pytest.raises(ValueError, match="16 bits a band in several bands"):
+        decode(data, mode="I;16")
+    assert decode(data, mode="RGB").pixels.dtype == np.uint8
+
+
+def test_a_picture_that_a_mode_cannot_hold_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(16, 2, 1, 2, 3))
+    with pytest.raises(ReadError, match="mode='RGB'") as caught:
+        table_of(plan_images(tmp_path))
+    assert caught.value.file == str(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF", "TIFF", "BMP"])
+def test_palettes_become_their_colours_unless_their_numbers_are_asked_for(format):
+    colours = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
+    palette = Image.fromarray(colours).quantize(2)
+    file = io.BytesIO()
+    palette.save(file, format)
+    assert np.array_equal(decode(file.getvalue()).pixels, colours)
+    assert decode(file.getvalue(), mode="P").pixels.shape == (1, 2)
+
+
+def test_a_palette_that_can_be_seen_through_has_a_fourth_band():
+    palette = Image.fromarray(np.zeros((1, 2, 3), np.uint8)).quantize(2)
+    file = io.BytesIO()
+    palette.save(file, "PNG", transparency=bytes([0, 255]))
+    assert decode(file.getvalue()).pixels.shape == (1, 2, 4)
+    assert decode(file.getvalue(), mode="RGB").pixels.shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize("format", ["GIF", "TIFF", "WEBP", "PNG", "AVIF"])
+def test_of_several_pages_the_first_is_read_and_that_is_told_once(
+    tmp_path, format, caplog, monkeypatch
+):
+    monkeypatch.setattr(images._has_told, "is_set", iter([False, True]).__next__)
+    first, second = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.{format.lower()}"
+        first.save(path, format, save_all=True, append_images=[second])
+    with caplog.at_level(logging.WARNING):
+        rows = rows_of(plan_images(tmp_path, mode="RGB"))
+    assert all(np.asarray(row["image"]).reshape(-1, 3)[0, 0] > 250 for row in rows)
+    (record,) = caplog.records
+    assert "a." in record.getMessage()
+    assert "several pages" in record.getMessage()
+
+
+def test_the_usual_extensions_are_read(tmp_path):
+    extensions = ("apng", "avif", "bmp", "gif", "jfif", "jpe", "JPEG", "jpg", "png")
+    names = [f"a.{extension}" for extension in (*extensions, "tif", "tiff", "webp")]
+    for name in names:
+        save(tmp_path / name)
+    listed = plan_images(tmp_path).files
+    assert sorted(path.rpartition("/")[2] for path in listed) == sorted(names)
+    assert len(rows_of(plan_images(tmp_path, size=(2, 2), mode="RGB"))) == len(names)
+
+
 def test_paths_are_a_column(tmp_path):
     save(tmp_path / "a b.jpg")
     (table,) = tables_of(plan_images(tmp_path, include_paths=True))
@@ -122,6 +358,8 @@ def test_a_broken_image_is_named(tmp_path, kind):
         {"size": (1.5, 2)},
         {"size": "ab"},
         {"mode": "XYZ"},
+        {"orientation": "sideways"},
+        {"orientation": None},
         {"override_num_blocks": 0},
     ],
 )

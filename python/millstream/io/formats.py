@@ -4,7 +4,10 @@ Owns these lists. Loads nothing, since the public signatures show them.
 """
 
 PARQUET_EXTENSIONS = ("parquet",)
-IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif")
+IMAGE_EXTENSIONS = (
+    *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "avif"),
+    *("tif", "tiff", "bmp", "gif"),
+)
 VIDEO_EXTENSIONS = (
     *("mp4", "mkv", "mov", "avi", "wmv", "flv", "webm", "m4v", "3gp", "mpeg", "mpg", "ts"),
     *("ogv", "rm", "rmvb", "vob", "asf", "f4v", "m2ts", "mts", "divx", "xvid", "mxf"),

@@ -5,11 +5,12 @@ Owns the plan and the format of image files. Must not know what happens to the p
 
 from __future__ import annotations
 
-import io
+import logging
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
+from millstream.io import pixels
 from millstream.io.files import InputFile, Paths, Shuffle, list_files, open_file
 from millstream.io.formats import IMAGE_EXTENSIONS
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
@@ -25,6 +27,9 @@ from millstream.io.source import Source, check_block_count
 
 EXTENSIONS = IMAGE_EXTENSIONS
 
+#: "upright": as a person is meant to see it; "stored": as it lies in the file.
+Orientation = Literal["upright", "stored"]
+
 
 def plan_images(
     paths: Paths,
@@ -32,6 +37,7 @@ def plan_images(
     filesystem: Any = None,
     size: tuple[int, int] | None = None,
     mode: str | None = None,
+    orientation: Orientation = "upright",
     include_paths: bool = False,
     partitioning: Partitioning | None = None,
     partition_filter: PathPartitionFilter | None = None,
@@ -49,8 +55,8 @@ def plan_images(
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
         size: Height and width to resize to; by default images keep their own.
         mode: Pillow's name for the bands to convert to, such as "RGB" or "L"; by default images
-            keep their own. Images of one band and of several do not fit into one column: where a
-            folder has both, a mode is needed.
+            keep their own, and palettes become their colours.
+        orientation: "upright": as the file says that it is to be seen; "stored": as it lies there.
         include_paths: Whether the column "path" says which file a row is.
         partitioning: How columns are written in the paths.
         partition_filter: Leaves out files by their partition values.
@@ -66,6 +72,7 @@ def plan_images(
     """
     check_block_count(override_num_blocks)
     size = check_size(size, "size")
+    check_orientation(orientation)
     if find_spec("PIL") is None:
         raise ImportError("read_images needs Pillow: pip install 'millstream[image]'")
     if mode is not None and mode not in _DTYPES:
@@ -82,7 +89,7 @@ def plan_images(
     for file in listing.files:
         if file.size == 0:
             raise ReadError("this file is empty (0 bytes), so it is no image", file=file.path)
-    format = ImageFormat(size, mode)
+    format = ImageFormat(size, mode, orientation)
     return plan_files(
         "ReadImages",
         listing,
@@ -103,17 +110,23 @@ class ImageFormat:
     Args:
         size: Height and width to resize to.
         mode: The bands to convert to.
+        orientation: Whether they are turned as they are to be seen.
     """
 
     size: tuple[int, int] | None
     mode: str | None
+    orientation: Orientation = "upright"
     problem: str = "cannot read this image"
 
     def read(self, filesystem: pa_fs.FileSystem, path: str) -> Iterator[pa.Table]:
         """Yields the image as a table of one row."""
         with open_file(filesystem, path) as file:
             data = file.read_buffer()
-        yield pa.table({"image": tensor.from_ndarray(self._pixels(data)[np.newaxis])})
+        upright = self.orientation == "upright"
+        picture = pixels.decode(data, size=self.size, mode=self.mode, upright=upright)
+        if picture.has_more:
+            _tell_of_pages(path)
+        yield pa.table({"image": tensor.from_ndarray(picture.pixels[np.newaxis])})
 
     def schema(self) -> pa.Schema | None:
         """Returns the column's type, if size and mode say it."""
@@ -135,28 +148,6 @@ class ImageFormat:
         bands = _BANDS.get(mode, 1)
         return (*size, bands) if bands > 1 else size
 
-    def _pixels(self, data: pa.Buffer) -> np.ndarray[Any, Any]:
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            opened = Image.open(io.BytesIO(data))
-        except UnidentifiedImageError as error:
-            # Pillow's own words name an address in memory.
-            raise ValueError("it is of no format that Pillow knows") from error
-        with opened:
-            image: Image.Image = opened
-            if image.mode == "1" or (image.mode == "P" and self.mode not in (None, "P")):
-                # Neither bits nor the numbers of a palette's colours can be mixed when resizing.
-                image = image.convert(self.mode if self.mode not in (None, "1") else "L")
-            if self.size is not None and image.size != (self.size[1], self.size[0]):
-                height, width = self.size
-                image = image.resize((width, height), resample=Image.Resampling.BILINEAR)
-            if self.mode is not None and image.mode != self.mode:
-                image = image.convert(self.mode)
-            pixels = np.asarray(image)
-        # Arrow's booleans are bits, which no tensor library takes.
-        return pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
-
 
 def check_size(size: Any, name: str) -> tuple[int, int] | None:
     """Checks a height and a width.
@@ -170,6 +161,27 @@ def check_size(size: Any, name: str) -> tuple[int, int] | None:
     if len(pair) != 2 or not all(_is_positive(number) for number in pair):
         raise ArgumentError(f"{name} must be a positive (height, width), not {size!r}")
     return int(pair[0]), int(pair[1])
+
+
+def check_orientation(orientation: Any) -> None:
+    """Checks the way up that pixels are wanted.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    if orientation not in ("upright", "stored"):
+        raise ArgumentError(f"orientation must be 'upright' or 'stored', not {orientation!r}")
+
+
+def _tell_of_pages(path: str) -> None:
+    """Says once in each process that only first pages are read."""
+    if not _has_told.is_set():
+        _has_told.set()
+        _log.warning(
+            "%s has several pages or frames, of which read_images reads the first; so it does with "
+            "any other such file",
+            path,
+        )
 
 
 def _is_positive(number: Any) -> bool:
@@ -190,4 +202,9 @@ _BANDS = {
     **dict.fromkeys(["RGBA", "RGBX", "RGBa", "CMYK"], 4),
 }
 # How many times larger pixels are than their file, about.
-_GROWTH = {"jpg": 12, "jpeg": 12, "png": 3, "gif": 4, "tif": 1, "tiff": 1, "bmp": 1}
+_GROWTH = {
+    **dict.fromkeys(["jpg", "jpeg", "jpe", "jfif"], 12),
+    **{"webp": 16, "avif": 24, "png": 3, "gif": 12, "tif": 1, "tiff": 1, "bmp": 1},
+}
+_log = logging.getLogger(__name__)
+_has_told = threading.Event()
