@@ -6,8 +6,10 @@ Owns the public names of operators and of consumption. Knows nothing of how a pl
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -35,7 +37,7 @@ from millstream.plan.arguments import (
     check_rows,
     shape_of_read,
 )
-from millstream.plan.logical import Limit, LogicalPlan, Map, Union, Zip
+from millstream.plan.logical import Limit, LogicalPlan, Map, Union, Zip, joined
 from millstream.plan.rules import to_physical
 from millstream.schema import Schema
 
@@ -79,6 +81,14 @@ class Dataset:
         self._context = context
         self._schema: pa.Schema | None = None
         self._watch: Watch | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A dataset is a recipe: what watches its last run stays here.
+        return {**self.__dict__, "_watch": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Dataset:
+        # It never changes, so that there is nothing to keep apart.
+        return copy.copy(self)
 
     # Operators ------------------------------------------------------------------------------
 
@@ -274,12 +284,11 @@ class Dataset:
             SchemaError: A column does not exist; at the call, if the columns are known then.
         """
         wanted = check_columns("cols", cols)
-
-        def schema_of(schema: pa.Schema) -> pa.Schema:
-            return column_operators.select_schema(schema, wanted)
-
         return self._with_columns(
-            transforms.SelectColumns(tuple(wanted)), schema_of, concurrency, resources
+            transforms.SelectColumns(tuple(wanted)),
+            partial(column_operators.select_schema, columns=wanted),
+            concurrency,
+            resources,
         )
 
     def drop_columns(
@@ -689,7 +698,7 @@ class Dataset:
                 raise ArgumentError(f"other={dataset!r} must be a Dataset")
         if not other:
             return Dataset(self._plan, self._context)
-        plan = LogicalPlan(kind((self._plan, *(dataset._plan for dataset in other))))
+        plan = joined(kind, [self._plan, *(dataset._plan for dataset in other)])
         plan.schema()  # Raises for types that do not fit, if the columns are known.
         return Dataset(plan, self._context)
 

@@ -7,8 +7,8 @@ anything runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -118,18 +118,18 @@ class Union:
     inputs: tuple[LogicalPlan, ...]
     name: str = "Union"
 
-    def schema(self) -> pa.Schema | None:
+    def schema_of(self, inputs: Sequence[pa.Schema | None]) -> pa.Schema | None:
         """The columns of all inputs, if they are known of all.
 
         Raises:
             SchemaError: A column has types that no common type holds.
         """
-        schemas = _all_known([plan.schema() for plan in self.inputs])
+        schemas = _all_known(inputs)
         return None if schemas is None else block.unify_schemas(schemas)
 
-    def rows(self) -> int | None:
+    def rows_of(self, inputs: Sequence[int | None]) -> int | None:
         """The rows of all inputs, if they are known of all."""
-        rows = _all_known([plan.rows() for plan in self.inputs])
+        rows = _all_known(inputs)
         return None if rows is None else sum(rows)
 
 
@@ -144,14 +144,14 @@ class Zip:
     inputs: tuple[LogicalPlan, ...]
     name: str = "Zip"
 
-    def schema(self) -> pa.Schema | None:
+    def schema_of(self, inputs: Sequence[pa.Schema | None]) -> pa.Schema | None:
         """The columns of all inputs, if they are known of all."""
-        schemas = _all_known([plan.schema() for plan in self.inputs])
+        schemas = _all_known(inputs)
         return None if schemas is None else beside.put_schemas(schemas)
 
-    def rows(self) -> int | None:
+    def rows_of(self, inputs: Sequence[int | None]) -> int | None:
         """The rows of each input, if they are known and the same; else the run raises."""
-        rows = _all_known([plan.rows() for plan in self.inputs])
+        rows = _all_known(inputs)
         return rows[0] if rows is not None and len(set(rows)) == 1 else None
 
 
@@ -166,6 +166,12 @@ class LogicalPlan:
 
     start: Read | Union | Zip
     operators: tuple[Map | Limit, ...] = ()
+    _answers: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def inputs(self) -> tuple[LogicalPlan, ...]:
+        """The plans that come together at its start; none after a source."""
+        return () if isinstance(self.start, Read) else self.start.inputs
 
     def then(self, operator: Map | Limit) -> LogicalPlan:
         """This plan with one more operator."""
@@ -173,18 +179,16 @@ class LogicalPlan:
 
     def reads(self) -> Iterator[Read]:
         """All sources, in the order of their rows."""
-        if isinstance(self.start, Read):
-            yield self.start
-        else:
-            for plan in self.start.inputs:
-                yield from plan.reads()
+        left = [self]
+        while left:
+            plan = left.pop()
+            if isinstance(plan.start, Read):
+                yield plan.start
+            left += reversed(plan.inputs)
 
     def flow(self) -> str:
         """The names of the operators: `"(ReadRange, ReadRange -> Map(f)) -> Union -> limit=3"`."""
-        names = [self.start.name, *(operator.name for operator in self.operators)]
-        if not isinstance(self.start, Read):
-            names.insert(0, f"({', '.join(plan.flow() for plan in self.start.inputs)})")
-        return " -> ".join(names)
+        return self.fold(LogicalPlan._flow_of)
 
     def schema(self) -> pa.Schema | None:
         """The schema of the output, if it is known without running.
@@ -192,8 +196,65 @@ class LogicalPlan:
         Raises:
             SchemaError: An operator asks for a column that does not exist.
         """
+        return self._remembered("schema", LogicalPlan._schema_of)
+
+    def rows(self) -> int | None:
+        """The rows of the output, if they are known without running.
+
+        User functions always run, since they may raise; so only operators on columns count.
+        """
+        return self._remembered("rows", LogicalPlan._rows_of)
+
+    def fold(self, combine: Callable[[LogicalPlan, list[T]], T]) -> T:
+        """Goes through this plan and all below it, each after its inputs, however deep they lie.
+
+        Args:
+            combine: Makes an answer of a plan and the answers of its inputs.
+        """
+        answers: dict[int, T] = {}
+        for plan in self._in_order():
+            answers[id(plan)] = combine(plan, [answers[id(each)] for each in plan.inputs])
+        return answers[id(self)]
+
+    def _remembered(self, name: str, combine: Callable[[LogicalPlan, list[T]], T]) -> T:
+        """Like `fold`, for what is asked again and again while a plan grows."""
+        left = [self]
+        while left:
+            plan = left[-1]
+            unknown = [each for each in plan.inputs if name not in each._answers]
+            if unknown:
+                left += unknown
+            else:
+                left.pop()
+                inputs = [each._answers[name] for each in plan.inputs]
+                plan._answers[name] = combine(plan, inputs)
+        answer: T = self._answers[name]
+        return answer
+
+    def _in_order(self) -> list[LogicalPlan]:
+        """This plan and all below it, each once, and after its inputs."""
+        order: list[LogicalPlan] = []
+        known: set[int] = set()
+        left = [(self, False)]
+        while left:
+            plan, has_inputs = left.pop()
+            if has_inputs:
+                order.append(plan)
+            elif id(plan) not in known:
+                known.add(id(plan))
+                left.append((plan, True))
+                left += [(each, False) for each in reversed(plan.inputs)]
+        return order
+
+    def _flow_of(self, inputs: list[str]) -> str:
+        names = [self.start.name, *(operator.name for operator in self.operators)]
+        if inputs:
+            names.insert(0, f"({', '.join(inputs)})")
+        return " -> ".join(names)
+
+    def _schema_of(self, inputs: list[pa.Schema | None]) -> pa.Schema | None:
         start = self.start
-        schema = start.source.schema if isinstance(start, Read) else start.schema()
+        schema = start.source.schema if isinstance(start, Read) else start.schema_of(inputs)
         for operator in self.operators:
             if isinstance(operator, Limit):
                 continue
@@ -202,18 +263,51 @@ class LogicalPlan:
             schema = operator.columns(schema)
         return schema
 
-    def rows(self) -> int | None:
-        """The rows of the output, if they are known without running.
-
-        User functions always run, since they may raise; so only operators on columns count.
-        """
-        rows = self.start.source.rows if isinstance(self.start, Read) else self.start.rows()
+    def _rows_of(self, inputs: list[int | None]) -> int | None:
+        start = self.start
+        rows = start.source.rows if isinstance(start, Read) else start.rows_of(inputs)
         for operator in self.operators:
             if isinstance(operator, Limit):
                 rows = None if rows is None else min(rows, operator.rows)
             elif operator.columns is None:
                 return None
         return rows
+
+    def __reduce__(self) -> tuple[Callable[..., LogicalPlan], tuple[object, ...]]:
+        # Flat, since pickle goes no deeper than functions may call each other.
+        order = self._in_order()
+        places = {id(plan): place for place, plan in enumerate(order)}
+        parts = [
+            (
+                plan.start if isinstance(plan.start, Read) else replace(plan.start, inputs=()),
+                [places[id(each)] for each in plan.inputs],
+                plan.operators,
+            )
+            for plan in order
+        ]
+        return _rebuild, (parts,)
+
+
+def joined(kind: type[Union | Zip], plans: Sequence[LogicalPlan]) -> LogicalPlan:
+    """Plans that come together; a union of unions is one union."""
+    inputs: list[LogicalPlan] = []
+    for plan in plans:
+        is_union = kind is Union and isinstance(plan.start, Union) and not plan.operators
+        inputs += plan.inputs if is_union else [plan]
+    return LogicalPlan(kind(tuple(inputs)))
+
+
+def _rebuild(
+    parts: list[tuple[Read | Union | Zip, list[int], tuple[Map | Limit, ...]]],
+) -> LogicalPlan:
+    plans: list[LogicalPlan] = []
+    for start, places, operators in parts:
+        if isinstance(start, Read):
+            plans.append(LogicalPlan(start, operators))
+        else:
+            inputs = tuple(plans[place] for place in places)
+            plans.append(LogicalPlan(replace(start, inputs=inputs), operators))
+    return plans[-1]
 
 
 def _all_known(values: Sequence[T | None]) -> list[T] | None:

@@ -11,7 +11,7 @@ Two neighbours fuse into one operator when
 - the second does not want batches of a certain size when the first may change the number of rows
   (a read, `filter`, `flat_map`): its blocks are then bundled until a batch is full.
 
-Limits, unions and zips fuse with nothing.
+Limits, unions and zips fuse with nothing. No more than `STEPS_MAX` steps become one operator.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ Operator = Read | Map | Limit | Union | Zip
 
 def optimize(plan: LogicalPlan) -> LogicalPlan:
     """The same rows, read with less work: a selection of columns moves into the read."""
+    return plan.fold(_optimized)
+
+
+def _optimized(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
     start, operators = plan.start, plan.operators
     if not isinstance(start, Read):
-        start = replace(start, inputs=tuple(map(optimize, start.inputs)))
-        return LogicalPlan(start, operators)
+        return LogicalPlan(replace(start, inputs=tuple(inputs)), operators)
     while operators and isinstance(operators[0], Map) and start.source.with_columns is not None:
         transform = operators[0].transform
         if not isinstance(transform, SelectColumns) or operators[0].shape != start.shape:
@@ -61,15 +64,22 @@ def to_physical(plan: LogicalPlan, block_bytes_target: int = BLOCK_BYTES_MAX) ->
     return PhysicalPlan(ops, writes, bundles=not any(read.is_divided for read in plan.reads()))
 
 
-def _add(ops: list[PhysicalOp], plan: LogicalPlan, block_bytes_target: int) -> int:
-    """Adds the operators of a plan, and gives the position of its last one."""
-    inputs: tuple[int, ...] = ()
-    if not isinstance(plan.start, Read):
-        inputs = tuple(_add(ops, each, block_bytes_target) for each in plan.start.inputs)
-    for group in fuse(plan):
-        ops.append(replace(_physical(group, block_bytes_target), inputs=inputs))
-        inputs = (len(ops) - 1,)
-    return len(ops) - 1
+def _add(ops: list[PhysicalOp], plan: LogicalPlan, block_bytes_target: int) -> None:
+    """Adds the operators of a plan, after those of its inputs, however deep these lie."""
+    last_ones: list[int] = []
+    left = [(plan, False)]
+    while left:
+        each, has_inputs = left.pop()
+        if not has_inputs:
+            left.append((each, True))
+            left += [(below, False) for below in reversed(each.inputs)]
+            continue
+        first = len(last_ones) - len(each.inputs)
+        inputs = tuple(last_ones[first:])
+        for group in fuse(each):
+            ops.append(replace(_physical(group, block_bytes_target), inputs=inputs))
+            inputs = (len(ops) - 1,)
+        last_ones[first:] = inputs
 
 
 def _keeps_rows(maps: list[Map]) -> tuple[bool, bool]:
@@ -80,6 +90,8 @@ def _keeps_rows(maps: list[Map]) -> tuple[bool, bool]:
 
 def _fuses(group: list[Operator], operator: Operator) -> bool:
     last = group[-1]
+    if len(group) == STEPS_MAX:
+        return False
     if not isinstance(operator, Map) or not isinstance(last, (Read, Map)):
         return False
     first, second = last.shape, operator.shape
@@ -140,3 +152,8 @@ def _with_compute(op: PhysicalOp, shape: Shape) -> PhysicalOp:
         actors_max=compute.max_size or ACTORS_UNBOUNDED,
         tasks_in_flight_max=compute.max_tasks_in_flight_per_actor,
     )
+
+
+#: The steps of one operator pull from each other, at up to five Python calls a step; Python allows
+#: a thousand, and a user's function needs some too.
+STEPS_MAX = 64
