@@ -40,8 +40,9 @@ class ExecutionOptions:
     """How a run uses the cluster.
 
     Args:
-        resource_limits: What the node of the local backend has; by default the CPUs of this
-            machine, no GPU, and a part of the memory. On Ray the cluster says it.
+        resource_limits: What the node of the local backend has; by default the CPUs and GPUs of
+            this machine and a part of the memory. CPUs are shared where a plan could not run with
+            so few; those that are set here are not. On Ray the cluster says it.
         preserve_order: Whether rows leave in the order of the input. On by default.
         verbose_progress: Whether the progress display has a line per operator. On by default.
         strict_memory: Whether a dataset is refused, when it is run, if the object stores have no

@@ -17,13 +17,14 @@ import pyarrow as pa
 from millstream import _core
 from millstream.blocks import block
 from millstream.context import DataContext, ExecutionResources
-from millstream.errors import ArgumentError, ResourcesError, RunStoppedError
+from millstream.errors import ArgumentError, RunStoppedError
 from millstream.io.source import ReadUnit, Source
 from millstream.observe.progress import open_display
 from millstream.observe.watch import Watch
 from millstream.plan.kept import KeptBlock
 from millstream.plan.logical import LogicalPlan, Read
 from millstream.plan.physical import PhysicalPlan, block_bytes_target
+from millstream.plan.resources import refused
 from millstream.plan.rules import to_physical
 from millstream.run.driver import Run, before_exit
 from millstream.run.protocol import Backend, BlockHandle, OpBody
@@ -212,13 +213,12 @@ def write(
 def _submit(
     plan: LogicalPlan, context: DataContext, backend: Backend
 ) -> tuple[PhysicalPlan, _core.Scheduler]:
-    nodes = backend.nodes()
-    physical, core_plan = plan_run(plan, context, nodes)
+    physical, core_plan = plan_run(plan, context, backend.nodes())
+    nodes = backend.open(cast(list[OpBody], physical.ops))
     try:
         scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
     except _core.SubmitError as error:
-        raise ResourcesError(str(error)) from None
-    backend.open(cast(list[OpBody], physical.ops))
+        raise refused(str(error), physical.ops, nodes, context) from None
     return physical, scheduler
 
 

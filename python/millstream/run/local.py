@@ -11,19 +11,18 @@ from __future__ import annotations
 import ctypes
 import itertools
 import logging
-import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
 from millstream import _core
 from millstream.blocks.usercode import RunEnded
 from millstream.errors import MillstreamError, UserCodeError
+from millstream.run import machine
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody
 from millstream.run.worker import (
@@ -42,8 +41,9 @@ class LocalBackend:
     """Runs operators on threads.
 
     Args:
-        num_cpus: CPU slots; None: the CPUs that this process may use.
-        num_gpus: GPU slots, logical ones.
+        num_cpus: CPU slots; None: the CPUs that this process may use, or more if the plan could not
+            run with so few.
+        num_gpus: GPU slots, logical ones; None: the GPUs that are found.
         store_bytes: Bytes of blocks that may be held; None: a part of the memory.
     """
 
@@ -53,9 +53,10 @@ class LocalBackend:
         num_gpus: float | None = None,
         store_bytes: int | None = None,
     ) -> None:
-        self._cpus = _cpus() if num_cpus is None else num_cpus
-        self._gpus = num_gpus or 0.0
-        self._store_bytes = store_bytes or int(_memory_bytes() * _STORE_SHARE)
+        self._limit = num_cpus
+        self._cpus = machine.cpus() if num_cpus is None else num_cpus
+        self._gpus = machine.gpus() if num_gpus is None else num_gpus
+        self._store_bytes = store_bytes or int(machine.memory_bytes() * _STORE_SHARE)
         self._ops: Sequence[OpBody] = ()
         self._shared = _Shared()
         self._threads = _Threads()
@@ -72,7 +73,7 @@ class LocalBackend:
                 node=0,
                 cpu=self._cpus,
                 gpu=self._gpus,
-                heap_bytes=_memory_bytes(),
+                heap_bytes=machine.memory_bytes(),
                 store_bytes=self._store_bytes,
             )
         ]
@@ -80,6 +81,8 @@ class LocalBackend:
     def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
         """Makes ready to run these operators."""
         self._ops = ops
+        if self._limit is None:
+            self._cpus = machine.slots_for(ops, self._cpus)
         self._stages = [_Stages(op.stage) for op in ops]
         return self.nodes()
 
@@ -426,22 +429,6 @@ def _is_importing(thread: threading.Thread) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _cpus() -> float:
-    if hasattr(os, "sched_getaffinity"):
-        return float(len(os.sched_getaffinity(0)))
-    return float(os.cpu_count() or 1)
-
-
-def _memory_bytes() -> int:
-    """The memory of the machine, or of the container if that has less."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    try:
-        return min(total, int(limit.read_text()))
-    except (OSError, ValueError):
-        return total
 
 
 _logger = logging.getLogger(__name__)

@@ -34,6 +34,8 @@ class OpBody(Protocol):
     @property
     def cpu(self) -> float: ...  # noqa: D102
     @property
+    def actors_min(self) -> int: ...  # noqa: D102
+    @property
     def gpu(self) -> float: ...  # noqa: D102
     @property
     def custom(self) -> Mapping[str, float]: ...  # noqa: D102
