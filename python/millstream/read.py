@@ -305,6 +305,7 @@ def read_video(
     include_timestamps: bool = False,
     fps: float | None = None,
     frame_interval: int | None = None,
+    orientation: images.Orientation = "upright",
     resize: tuple[int, int] | None = None,
     ignore_missing_paths: bool = False,
     file_extensions: Sequence[str] | None = video.EXTENSIONS,
@@ -318,7 +319,8 @@ def read_video(
 ) -> Dataset:
     """Decoded videos: a row per frame, in the columns `frame` (height, width, 3) and `frame_index`.
 
-    Frames are RGB and stream out of a file while it is decoded. Needs `millstream[video]`.
+    Frames are RGB and stream out of a file while it is decoded. Of a file with several videos the
+    first is read that is no cover picture. Needs `millstream[video]`.
 
     Args:
         paths: A file, a folder (searched to any depth), or a list of both.
@@ -328,8 +330,12 @@ def read_video(
         include_paths: Whether the column `path` says which file a row is from.
         include_timestamps: Whether the column `frame_timestamp` says when a frame is shown, in
             seconds.
-        fps: Keeps about so many frames a second; `None`: all.
+        fps: For each moment of 0, 1/fps, 2/fps, … seconds after the first frame, keeps the frame
+            that is seen then: the last one at or before it, by the frames' own times. Each is kept
+            once at most, so a slower video keeps all its frames. `None`: all.
         frame_interval: Keeps each nth frame; not together with `fps`.
+        orientation: `"upright"`: frames as a person is meant to see them, turned as the file says;
+            `"stored"`: as they lie in the file.
         resize: Height and width in pixels to resize to; `None`: frames keep their own.
         ignore_missing_paths: Whether paths that do not exist are left out.
         file_extensions: Which files to read; `None`: all.
@@ -352,6 +358,7 @@ def read_video(
         resize=resize,
         fps=fps,
         frame_interval=frame_interval,
+        orientation=orientation,
         include_timestamps=include_timestamps,
         include_paths=include_paths,
         partitioning=partitioning,

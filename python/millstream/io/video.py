@@ -1,14 +1,16 @@
 """Reading video with PyAV, one row a frame.
 
-Owns the plan and the format of video files. Frames are streamed out: of a film of any length, only
-some megabytes are held. Must not know what happens to the frames.
+Owns the plan and the format of video files, and which frames are kept. Frames are streamed out: of
+a film of any length, only some megabytes are held. Must not know what happens to the frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib.util import find_spec
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
 from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
 from millstream.io.formats import VIDEO_EXTENSIONS
-from millstream.io.images import check_size
+from millstream.io.images import Orientation, check_orientation, check_size
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns, plan_files
 from millstream.io.source import Source, blaming, check_block_count
@@ -39,6 +41,7 @@ def plan_video(
     resize: tuple[int, int] | None = None,
     fps: float | None = None,
     frame_interval: int | None = None,
+    orientation: Orientation = "upright",
     include_timestamps: bool = False,
     include_paths: bool = False,
     partitioning: Partitioning | None = None,
@@ -57,7 +60,10 @@ def plan_video(
         paths: Files or folders, as for `list_files`.
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
         resize: Height and width to resize to; by default frames keep their own.
-        fps: Keeps about so many frames a second: each nth, n = max(1, round(source / fps)).
+        fps: For each moment of 0, 1/fps, 2/fps, … seconds after the first frame, keeps the frame
+            that is seen then: the last one at or before it, by the frames' own times. Each frame is
+            kept once at most, so a video of fewer frames a second keeps all.
+        orientation: "upright": turned as the file says that it is to be seen; "stored": not.
         frame_interval: Keeps each nth frame; not together with `fps`.
         include_timestamps: Whether the column "frame_timestamp" says when a frame is shown, in
             seconds.
@@ -77,6 +83,7 @@ def plan_video(
     check_block_count(override_num_blocks)
     resize = check_size(resize, "resize")
     _check_rate(fps, frame_interval)
+    check_orientation(orientation)
     if find_spec("av") is None:
         raise ImportError("read_video needs PyAV: pip install 'millstream[video]'")
     listing = list_files(
@@ -91,7 +98,7 @@ def plan_video(
     for file in listing.files:
         if file.size == 0:
             raise ReadError("this file is empty (0 bytes), so it is no video", file=file.path)
-    format = VideoFormat(resize, fps, frame_interval, include_timestamps)
+    format = VideoFormat(resize, fps, frame_interval, include_timestamps, orientation)
     growth = _growth_of_first(listing, format)
     return plan_files(
         "ReadVideo",
@@ -112,15 +119,17 @@ class VideoFormat:
 
     Args:
         resize: Height and width to resize to.
-        fps: Keeps about so many frames a second.
+        fps: Keeps the frames that are seen at so many moments a second.
         frame_interval: Keeps each nth frame.
         include_timestamps: Whether rows say when their frame is shown.
+        orientation: Whether frames are turned as they are to be seen.
     """
 
     resize: tuple[int, int] | None
     fps: float | None
     frame_interval: int | None
     include_timestamps: bool
+    orientation: Orientation = "upright"
     problem: str = "cannot read this video"
 
     def read(self, filesystem: pa_fs.FileSystem, path: str) -> Iterator[pa.Table]:
@@ -128,12 +137,10 @@ class VideoFormat:
         with open_file(filesystem, path) as file, _open(file) as container:
             stream = _stream_of(container, path)
             _check_complete(stream, file.size(), path)
-            step, convert = self.step(stream), self._converter()
+            convert = self._converter()
             frames: list[np.ndarray[Any, Any]] = []
             rows: list[tuple[int, float | None]] = []
-            for index, frame in enumerate(container.decode(stream)):
-                if index % step:
-                    continue
+            for index, frame in self._kept(stream, container.decode(stream)):
                 pixels = convert(frame)
                 if frames and (_is_full(frames) or frames[0].shape != pixels.shape):
                     yield self._table(frames, rows)
@@ -150,29 +157,40 @@ class VideoFormat:
         fields = [("frame", pa.fixed_shape_tensor(pa.uint8(), (*self.resize, 3)))]
         return pa.schema([*fields, *_row_fields(self.include_timestamps)])
 
-    def step(self, stream: VideoStream) -> int:
-        """Returns n, of which each nth frame is kept."""
-        if self.frame_interval is not None:
-            return self.frame_interval
-        rate = stream.average_rate
-        if self.fps is None or not rate:
-            return 1
-        return max(1, round(float(rate) / self.fps))
+    def count(self, stream: VideoStream) -> float:
+        """Returns about how many frames of a stream are kept, by what the file declares."""
+        rate = _rate_of(stream)
+        seconds = 0.0
+        if stream.duration and stream.time_base:
+            seconds = stream.duration * float(stream.time_base)
+        frames = float(stream.frames or seconds * rate)
+        if self.fps is not None and seconds:
+            return min(frames, seconds * self.fps) if frames else seconds * self.fps
+        return frames / (self.frame_interval or 1)
+
+    def _kept(
+        self, stream: VideoStream, frames: Iterator[VideoFrame]
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Yields the frames that become rows, with their number in the video."""
+        if self.fps is not None:
+            return _seen_at(self.fps, stream, frames)
+        every = self.frame_interval or 1
+        return ((index, frame) for index, frame in enumerate(frames) if index % every == 0)
 
     def _converter(self) -> Callable[[VideoFrame], np.ndarray[Any, Any]]:
         """Makes what turns frames into pixels, to be used for one stream by one thread."""
-        import av
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
-        # Since this version, it would take all processors for itself.
-        threads = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
 
         def convert(frame: VideoFrame) -> np.ndarray[Any, Any]:
+            turn = _turn_of(frame) if self.orientation == "upright" else _Turn()
             height, width = self.resize or (frame.height, frame.width)
-            converted = reformatter.reformat(frame, width, height, "rgb24", **threads)
-            pixels: np.ndarray[Any, Any] = converted.to_ndarray()
-            return pixels
+            if self.resize and turn.swaps:
+                height, width = width, height
+            # It would take all processors for itself.
+            converted = reformatter.reformat(frame, width, height, "rgb24", threads=1)
+            return turn(converted.to_ndarray())
 
         return convert
 
@@ -187,6 +205,101 @@ class VideoFormat:
         return pa.table(columns, schema=pa.schema([("frame", columns[0].type), *fields]))
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """How stored pixels become upright ones.
+
+    Args:
+        swaps: Whether rows become columns, first of all.
+        flips_rows: Whether the last row then becomes the first.
+        flips_columns: Likewise.
+    """
+
+    swaps: bool = False
+    flips_rows: bool = False
+    flips_columns: bool = False
+
+    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        turned = pixels.swapaxes(0, 1) if self.swaps else pixels
+        rows, columns = (-1 if flips else 1 for flips in (self.flips_rows, self.flips_columns))
+        return turned[::rows, ::columns]
+
+
+def _turn_of(frame: VideoFrame) -> _Turn:
+    """Reads how a frame is to be shown.
+
+    Raises:
+        ValueError: Not by quarter turns.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return _Turn()
+    # A point of the stored frame comes to (across, down) = (a·x + c·y, b·x + d·y).
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    least = max(map(abs, (a, b, c, d))) / 1000
+    straight, crossed = abs(a) > least and abs(d) > least, abs(b) > least and abs(c) > least
+    if straight and max(abs(b), abs(c)) <= least:
+        return _Turn(flips_rows=d < 0, flips_columns=a < 0)
+    if crossed and max(abs(a), abs(d)) <= least:
+        return _Turn(swaps=True, flips_rows=b < 0, flips_columns=c < 0)
+    raise ValueError(
+        f"it is to be shown turned by {frame.rotation} degrees, which is no quarter turn: pass "
+        "orientation='stored' to read the frames as they are stored"
+    )
+
+
+def _seen_at(
+    fps: float, stream: VideoStream, frames: Iterator[VideoFrame]
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yields the frames that are seen at the moments 0, 1/fps, 2/fps, … after the first one.
+
+    Raises:
+        ValueError: The frames have no times, nor does the file declare a rate.
+    """
+    rate = Fraction(fps)
+    held: tuple[int, VideoFrame] | None = None
+    moment, first, time, span = 0, Fraction(0), Fraction(0), Fraction(0)
+    for index, frame in enumerate(frames):
+        before, time = time, _time_of(frame, index, stream) - first
+        if held is None:
+            before, first, time = Fraction(0), time, Fraction(0)
+        # The number of the first moment that this frame is not too late for.
+        reached = ceil((time - _ROUNDING_S) * rate)
+        if held is not None and moment < reached:
+            yield held
+        moment, held, span = max(moment, reached), (index, frame), time - before
+    if held is not None:
+        end = time + (_duration_of(held[1]) or span or 1 / rate)
+        if moment < ceil((end - _ROUNDING_S) * rate):
+            yield held
+
+
+def _time_of(frame: VideoFrame, index: int, stream: VideoStream) -> Fraction:
+    """Returns when a frame is shown, in seconds; by the declared rate in formats without times."""
+    if frame.pts is not None and frame.time_base:
+        return Fraction(frame.pts * frame.time_base.numerator, frame.time_base.denominator)
+    rate = _rate_of(stream)
+    if not rate:
+        raise ValueError("its frames have no times that fps could go by: pass frame_interval")
+    return Fraction(index / rate)
+
+
+def _duration_of(frame: VideoFrame) -> Fraction:
+    """Returns for how many seconds a frame is shown; 0 if that is not known."""
+    if not frame.duration or not frame.time_base:
+        return Fraction(0)
+    return Fraction(frame.duration * frame.time_base.numerator, frame.time_base.denominator)
+
+
+def _rate_of(stream: VideoStream) -> float:
+    """Returns the declared frames a second; 0 if there are none."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        # Where there is no rate, some versions of PyAV say 0/0.
+        if rate and rate.numerator > 0 and rate.denominator > 0:
+            return float(rate.numerator / rate.denominator)
+    return 0.0
+
+
 def _row_fields(include_timestamps: bool) -> list[tuple[str, pa.DataType]]:
     fields = [("frame_index", pa.int64()), ("frame_timestamp", pa.float64())]
     return fields if include_timestamps else fields[:1]
@@ -195,17 +308,29 @@ def _row_fields(include_timestamps: bool) -> list[tuple[str, pa.DataType]]:
 def _open(file: pa.NativeFile) -> InputContainer:
     import av
 
-    container: InputContainer = av.open(file, mode="r", metadata_errors="replace")
+    # Later versions have no such choice: notes that are no UTF-8 take nothing from the frames.
+    lenient = {"metadata_errors": "replace"} if _pyav_version() < 19 else {}
+    container: InputContainer = av.open(file, mode="r", **lenient)
     return container
 
 
+def _pyav_version() -> int:
+    import av
+
+    return int(av.__version__.partition(".")[0])
+
+
 def _stream_of(container: InputContainer, path: str) -> VideoStream:
-    """Returns the first video stream, to be decoded by this thread alone."""
-    if not container.streams.video:
-        raise ReadError("there is no video in this file", file=path)
-    stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1
-    return stream
+    """Returns the first video stream that is no cover, to be decoded by this thread alone."""
+    from av.stream import Disposition
+
+    streams = container.streams.video
+    for stream in streams:
+        if not stream.disposition & Disposition.attached_pic:
+            stream.codec_context.thread_count = 1
+            return stream
+    what = "a cover picture, but no video" if streams else "no video"
+    raise ReadError(f"there is {what} in this file", file=path)
 
 
 def _check_complete(stream: VideoStream, size: int, path: str) -> None:
@@ -233,11 +358,8 @@ def _growth_of_first(listing: Listing, format: VideoFormat) -> float:
         _open(file) as container,
     ):
         stream = _stream_of(container, first.path)
-        count = stream.frames
-        if not count and stream.duration and stream.time_base and stream.average_rate:
-            count = int(stream.duration * stream.time_base * stream.average_rate)
         height, width = format.resize or (stream.height, stream.width)
-        return count / format.step(stream) * height * width * 3 / first.size
+        return format.count(stream) * height * width * 3 / first.size
 
 
 def _check_rate(fps: Any, frame_interval: Any) -> None:
@@ -252,3 +374,6 @@ def _check_rate(fps: Any, frame_interval: Any) -> None:
 
 #: The size of the tables that frames are yielded in; a larger frame is a table by itself.
 TABLE_BYTES = 8 << 20
+#: How much later than a moment a frame may be to be seen at it: some formats have times in whole
+#: milliseconds.
+_ROUNDING_S = Fraction(1, 2000)
