@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -181,8 +182,11 @@ class _Plan:
             schema=schema,
             rows=self._rows(),
             files=self.listing.paths,
-            with_columns=lambda names: self.source(in_files, _check_columns(names)),
+            with_columns=partial(self._source_of, in_files),
         )
+
+    def _source_of(self, in_files: pa.Schema, columns: Sequence[str]) -> Source:
+        return self.source(in_files, _check_columns(columns))
 
     def source_unified(self, columns: Sequence[str] | None) -> Source:
         """Plans the source with the columns of all footers at hand."""

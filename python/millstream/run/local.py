@@ -16,12 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from millstream import _core
 from millstream.blocks.usercode import RunEnded
-from millstream.errors import MillstreamError, UserCodeError
+from millstream.errors import MillstreamError, SerializationError, UserCodeError
 from millstream.run import machine
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody
@@ -126,7 +127,7 @@ class LocalBackend:
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
         meta, table = self._shared.blocks[number]
-        return BlockHandle(number, lambda: meta, table, lambda table: table)
+        return BlockHandle(number, lambda: meta, _Held(table), _Held.fetch)
 
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What a task or a constructor raised."""
@@ -180,6 +181,23 @@ class LocalBackend:
             actor.stop()
             self._leaving = [thread for thread in self._leaving if thread.is_alive()]
             self._leaving.append(actor.thread)
+
+
+class _Held:
+    """A block in the memory of this process, which it does not leave."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def fetch(self) -> pa.Table:
+        return self._table
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise SerializationError(
+            "the blocks of a dataset that was materialized on the local backend are in the memory "
+            "of its process: they cannot go to another one, nor to Ray. Write them, or send the "
+            "dataset that was materialized"
+        )
 
 
 class _Shared:

@@ -184,6 +184,11 @@ class BlockHandle:
         """Sets what gets the rows once more if they are lost before the consumer has them."""
         self._on_lost = make_again
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Where it goes, there is no run; whether its data can go along, the source knows.
+        gone = {"_find_meta": None, "_on_release": None, "_on_lost": None}
+        return {**self.__dict__, **gone, "_meta": self.meta}
+
     def _released(self) -> RuntimeError:
         return RuntimeError(f"block {self.block} has been released")
 

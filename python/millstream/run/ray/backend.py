@@ -23,8 +23,9 @@ from millstream.run.ray import compat
 from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.failures import Failure, Kind, read_failure
-from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left, fetch
+from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left
 from millstream.run.ray.operators import Operator
+from millstream.run.ray.reference import Reference
 from millstream.run.ray.remote import Block, Call, Item, Loaded, pack
 from millstream.run.ray.seat import Seat, no_share
 from millstream.run.ray.sharing import sharing
@@ -115,7 +116,7 @@ class RayBackend:
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
         found = self._blocks[number]
-        return BlockHandle(number, found.meta, found.reference, fetch)
+        return BlockHandle(number, found.meta, Reference(found.reference), Reference.fetch)
 
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What a task or a constructor raised, or how its worker died."""

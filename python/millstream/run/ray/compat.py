@@ -39,6 +39,18 @@ def set_auto_connect(wanted: bool) -> bool:
     return bool(before)
 
 
+def cluster() -> str:
+    """The cluster, by a name that no other has. Where this Ray has none, by its address."""
+    known = found(_CLUSTER)
+    return str(ray.get_runtime_context().gcs_address) if known is None else str(known.hex())
+
+
+def connection() -> tuple[str, ...]:
+    """This process's connection to Ray, by a name that changes when it is made anew."""
+    context = ray.get_runtime_context()
+    return (cluster(), context.get_job_id(), context.get_worker_id())
+
+
 def draining_ids() -> set[str]:
     """The nodes that take no new work and will go; where this Ray cannot tell, they go at once."""
     draining = found(_DRAINING)
@@ -126,6 +138,7 @@ def ended_drivers() -> set[str]:
 
 
 _AUTO_CONNECT = "ray._private.auto_init_hook:"
+_CLUSTER = "ray._private.worker:global_worker.node.cluster_id"
 _DRAINING = "ray._private.state:state.get_draining_nodes"
 _FREE_PER_NODE = "ray._private.state:available_resources_per_node"
 _DEAD = "ray.core.generated.gcs_pb2:ActorTableData.ActorState.DEAD"

@@ -11,36 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayError
 
 from millstream import _core
-from millstream.blocks import block
-from millstream.run.protocol import BlockGoneError
 from millstream.run.ray import compat
-from millstream.run.ray.cluster import require_connection
 from millstream.run.ray.operators import STREAMING
 from millstream.run.ray.remote import Block, Item, table_of
 from millstream.run.ray.stream import Stream
 from millstream.run.worker import BlockMeta
-
-
-def fetch(reference: ray.ObjectRef[Block]) -> pa.Table:
-    """The table of a block, in memory of this process.
-
-    It is a copy: a consumer may keep it for as long as it likes, and Ray cannot take back the room
-    of an object as long as a view of it is left.
-
-    Raises:
-        BlockGoneError: The block is lost.
-    """
-    try:
-        found = ray.get(reference)
-    except RayError as error:
-        require_connection()
-        raise BlockGoneError(
-            f"a block of the output is lost: {error}; its node went away: run again"
-        ) from error
-    return table_of(found) if isinstance(found, Item) else block.copy(found)
 
 
 def are_left(blocks: Sequence[HeldBlock], lost: Collection[str]) -> bool:

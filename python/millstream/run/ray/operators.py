@@ -15,7 +15,7 @@ from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from millstream import _core
-from millstream.errors import SerializationError
+from millstream.errors import MillstreamError, SerializationError
 from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES, OpBody
 from millstream.run.ray import entry
 from millstream.run.ray.entry import Packed
@@ -52,9 +52,13 @@ class Operator:
 
         Raises:
             SerializationError: Its units do not pickle.
+            BlockGoneError: They are blocks that are gone.
         """
         try:
             return pack(call)
+        except MillstreamError as error:
+            error.operator = self.name
+            raise
         except Exception as error:
             # As above.
             raise unsendable(self.name, error) from error
