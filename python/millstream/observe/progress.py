@@ -50,7 +50,11 @@ def open_display(plan: PhysicalPlan, *, operators: bool, stream: TextIO | None =
 
     console = Console(file=stream, stderr=stream is None)
     if console.is_terminal and _drawing.acquire(blocking=False):
-        return LiveDisplay(plan, operators, console)
+        try:
+            return LiveDisplay(plan, operators, console)
+        except BaseException:
+            _drawing.release()
+            raise
     return LogDisplay(plan, operators, stream or sys.stderr)
 
 
@@ -151,9 +155,13 @@ class LiveDisplay:
 
     def end(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> None:
         """Draws the last moment."""
-        self._live.update(self._drawn(elapsed_s, snapshot, outcome), refresh=True)
-        self._live.stop()
-        _drawing.release()
+        try:
+            self._live.update(self._drawn(elapsed_s, snapshot, outcome), refresh=True)
+        finally:
+            try:
+                self._live.stop()
+            finally:
+                _drawing.release()
 
     def _drawn(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> Text:
         from rich.text import Text

@@ -5,6 +5,7 @@ Owns the cadence. Knows nothing of how a run works: it is given a function that 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -67,21 +68,38 @@ class Watch:
                 self._ended.set()
                 # A dropped run may be collected on this very thread.
                 if threading.current_thread() is not self._thread:
-                    self._thread.join()
+                    self._thread.join(_STUCK_S)
                 self._report = self._reported(outcome)
-                if self._display is not None:
-                    self._display.end(self._report.wall_s, self._report.snapshot, outcome)
+                self._end_display(outcome)
                 # What took the snapshots can go now.
                 self._snapshot = partial(getattr, self._report, "snapshot")
             return self._report
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_EVERY_S):
-            elapsed_s = self._elapsed_s()
-            if self._display is None and self._open_display and elapsed_s >= _SHOWN_FROM_S:
-                self._display = self._open_display()
-            if self._display is not None:
-                self._display.show(elapsed_s, self._snapshot())
+            try:
+                self._show(self._elapsed_s())
+            except Exception:
+                # Nobody may lose rows since there is no place to tell of them.
+                _logger.debug("there is no progress display", exc_info=True)
+                self._open_display = None
+                self._end_display("failed")
+
+    def _show(self, elapsed_s: float) -> None:
+        if self._display is None and self._open_display and elapsed_s >= _SHOWN_FROM_S:
+            self._display = self._open_display()
+        if self._display is not None:
+            self._display.show(elapsed_s, self._snapshot())
+
+    def _end_display(self, outcome: str) -> None:
+        display, self._display = self._display, None
+        is_stuck = self._thread.is_alive() and threading.current_thread() is not self._thread
+        if display is None or is_stuck:
+            return
+        try:
+            display.end(self._elapsed_s(), self._snapshot(), outcome)
+        except Exception:
+            _logger.debug("the progress display has no end", exc_info=True)
 
     def _reported(self, outcome: str) -> RunReport:
         return RunReport(
@@ -96,6 +114,9 @@ class Watch:
         return time.monotonic() - self._started_s
 
 
+_logger = logging.getLogger(__name__)
+#: How long a run waits for output that nobody takes.
+_STUCK_S = 1.0
 #: Often enough for a display, seldom enough to cost nothing.
 _SAMPLE_EVERY_S = 0.1
 #: A run that ends sooner needs no display.
