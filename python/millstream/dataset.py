@@ -37,7 +37,7 @@ from millstream.plan.arguments import (
     check_rows,
     shape_of_read,
 )
-from millstream.plan.logical import Limit, LogicalPlan, Map, Union, Zip, joined
+from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Union, Zip, joined
 from millstream.plan.rules import to_physical
 from millstream.schema import Schema
 
@@ -574,6 +574,7 @@ class Dataset:
         arrow_parquet_args_fn: Callable[[], Mapping[str, Any]] | None = None,
         min_rows_per_file: int | None = None,
         max_rows_per_file: int | None = None,
+        min_bytes_per_file: int | None = None,
         ray_remote_args: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
         mode: str = "append",
@@ -586,15 +587,20 @@ class Dataset:
 
         Args:
             path: The folder. A relative one is that of the caller.
-            partition_cols: Columns whose values become folders (`year=2024/`), not columns.
+            partition_cols: Columns whose values become folders (`year=2024/`), not columns. The
+                files note their types, so that `read_parquet` gives them back.
             filesystem: From `pyarrow.fs` or fsspec; by default the path tells.
             try_create_dir: Whether the folder is made if it does not exist.
             arrow_open_stream_args: Passed to `open_output_stream` of the file system.
             filename_provider: Its `get_filename_for_task(run_id, index)` names the files.
             arrow_parquet_args_fn: Gives further `arrow_parquet_args`, called in the workers.
-            min_rows_per_file: Small blocks are bundled until a file has as many rows; the last
-                file may have fewer.
+            min_rows_per_file: Small blocks are bundled until a file has as many rows, also with
+                `partition_cols`; the last file, of each folder, may have fewer.
             max_rows_per_file: Rows that a file has at most.
+            min_bytes_per_file: Files are put together until they have as many bytes; the last file,
+                of each folder, may have fewer. Unless this, `min_rows_per_file` or
+                `override_num_blocks` of the source is given, files below 1 MiB are put together
+                until they have 16 MiB.
             ray_remote_args: `num_cpus`, `resources` and the like, as in `Dataset`.
             concurrency: Tasks at a time; default as many as there is room for.
             mode: `"append"` adds files, `"overwrite"` replaces what is there, `"ignore"` writes
@@ -603,7 +609,8 @@ class Dataset:
 
         Raises:
             ArgumentError: An argument makes no sense.
-            SchemaError: A partition column does not exist.
+            SchemaError: A partition column does not exist, or a column has types that no common
+                type holds: all files get one schema, so that they are one dataset for any reader.
             WriteError: The target cannot be written, or has data and `mode="error"`.
         """
         from millstream.io.parquet_sink import plan_write_parquet
@@ -618,7 +625,9 @@ class Dataset:
             arrow_parquet_args_fn=arrow_parquet_args_fn,
             min_rows_per_file=min_rows_per_file,
             max_rows_per_file=max_rows_per_file,
+            min_bytes_per_file=min_bytes_per_file,
             mode=mode,
+            is_divided=any(read.is_divided for read in self._plan.reads()),
             **arrow_parquet_args,
         )
         shape = shape_of_read(concurrency, ray_remote_args or {})
@@ -626,7 +635,13 @@ class Dataset:
         if schema is not None:
             transform.check(schema.base_schema)
         plan = self._plan.then(Map(transform, shape, batch_rows=min_rows_per_file, writes=True))
-        launch.write(lambda: self._execute(plan), commit, self._schema)
+        launch.write(
+            lambda: self._execute(plan),
+            lambda source: launch.Execution(LogicalPlan(Read(source, shape)), self._context),
+            transform,
+            commit,
+            self._schema,
+        )
 
     # Reports --------------------------------------------------------------------------------
 

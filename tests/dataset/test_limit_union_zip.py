@@ -114,8 +114,8 @@ def test_nothing_runs_before_it_is_asked_for():
 
 
 def test_a_join_reads_all_files(tmp_path):
-    ms.range(3).write_parquet(tmp_path / "a")
-    ms.range(2).write_parquet(tmp_path / "b")
+    ms.range(3, override_num_blocks=3).write_parquet(tmp_path / "a")
+    ms.range(2, override_num_blocks=2).write_parquet(tmp_path / "b")
     both = ms.read_parquet(tmp_path / "a").union(ms.read_parquet(tmp_path / "b"))
     assert len(both.input_files()) == 5
     both.limit(4).write_parquet(tmp_path / "c")

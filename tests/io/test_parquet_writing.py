@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import os
 import pickle
+import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,14 +15,17 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 import pytest
-from io_sources import rows_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from io_sources import rows_of, table_of
 
 from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
 from millstream.io import commit as commits
-from millstream.io import parquet_sink
+from millstream.io import parquet_sink, parquet_writer
 from millstream.io.commit import STAGED_SCHEMA
 from millstream.io.parquet import plan_parquet
+from millstream.io.parquet_merge import in_order
 from millstream.io.parquet_sink import plan_write_parquet
 
 
@@ -33,10 +38,19 @@ def run_task(transform, blocks: Iterable[pa.Table]) -> list[pa.Table]:
     return list(pickle.loads(pickle.dumps(transform)).open()(iter(blocks)))
 
 
-def write(path, *tasks: list[pa.Table], schema=None, **options) -> list[str]:
-    transform, commit = plan_write_parquet(path, **options)
+def write(path, *tasks: list[pa.Table], schema=None, is_divided=True, **options) -> list[str]:
+    """What a run does: first the tasks, then what is written again, then the commit."""
+    transform, commit = plan_write_parquet(path, is_divided=is_divided, **options)
     assert commit.prepare()
-    return commit.commit([row for task in tasks for row in run_task(transform, task)], schema)
+    try:
+        rows = [row for task in tasks for row in run_task(transform, task)]
+        rewrites = transform.rewrites(rows)
+        again = [row for each in pickle.loads(pickle.dumps(rewrites)) for row in each.read()]
+        rows = in_order(rows, rewrites, again)
+    except BaseException:
+        commit.abort()
+        raise
+    return commit.commit(rows, schema)
 
 
 def everything(folder: Path) -> list[str]:
@@ -368,11 +382,77 @@ def test_files_have_at_most_as_many_rows_as_said(tmp_path):
     assert [row["x"] for row in rows_of(plan_parquet(tmp_path))] == list(range(25))
 
 
-def test_the_rows_that_a_task_should_get_are_known(tmp_path):
-    transform, _ = plan_write_parquet(tmp_path, min_rows_per_file=100)
-    assert transform.min_rows_per_file == 100
-    transform, _ = plan_write_parquet(tmp_path)
-    assert transform.min_rows_per_file == 0
+def rows_per_file(files: list[str]) -> list[int]:
+    return [pq.read_metadata(file).num_rows for file in files]
+
+
+def test_small_files_are_put_together_in_order(tmp_path):
+    tasks = [[numbers(i, i + 5)] for i in range(0, 100, 5)]
+    (file,) = write(tmp_path, *tasks, is_divided=False)
+    assert pq.read_table(file).column("x").to_pylist() == list(range(100))
+    assert everything(tmp_path) == [Path(file).name]
+
+
+def test_large_files_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_sink, "_BYTES_SMALL", 100_000)
+    tasks = [
+        [numbers(0, 5)],
+        [numbers(5, 50_000)],
+        [numbers(50_000, 50_010)],
+        [numbers(50_010, 50_011)],
+    ]
+    transform, commit = plan_write_parquet(tmp_path)
+    commit.prepare()
+    rewrites = transform.rewrites([row for task in tasks for row in run_task(transform, task)])
+    assert [[source.rows for source in each.sources] for each in rewrites] == [[10, 1]]
+    commit.abort()
+    assert rows_per_file(write(tmp_path, *tasks, is_divided=False)) == [5, 49_995, 11]
+
+
+def test_files_of_a_sensible_size_and_one_schema_are_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_sink, "_BYTES_SMALL", 1)
+    transform, commit = plan_write_parquet(tmp_path)
+    commit.prepare()
+    assert transform.rewrites(run_task(transform, [numbers(0, 5)]) * 3) == []
+    commit.abort()
+
+
+def test_files_have_as_many_bytes_as_asked_for(tmp_path):
+    tasks = [[numbers(i, i + 1000)] for i in range(0, 20_000, 1000)]
+    files = write(tmp_path, *tasks, min_bytes_per_file=30_000)
+    sizes = [Path(file).stat().st_size for file in files]
+    assert len(files) > 1
+    assert min(sizes[:-1]) >= 30_000
+    assert [row["x"] for row in rows_of(plan_parquet(tmp_path))] == list(range(20_000))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_files_of_each_folder_have_the_rows_asked_for_and_keep_their_order(data):
+    rows_min = data.draw(st.integers(1, 12))
+    rows_max = data.draw(st.none() | st.integers(rows_min, 20))
+    sizes = data.draw(st.lists(st.integers(1, 25), min_size=1, max_size=8))
+    folders = data.draw(st.integers(1, 3))
+    tasks, start = [], 0
+    for size in sizes:
+        made = range(start, start + size)
+        tasks.append([pa.table({"x": list(made), "k": [x % folders for x in made]})])
+        start += size
+    with tempfile.TemporaryDirectory() as folder:
+        write(
+            folder,
+            *tasks,
+            partition_cols=["k"],
+            min_rows_per_file=rows_min,
+            max_rows_per_file=rows_max,
+        )
+        for key in range(min(folders, start)):
+            parts = [pq.read_table(path) for path in sorted(Path(folder, f"k={key}").glob("*"))]
+            counts = [part.num_rows for part in parts]
+            assert max(counts) <= (rows_max or start), counts
+            assert min(counts[:-1], default=rows_min) >= rows_min, counts
+            read = [x for part in parts for x in part.column("x").to_pylist()]
+            assert read == list(range(key, start, folders))
 
 
 def test_options_reach_the_writer(tmp_path):
@@ -430,9 +510,9 @@ def test_partition_columns_become_folders(tmp_path):
     assert (tmp_path / "k=a%2Fb" / "d=2024-01-01").is_dir()
     rows = sorted(rows_of(plan_parquet(tmp_path)), key=lambda row: row["x"])[::2]
     assert [(row["k"], row["d"]) for row in rows] == [
-        ("a/b", "2024-01-01"),
+        ("a/b", datetime.date(2024, 1, 1)),
         (None, None),
-        ("a/b", "2024-01-02"),
+        ("a/b", datetime.date(2024, 1, 2)),
         ("c", None),
     ]
 
@@ -441,16 +521,45 @@ def test_partition_columns_become_folders(tmp_path):
     "values",
     [
         pa.array([True, None, True]),
+        pa.array(["007", "7", None]),
+        pa.array(["1", "2", "3"], pa.large_string()),
         pa.array(["x", "y", "x"]).dictionary_encode(),
-        pa.array([1.5, 2.5, 1.5]),
+        pa.array([2**53 + 1, 5, None]),
+        pa.array([2**63, 5, None], pa.uint64()),
+        pa.array([1.5, float("nan"), -0.0]),
+        pa.array([0.1, 2.5, None], pa.float32()),
         pa.array([b"x", None, b"x"]),
-        pa.chunked_array([[1], [2, 1]]),
+        pa.array([datetime.date(2024, 2, 29), None, datetime.date(1, 1, 1)]),
+        pa.array([datetime.datetime(2024, 2, 29, 12, 30, 1, 7), None, None]),
+        pa.array([1, 2, None], pa.timestamp("ns", "Europe/Berlin")),
+        pa.array([datetime.time(1, 2, 3, 4), None, None]),
+        pa.array([datetime.timedelta(1, 2, 3), None, None]),
+        pa.array([decimal.Decimal("1.10"), None, decimal.Decimal("-0.05")]),
+        pa.nulls(3, pa.int16()),
+        pa.nulls(3),
     ],
 )
-def test_partition_columns_can_be_of_many_types(tmp_path, values):
+def test_partition_columns_come_back_with_their_types(tmp_path, values):
     write(tmp_path, [pa.table({"k": values, "x": [0, 1, 2]})], partition_cols=["k"])
-    rows = {row["x"]: row["k"] for row in rows_of(plan_parquet(tmp_path))}
-    assert rows[0] == rows[2] != rows[1]
+    source = plan_parquet(tmp_path)
+    assert source.schema.field("k").type == values.type
+    read = table_of(source).sort_by("x").column("k").combine_chunks()
+    assert read.type == values.type
+    assert str(read.to_pylist()) == str(values.to_pylist())
+
+
+def test_partition_columns_whose_type_changes_meet(tmp_path):
+    tasks = [pa.table({"k": [1], "x": [0]})], [pa.table({"k": [2.5], "x": [1]})]
+    write(tmp_path, *tasks, partition_cols=["k"])
+    rows = sorted(rows_of(plan_parquet(tmp_path)), key=lambda row: row["x"])
+    assert rows == [{"x": 0, "k": 1.0}, {"x": 1, "k": 2.5}]
+
+
+@pytest.mark.parametrize("value", ["__HIVE_DEFAULT_PARTITION__", b"\xff"])
+def test_values_that_a_path_cannot_hold_are_named(tmp_path, value):
+    with pytest.raises(WriteError, match="'k'"):
+        write(tmp_path / "out", [pa.table({"k": [value], "x": [0]})], partition_cols=["k"])
+    assert everything(tmp_path) == []
 
 
 def test_partition_columns_that_make_no_sense_are_refused(tmp_path):
@@ -467,7 +576,8 @@ def test_partition_columns_that_make_no_sense_are_refused(tmp_path):
 
 
 def test_many_partitions_do_not_hold_many_files_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_sink, "_OPEN_FILES_MAX", 4)
+    monkeypatch.setattr(parquet_writer, "_OPEN_FILES_MAX", 4)
+    monkeypatch.setattr(parquet_writer, "_HELD_BYTES_MAX", 0)
     table = pa.table({"k": [i % 10 for i in range(100)], "x": range(100)})
     write(tmp_path, [table], partition_cols=["k"])
     assert ids(tmp_path) == list(range(100))
@@ -486,7 +596,7 @@ def test_types_that_change_on_the_way_lose_nothing(tmp_path, monkeypatch):
         pa.table({"x": pa.array([3], pa.int8())}),
     ]
     for held in (10**9, 0):
-        monkeypatch.setattr(parquet_sink, "_GROUP_BYTES", held)
+        monkeypatch.setattr(parquet_writer, "_GROUP_BYTES", held)
         folder = tmp_path / str(held)
         write(folder, [blocks[1], blocks[0], blocks[2], blocks[3]])
         rows = rows_of(plan_parquet(folder))
@@ -494,10 +604,22 @@ def test_types_that_change_on_the_way_lose_nothing(tmp_path, monkeypatch):
         assert [row["y"] for row in rows] == [None, None, "new", None]
 
 
-def test_types_that_cannot_meet_go_to_different_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_sink, "_GROUP_BYTES", 0)
-    files = write(tmp_path, [pa.table({"x": [1]}), pa.table({"x": ["a"]})])
-    assert [pq.read_table(file).column("x").to_pylist() for file in files] == [[1], ["a"]]
+@pytest.mark.parametrize("held", [0, 10**9])
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_types_that_cannot_meet_are_an_error_and_nothing_is_left(tmp_path, monkeypatch, held, mode):
+    monkeypatch.setattr(parquet_writer, "_GROUP_BYTES", held)
+    one, other = pa.table({"y": [1], "x": [1]}), pa.table({"y": [2], "x": ["a"]})
+    write(tmp_path / "out", [numbers(0, 3)])
+    before = everything(tmp_path)
+    for tasks in ([[one, other]], [[one], [other]]):
+        with pytest.raises(SchemaError, match=r"'x'.*int64.*string"):
+            write(tmp_path / "out", *tasks, mode=mode)
+        with pytest.raises(SchemaError, match=r"'x'.*int64.*string"):
+            write(tmp_path / "new" / "er", *tasks, mode=mode)
+        assert everything(tmp_path) == before
+    with pytest.raises(SchemaError, match=r"'x'.*int64.*string"):
+        write(tmp_path / "out", [one], [other], partition_cols=["x"])
+    assert everything(tmp_path) == before
 
 
 def test_a_schema_of_the_users_decides(tmp_path):
@@ -514,6 +636,7 @@ def test_a_schema_of_the_users_decides(tmp_path):
     "options",
     [
         {"min_rows_per_file": 0},
+        {"min_bytes_per_file": 0},
         {"max_rows_per_file": -1},
         {"max_rows_per_file": 1.5},
         {"min_rows_per_file": 5, "max_rows_per_file": 4},
@@ -560,7 +683,7 @@ def test_rows_that_parquet_cannot_hold_are_a_write_error(tmp_path):
 def test_row_groups_are_put_together_and_large_ones_are_not_held(tmp_path, monkeypatch):
     (file,) = write(tmp_path / "a", [numbers(i, i + 1) for i in range(100)])
     assert pq.read_metadata(file).num_row_groups == 1
-    monkeypatch.setattr(parquet_sink, "_GROUP_BYTES", 8000)
+    monkeypatch.setattr(parquet_writer, "_GROUP_BYTES", 8000)
     (file,) = write(tmp_path / "b", [numbers(i, i + 100) for i in range(100)])
     assert pq.read_metadata(file).num_row_groups == 10
 

@@ -34,7 +34,9 @@ from millstream.errors import ArgumentError, MillstreamError, WriteError
 MODES = ("append", "overwrite", "ignore", "error")
 
 #: One row for each staged file, which is what writing tasks yield. `folder` is relative to the
-#: target. Without a file, `path` is null and `schema` says what the empty result looks like.
+#: target, `schema` has the columns of the file and then those that the folder tells; `place` is
+#: that of the first file that it was made of, if it was. Without a file, `path` is null and
+#: `schema` says what the empty result looks like.
 STAGED_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -42,6 +44,7 @@ STAGED_SCHEMA = pa.schema(
         ("rows", pa.int64()),
         ("bytes", pa.int64()),
         ("schema", pa.binary()),
+        ("place", pa.int64()),
     ]
 )
 

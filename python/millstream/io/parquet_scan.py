@@ -137,7 +137,7 @@ class Scan:
         names = self._names(schema)
         row = 0
         batches = file.iter_batches(
-            batch_size=_batch_rows(file.metadata, groups),
+            batch_size=batch_rows(file.metadata, groups),
             row_groups=list(groups),
             columns=names,
             use_threads=False,
@@ -219,7 +219,7 @@ def _compressed_bytes(footer: pq.FileMetaData, group: int) -> int:
     return int(footer.row_group(group).total_byte_size)
 
 
-def _batch_rows(footer: pq.FileMetaData, groups: Sequence[int]) -> int:
+def batch_rows(footer: pq.FileMetaData, groups: Sequence[int]) -> int:
     """Returns how many rows make a table of about `TABLE_BYTES`."""
     rows = sum(footer.row_group(group).num_rows for group in groups)
     size = sum(footer.row_group(group).total_byte_size for group in groups)

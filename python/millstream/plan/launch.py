@@ -31,6 +31,7 @@ from millstream.run.protocol import Backend, BlockHandle, OpBody
 
 if TYPE_CHECKING:
     from millstream.io.commit import FolderCommit
+    from millstream.io.parquet_sink import WriteParquet
 
 
 class Execution:
@@ -184,12 +185,18 @@ def keep_blocks(execution: Execution) -> LogicalPlan:
 
 
 def write(
-    start: Callable[[], Execution], commit: FolderCommit, schema: pa.Schema | None
+    start: Callable[[], Execution],
+    again: Callable[[Source], Execution],
+    transform: WriteParquet,
+    commit: FolderCommit,
+    schema: pa.Schema | None,
 ) -> list[str]:
     """Runs a plan that ends in a write, and puts its files in place.
 
     Args:
         start: Starts the run.
+        again: Starts a run that only writes some of the files again.
+        transform: What the tasks do.
         commit: The driver's side of the write.
         schema: The columns that are written, if they are known.
 
@@ -197,13 +204,20 @@ def write(
         The paths of the files.
 
     Raises:
-        WriteError: It did not work; the target is as it was before.
+        SchemaError: A column has types that no common type holds.
+        WriteError: It did not work; in either case the target is as it was before.
     """
+    from millstream.io.parquet_merge import in_order
+
     with before_exit():
         if not commit.prepare():
             return []
         try:
             reports = list(start().tables())
+            rewrites = transform.rewrites(reports)
+            if rewrites:
+                run = again(Source("RewriteParquet", rewrites, None, None))
+                reports = in_order(reports, rewrites, list(run.tables()))
         except BaseException:
             commit.abort()
             raise

@@ -1,0 +1,263 @@
+"""Staged files that are written again before they are put in place.
+
+Owns which files these are: those whose types are not yet those of the whole dataset, and those that
+are too small. Must not know when files become visible, nor where the work runs.
+
+Where all files have one schema and a sensible size, nothing is read or written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from millstream.blocks import block
+from millstream.errors import WriteError
+from millstream.io.commit import STAGED_SCHEMA, writing
+from millstream.io.files import open_file
+from millstream.io.parquet_file import open_parquet
+from millstream.io.parquet_scan import batch_rows
+from millstream.io.parquet_writer import ParquetOptions, TaskFiles
+from millstream.io.source import split_rows
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large files shall be.
+
+    Args:
+        rows_min: Rows that a file has at least, but the last one of its folder.
+        rows_max: Rows that a file has at most.
+        bytes_min: Bytes that a file has at least, but the last one of its folder.
+        bytes_small: If nobody has asked for a size: files below this are put together until they
+            have `bytes_min`, and others are left alone. What is written twice is then little for
+            each task, however much there is in all.
+    """
+
+    rows_min: int = 0
+    rows_max: int | None = None
+    bytes_min: int = 0
+    bytes_small: int | None = None
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """What is known of a staged file.
+
+    Args:
+        place: Its place in the order of the rows of the dataset.
+        path: Where it lies.
+        folder: Where it belongs, relative to the target.
+        rows: How many it has.
+        nbytes: Its size.
+        schema: Its columns, then those that the folder tells.
+    """
+
+    place: int
+    path: str
+    folder: str
+    rows: int
+    nbytes: int
+    schema: pa.Schema
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """Files of one folder that are written again, as one file or as several.
+
+    Args:
+        options: How files are written.
+        staging: The folder to write to.
+        sources: The files, in order.
+        schema: The columns to write.
+        in_path: The columns that the folder tells.
+        stops: For each file to make, the rows up to its end.
+    """
+
+    options: ParquetOptions
+    staging: str
+    sources: tuple[StagedFile, ...]
+    schema: pa.Schema
+    in_path: tuple[pa.Field, ...]
+    stops: tuple[int, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths that it reads from."""
+        return tuple(source.path for source in self.sources)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the files."""
+        return sum(source.nbytes for source in self.sources)
+
+    def read(self) -> Iterator[pa.Table]:
+        """Writes the files, and yields a row for each (`STAGED_SCHEMA`)."""
+        folder, place = self.sources[0].folder, self.sources[0].place
+        task = TaskFiles(self.options.settled(), self.staging, None)
+        stops = list(self.stops)
+        try:
+            for source in self.sources:
+                for table in self._tables(source.path):
+                    rest = table
+                    while rest.num_rows:
+                        head = rest.slice(0, stops[0] - task.rows)
+                        rest = rest.slice(head.num_rows)
+                        yield from _placed(task.add(folder, head, self.in_path), place)
+                        if task.rows == stops[0]:
+                            stops.pop(0)
+                            yield from _placed(task.finish(), place)
+        finally:
+            task.discard()
+
+    def _tables(self, path: str) -> Iterator[pa.Table]:
+        with (
+            writing(self.options.target, "the staged files cannot be written again"),
+            open_file(self.options.filesystem, path) as source,
+        ):
+            file = open_parquet(source)
+            unknown = set(file.schema_arrow.names) - set(self.schema.names)
+            if unknown:
+                raise WriteError(
+                    f"the options for ParquetWriter change the names of columns: {unknown}; "
+                    "name them so, and give all rows the same types",
+                    file=self.options.target,
+                )
+            groups = range(file.metadata.num_row_groups)
+            rows = batch_rows(file.metadata, groups)
+            for batch in file.iter_batches(batch_size=rows, use_threads=False):
+                table = block.align(pa.Table.from_batches([batch]), self.schema)
+                yield table.replace_schema_metadata(self.schema.metadata)
+
+
+def rewrites(
+    reports: Sequence[pa.Table],
+    options: ParquetOptions,
+    staging: str,
+    partition_cols: Sequence[str],
+    sizes: Sizes,
+) -> list[Rewrite]:
+    """Finds what must be written again.
+
+    Args:
+        reports: What the writing tasks yielded (`STAGED_SCHEMA`).
+        options: How files are written.
+        staging: The folder to write to.
+        partition_cols: The columns that folders tell.
+        sizes: How large files shall be.
+
+    Raises:
+        SchemaError: A column has types that no common type holds.
+    """
+    files = _staged_files(reports)
+    if not files:
+        return []
+    schemas = {id(file.schema): file.schema for file in files}
+    whole = block.unify_schemas(schemas.values())
+    metadata = files[0].schema.metadata
+    if all(known.metadata == metadata for known in schemas.values()):
+        whole = whole.with_metadata(metadata)
+    alike = {key: _are_alike(known, whole) for key, known in schemas.items()}
+    in_path = tuple(field for field in whole if field.name in partition_cols)
+    in_file = [field for field in whole if field.name not in partition_cols]
+    schema = pa.schema(in_file, whole.metadata)
+    return [
+        Rewrite(options, staging, tuple(group), schema, in_path, _stops(group, sizes))
+        for group in _groups(files, sizes)
+        if len(group) > 1 or not alike[id(group[0].schema)]
+    ]
+
+
+def in_order(
+    reports: Sequence[pa.Table], rewritten: Sequence[Rewrite], again: Sequence[pa.Table]
+) -> list[pa.Table]:
+    """Puts what rewrites reported in the place of what they replace."""
+    if not rewritten:
+        return list(reports)
+    replaced = {path for each in rewritten for path in each.files}
+    rows = [row for table in reports for row in table.to_pylist()]
+    kept = [(place, row) for place, row in enumerate(rows) if row["path"] not in replaced]
+    made = [(row["place"], row) for table in again for row in table.to_pylist()]
+    ordered = sorted([*kept, *made], key=lambda pair: pair[0])
+    return [pa.Table.from_pylist([row for _, row in ordered], schema=STAGED_SCHEMA)]
+
+
+def _staged_files(reports: Sequence[pa.Table]) -> list[StagedFile]:
+    schemas: dict[bytes, pa.Schema] = {}
+    files = []
+    place = 0
+    for table in reports:
+        for row in table.to_pylist():
+            if row["path"] is not None:
+                message = row["schema"]
+                if message not in schemas:
+                    schemas[message] = pa.ipc.read_schema(pa.py_buffer(message))
+                schema = schemas[message]
+                path, folder = row["path"], row["folder"]
+                files.append(StagedFile(place, path, folder, row["rows"], row["bytes"], schema))
+            place += 1
+    return files
+
+
+def _groups(files: Sequence[StagedFile], sizes: Sizes) -> Iterator[list[StagedFile]]:
+    """Puts the files of each folder together until they are as large as they shall be."""
+    folders: dict[str, list[StagedFile]] = {}
+    for file in files:
+        folders.setdefault(file.folder, []).append(file)
+    for each in folders.values():
+        group: list[StagedFile] = []
+        for file in each:
+            if group and not _goes_with(group, file, sizes):
+                yield group
+                group = []
+            group.append(file)
+            if _is_full(group, sizes):
+                yield group
+                group = []
+        if group:
+            yield group
+
+
+def _goes_with(group: Sequence[StagedFile], file: StagedFile, sizes: Sizes) -> bool:
+    if sizes.bytes_small is None:
+        return True
+    rows = _rows(group) + file.rows
+    return file.nbytes < sizes.bytes_small and rows <= (sizes.rows_max or rows)
+
+
+def _is_full(group: Sequence[StagedFile], sizes: Sizes) -> bool:
+    rows, nbytes = _rows(group), sum(file.nbytes for file in group)
+    if sizes.bytes_small is not None and len(group) == 1 and nbytes >= sizes.bytes_small:
+        return True
+    return nbytes >= sizes.bytes_min and rows >= sizes.rows_min * _pieces(group, sizes)
+
+
+def _pieces(group: Sequence[StagedFile], sizes: Sizes) -> int:
+    return 1 if sizes.rows_max is None else -(-_rows(group) // sizes.rows_max)
+
+
+def _stops(group: Sequence[StagedFile], sizes: Sizes) -> tuple[int, ...]:
+    """Says where the files end that are made of a group."""
+    rows, pieces = _rows(group), _pieces(group, sizes)
+    if sizes.rows_max is not None and rows < sizes.rows_min * pieces:
+        # What is left over at the end: only the last file may have too few.
+        return (*range(sizes.rows_max, rows, sizes.rows_max), rows)
+    return tuple(stop for _, stop in split_rows(rows, pieces))
+
+
+def _rows(files: Sequence[StagedFile]) -> int:
+    return sum(file.rows for file in files)
+
+
+def _are_alike(schema: pa.Schema, whole: pa.Schema) -> bool:
+    """Tells whether a file need not be written again to have the columns of the whole dataset."""
+    return bool(schema.names == whole.names and schema.types == whole.types)
+
+
+def _placed(rows: Iterator[pa.Table], place: int) -> Iterator[pa.Table]:
+    """Says of staged files where they belong in the order of all."""
+    index = STAGED_SCHEMA.get_field_index("place")
+    for row in rows:
+        yield row.set_column(index, STAGED_SCHEMA.field(index), pa.array([place], pa.int64()))
