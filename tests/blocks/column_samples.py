@@ -71,11 +71,19 @@ COLUMNS = {
     "binary_view": pa.array([b"\x00\xff" * 20, None], pa.binary_view()),
     "words8": words(pa.int8()),
     "words32": words(pa.int32(), ["z", None, "a"]),
+    "null_word": pa.DictionaryArray.from_arrays(pa.array([0, 1, None]), pa.array(["a", None])),
     "numbered": pa.array([3, None, LARGE, 3]).dictionary_encode(),
     "list": pa.array([[1, None, LARGE], None, []]),
     "large_list": pa.array([["a", None], None], pa.large_list(pa.large_string())),
     "fixed_list": pa.array([[1, 2], None, [None, 4]], pa.list_(pa.int16(), 2)),
     "list_view": pa.array([[1, None], None, []], pa.list_view(pa.int64())),
+    "list_of_floats": pa.array([[0.1, None, math.nan], None, [2.5]]),
+    "list_of_short_floats": pa.array([[0.5, None], None], pa.list_(pa.float32())),
+    "list_of_bools": pa.array([[True, None], [False], None]),
+    "list_of_zoned": pa.array(
+        [[NOON.replace(tzinfo=UTC), None], None], pa.list_(pa.timestamp("us", "Asia/Tokyo"))
+    ),
+    "list_of_codes": pa.array([["a", None], None], pa.list_(pa.dictionary(pa.int8(), pa.string()))),
     "list_of_lists": pa.array([[[1], None], None, [[]]], pa.list_(pa.list_(pa.int8()))),
     "list_of_words": pa.array([["a"], None, []], pa.list_(pa.string_view())),
     "struct": pa.array([{"a": LARGE, "b": "x"}, None, {"a": None, "b": None}]),
@@ -84,6 +92,15 @@ COLUMNS = {
     "list_of_structs": pa.array([[{"a": 1, "t": NOON}, None], None, [{"a": None, "t": None}]]),
     "struct_of_zoned": pa.array(
         [{"t": NOON.replace(tzinfo=UTC)}, None], pa.struct({"t": pa.timestamp("us", "Asia/Tokyo")})
+    ),
+    "deep_struct": pa.array(
+        [{"s": {"l": [LARGE, None], "n": 1001}, "u": 2**64 - 1}, None, {"s": None, "u": None}],
+        pa.struct(
+            {
+                "s": pa.struct({"l": pa.large_list(pa.int64()), "n": pa.timestamp("ns")}),
+                "u": pa.uint64(),
+            }
+        ),
     ),
     "map": pa.array([[("a", 1), ("b", None)], None, []], pa.map_(pa.string(), pa.int64())),
     "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"x" * 16, None], pa.binary(16))),

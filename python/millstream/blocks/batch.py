@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from millstream.blocks import block, columns, tensor
 from millstream.blocks.column_types import settle
-from millstream.blocks.convert import Column
+from millstream.blocks.convert import Column, convert
 from millstream.blocks.ownership import own
-from millstream.errors import ArgumentError, MillstreamError, UserCodeError
+from millstream.errors import ArgumentError, MillstreamError, SchemaError, UserCodeError
 
 BatchFormat = Literal["default", "numpy", "pandas", "pyarrow"]
 Batch = Any
@@ -49,6 +49,7 @@ class Given:
 
     def __init__(self, table: pa.Table, batch: Batch) -> None:
         self.schema = table.schema
+        self._table = table
         self._arrays: dict[int, tuple[weakref.ref[Any], pa.ChunkedArray]] = {}
         if isinstance(batch, dict):
             for name, array in batch.items():
@@ -58,6 +59,10 @@ class Given:
         """Returns the type of the column of this name, if there was one."""
         index = self.schema.get_field_index(name)
         return self.schema.field(index).type if index >= 0 else None
+
+    def column(self, name: str) -> pa.ChunkedArray | None:
+        """Returns the column of this name, if there was one."""
+        return self._table.column(name) if self.type_of(name) is not None else None
 
     def column_of(self, array: np.ndarray[Any, Any]) -> pa.ChunkedArray | None:
         """Returns the column that this very array was made of, if it was."""
@@ -155,9 +160,16 @@ def join_small(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def _to_numpy(table: pa.Table, writable: bool) -> dict[str, np.ndarray[Any, Any]]:
     return {
-        name: columns.to_numpy(column, writable=writable)
+        name: _array(name, column, writable)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
+
+
+def _array(name: str, column: pa.ChunkedArray, writable: bool) -> np.ndarray[Any, Any]:
+    try:
+        return columns.to_numpy(column, writable=writable)
+    except (ValueError, pa.ArrowException) as error:
+        raise SchemaError(f"the column {name!r} of type {column.type} {error}") from error
 
 
 def _to_pandas(table: pa.Table, writable: bool) -> Any:
@@ -167,15 +179,49 @@ def _to_pandas(table: pa.Table, writable: bool) -> Any:
         raise ImportError(
             "batch_format='pandas' needs pandas: pip install 'millstream[pandas]'"
         ) from error
-    tensors = [field.name for field in table.schema if tensor.is_tensor(field.type)]
-    frame = table.drop_columns(tensors).to_pandas(ignore_metadata=True)
+    special = {
+        index: values
+        for index, column in enumerate(table.columns)
+        if (values := _pandas_values(table.column_names[index], column, writable)) is not None
+    }
+    rest = [index for index in range(table.num_columns) if index not in special]
+    frame = table.select(rest).to_pandas(ignore_metadata=True)
     frame.index = pandas.RangeIndex(table.num_rows)
     if writable:
         frame = frame.copy()
-    for name in tensors:
-        array = columns.to_numpy(table.column(name), writable=writable)
-        frame.insert(table.column_names.index(name), name, pandas.Series(list(array), dtype=object))
+    for index, values in special.items():
+        frame.insert(index, table.column_names[index], values)
     return frame
+
+
+def _pandas_values(name: str, column: pa.ChunkedArray, writable: bool) -> Any:
+    """Returns what pyarrow would not convert to pandas as it should be, or None."""
+    import pandas
+
+    type = column.type
+    if pa.types.is_dictionary(type):
+        clean = all(_are_categories(chunk.dictionary) for chunk in column.chunks)
+        return None if clean else pandas.Series(_recoded(column).to_pandas())
+    if tensor.is_tensor(type) or pa.types.is_nested(type) or pa.types.is_time(type):
+        array = _array(name, column, writable)
+        return pandas.Series(list(array), dtype=object)
+    if column.null_count and (pa.types.is_integer(type) or pa.types.is_boolean(type)):
+        # NumPy has no null for these: pyarrow would give floats, or objects.
+        names = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32"}
+        names |= {"uint64": "UInt64"}
+        return pandas.array([], names.get(str(type), str(type).capitalize())).dtype.__from_arrow__(
+            column
+        )
+    return None
+
+
+def _are_categories(dictionary: pa.Array) -> bool:
+    return not dictionary.null_count and len(dictionary.unique()) == len(dictionary)
+
+
+def _recoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a dictionary column in which every value is there once, and null is none of them."""
+    return convert(column, column.type.value_type).dictionary_encode()
 
 
 def _to_table(table: pa.Table, writable: bool) -> pa.Table:
@@ -258,12 +304,41 @@ def _from_pandas(frame: Any, given: Given | None) -> pa.Table:
 def _series(name: str, series: Any, given: Given | None) -> Column:
     import pandas
 
-    if series.dtype != object:
+    like = given.type_of(name) if given else None
+    if isinstance(series.dtype, pandas.SparseDtype):
+        series = series.sparse.to_dense()
+    if series.dtype == object:
+        missing = pandas.isna(series).to_numpy()
+        values = [None if gone else value for value, gone in zip(series, missing, strict=True)]
+        return _column(name, values, given)
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
+        return settle(_floats(name, series, given), like)
+    try:
         column = pa.Array.from_pandas(series)
-        return settle(column, given.type_of(name) if given else None)
-    missing = pandas.isna(series).to_numpy()
-    values = [None if gone else value for value, gone in zip(series, missing, strict=True)]
-    return _column(name, values, given)
+    except pa.ArrowException as error:
+        raise UserCodeError(
+            f"the returned column {name!r} has dtype {series.dtype} from row 0 on, which Arrow has "
+            "no type for"
+        ) from error
+    has_codes = like is not None and pa.types.is_dictionary(like)
+    if isinstance(series.dtype, pandas.CategoricalDtype) and not has_codes:
+        # Each batch has codes for its own categories; those of 8 bits are soon too few together.
+        type = column.type
+        column = convert(column, pa.dictionary(pa.int32(), type.value_type, type.ordered))
+    return settle(column, like, in_utc=True)
+
+
+def _floats(name: str, series: Any, given: Given | None) -> pa.Array:
+    """Pandas has NaN for what is missing; what was NaN before stays NaN."""
+    array = series.to_numpy()
+    missing = np.isnan(array)
+    before = given.column(name) if given and missing.any() else None
+    if before is not None and pa.types.is_floating(before.type):
+        found = np.asarray(series.index)
+        if found.dtype.kind == "i" and len(found) and 0 <= found.min() <= found.max() < len(before):
+            was_number = before.is_valid().to_numpy()
+            missing &= ~was_number[found] | ~np.isnan(before.to_numpy())[found]
+    return pa.array(array, mask=missing if missing.any() else None, from_pandas=False)
 
 
 def _describe(value: Any) -> str:

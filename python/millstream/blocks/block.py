@@ -110,7 +110,7 @@ def concat(blocks: Sequence[pa.Table]) -> pa.Table:
             return rows_only(sum(block.num_rows for block in blocks))
         schemas = [block.schema for block in blocks]
         blocks = [align(block, schema, schemas) for block in blocks]
-    return _with_wide_codes(pa.concat_tables(blocks))
+    return _with_codes_for_all(pa.concat_tables(blocks))
 
 
 def completed(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -170,7 +170,7 @@ def plain(block: pa.Table) -> pa.Table:
     if any(new is not old for new, old in zip(types, found, strict=True)):
         fields = [field.with_type(type) for field, type in zip(block.schema, types, strict=True)]
         block = align(block, pa.schema(fields, block.schema.metadata))
-    return _with_wide_codes(block)
+    return _with_codes_for_all(block)
 
 
 def gatherable(block: pa.Table) -> pa.Table:
@@ -250,26 +250,32 @@ def _converted(
         ) from error
 
 
-def _with_wide_codes(block: pa.Table) -> pa.Table:
-    """Gives dictionaries wider codes where those of the chunks have too many values together.
+def _with_codes_for_all(block: pa.Table) -> pa.Table:
+    """Gives dictionaries codes that Arrow can put together.
 
-    Each part of a categorical column has codes for its own values. Arrow takes such chunks for
-    one column until they are put together.
+    Each part of a categorical column has codes for its own values, and Arrow takes such chunks for
+    one column until they are put together: then narrow codes may be too few, and null must be
+    none of the values.
     """
     if is_simple(block.schema):
         return block
     for index, type in enumerate(block.schema.types):
-        if type.id != _DICTIONARY or type.index_type.bit_width > _NARROW_CODES:
+        if type.id != _DICTIONARY:
             continue
-        column = block.column(index)
-        if column.num_chunks > 1 and _exceeds_codes(column):
-            wide = pa.dictionary(pa.int32(), type.value_type, type.ordered)
-            field = block.schema.field(index).with_type(wide)
-            block = block.set_column(index, field, convert(column, wide))
+        column = found = block.column(index)
+        if any(chunk.dictionary.null_count for chunk in column.chunks):
+            column = convert(convert(column, type.value_type), type)
+        if type.index_type.bit_width <= _NARROW_CODES and _exceeds_codes(column):
+            column = convert(column, pa.dictionary(pa.int32(), type.value_type, type.ordered))
+        if column is not found:
+            field = block.schema.field(index).with_type(column.type)
+            block = block.set_column(index, field, column)
     return block
 
 
 def _exceeds_codes(column: pa.ChunkedArray) -> bool:
+    if column.num_chunks < 2:
+        return False
     try:
         column.unify_dictionaries()
     except pa.ArrowInvalid:

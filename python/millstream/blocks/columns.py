@@ -13,28 +13,40 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import primitive, tensor
-from millstream.blocks.column_types import is_variable, settle, widened
-from millstream.blocks.common_type import is_list
-from millstream.blocks.convert import Column
+from millstream.blocks import infer, nullable, objects, primitive, tensor
+from millstream.blocks.column_types import settle
+from millstream.blocks.common_type import common_type, is_list
+from millstream.blocks.convert import Column, convert, nulls
+
+Array = np.ndarray[Any, Any]
 
 
 def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]:
     """Returns a column as NumPy, without copying where the types allow and a view will do.
 
-    Numbers and booleans keep their dtype. With nulls, numbers become floats with NaN, unless
-    that would change them; such integers, and booleans, become objects with None. Dates are
-    datetime64[D], timestamps datetime64 in UTC, durations timedelta64. Strings, binaries,
-    decimals, times, lists (as arrays) and structs (as dicts) are objects.
+    Numbers and booleans keep their dtype. With nulls, floats have NaN there; integers and booleans
+    become `NullableArray`, whose elements are None where null. Dates are datetime64[D],
+    timestamps datetime64 in UTC, durations timedelta64. Strings, binaries, decimals, times, lists
+    (as arrays) and structs (as dicts) are objects.
+
+    Raises:
+        ValueError: The values are none of NumPy's or Python's.
     """
-    column = _plain(column)
+    if pa.types.is_dictionary(column.type):
+        # pyarrow makes nulls the last word of the dictionary.
+        column = convert(column, column.type.value_type)
     if tensor.is_tensor(column.type):
         array = tensor.to_numpy(column)
     elif primitive.is_number(column.type) and not column.null_count:
         array = _numbers(column)
-    elif _exceeds_floats(column):
-        array = np.array(column.to_pylist(), dtype=object)
+    elif pa.types.is_integer(column.type) or (
+        pa.types.is_boolean(column.type) and column.null_count
+    ):
+        array = nullable.of_column(column)
+    elif pa.types.is_nested(column.type):
+        array = objects.of_column(column)
     else:
+        objects.require_microseconds(column)
         array = column.to_numpy(zero_copy_only=False)
     return _writable(array) if writable else _readonly(array)
 
@@ -49,18 +61,25 @@ def from_ndarray(array: np.ndarray[Any, Any], like: pa.DataType | None = None) -
     """
     if isinstance(array, np.ma.MaskedArray):
         return _from_masked(array, like)
+    if isinstance(array, nullable.NullableArray) and (made := array.to_arrow()) is not None:
+        return settle(made, like)
     if array.dtype.kind in "OSUT":
+        if array.ndim > 1 and array.dtype == object and tensor.is_tensor(like):
+            return from_values(list(array), like)
         if array.ndim > 1:
             return from_values(array.tolist(), like)
         return from_values(array, like) if array.dtype.kind == "O" else _text(array)
     if not tensor.is_tensor_dtype(array.dtype):
-        raise TypeError(f"has dtype {array.dtype}, which Arrow has no type for")
+        raise TypeError(f"has dtype {array.dtype} from row 0 on, which Arrow has no type for")
     if array.ndim > 1:
         return tensor.from_ndarray(array)
     if array.dtype.kind in "iuf":
-        return primitive.wrap(array)
+        made = primitive.wrap(array)
+        # Else the dtype says what it is.
+        has_codes = like is not None and pa.types.is_dictionary(like)
+        return settle(made, like) if has_codes else made
     column = pa.array(array.astype(tensor.arrow_dtype(array.dtype), copy=False))
-    return settle(column, like)
+    return settle(column, like, in_utc=True)
 
 
 def from_values(
@@ -76,57 +95,16 @@ def from_values(
     """
     first = next((value for value in values if value is not None), None)
     if first is None:
-        typed = like is not None and not tensor.is_tensor(like)
-        return pa.nulls(len(values), like if typed else None)
+        return nulls(len(values), pa.null() if like is None else like)
     if isinstance(first, (np.datetime64, np.timedelta64)):
         empty = type(first)("NaT")
         return from_ndarray(np.array([empty if v is None else v for v in values]), like)
     if _is_array(first) and not (is_list(like) and np.ndim(first) == 1):
-        return _from_arrays(values)
+        return _from_arrays(values, like)
     try:
-        made = primitive.of_values(values)
-        if isinstance(first, (str, bytes)):
-            if made is None:
-                made = pa.array(values, pa.large_string() if isinstance(first, str) else _BYTES)
-            return made if like is None or is_variable(like) else settle(made, like)
-        if made is not None:
-            return settle(made, like)
-        if like is not None and pa.types.is_map(like):
-            return pa.array(values, like)
-        column = _inferred(values, first)
+        return infer.array_of(values, like)
     except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
         raise TypeError(_unfit(values, error)) from error
-    return settle(widened(column), like)
-
-
-def _inferred(values: Sequence[Any] | np.ndarray[Any, Any], first: Any) -> Column:
-    column = pa.array(values)
-    if hasattr(first, "nanosecond") and pa.types.is_timestamp(column.type):
-        # Arrow takes timestamps of pandas for datetimes, which have no nanoseconds.
-        return pa.array(values, pa.timestamp("ns", column.type.tz))
-    if hasattr(first, "nanoseconds") and pa.types.is_duration(column.type):
-        return pa.array(values, pa.duration("ns"))
-    return column
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Replaces types that pyarrow does not convert to NumPy as they should be."""
-    if pa.types.is_dictionary(column.type):
-        # pyarrow makes nulls the last word of the dictionary.
-        return column.cast(column.type.value_type)
-    if pa.types.is_fixed_size_list(column.type) and column.null_count:
-        # The values of null lists are nulls too, which would make all integers floats.
-        type = pa.list_(column.type.value_type)
-        return pa.chunked_array([_without_null_lists(chunk) for chunk in column.chunks], type)
-    return column
-
-
-def _without_null_lists(chunk: pa.Array) -> pa.Array:
-    valid = chunk.is_valid()
-    sizes = np.array(valid.to_pylist(), np.int32) * chunk.type.list_size
-    offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum(sizes, dtype=np.int32)])
-    mask = pa.array([not is_valid for is_valid in valid.to_pylist()])
-    return pa.ListArray.from_arrays(primitive.wrap(offsets), chunk.flatten(), mask=mask)
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
@@ -134,18 +112,6 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     if not views:
         return np.empty(0, np.dtype(column.type.to_pandas_dtype()))
     return views[0] if len(views) == 1 else np.concatenate(views)
-
-
-def _exceeds_floats(column: pa.ChunkedArray) -> bool:
-    """Tells whether integers with nulls, which NumPy has only as floats, would be rounded."""
-    if not pa.types.is_integer(column.type) or column.type.bit_width < 64:
-        return False
-    # Loaded where it is needed, since it takes longer to load than a small pipeline to run.
-    from pyarrow import compute
-
-    bounds = compute.min_max(column)
-    extremes = [bounds["min"].as_py(), bounds["max"].as_py()]
-    return any(value is not None and abs(value) > 2**53 for value in extremes)
 
 
 def _text(array: np.ndarray[Any, Any]) -> Column:
@@ -162,21 +128,50 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "__array__") or hasattr(value, "__array_interface__")
 
 
-def _from_arrays(values: Iterable[Any]) -> Column:
+def _from_arrays(values: Iterable[Any], like: pa.DataType | None) -> Column:
     rows = [None if value is None else np.asarray(value) for value in values]
     arrays = [row for row in rows if row is not None]
     if all(array.ndim == 0 for array in arrays):
         return from_values([None if row is None else row[()] for row in rows])
-    if any(not tensor.is_tensor_dtype(array.dtype) for array in arrays):
-        return from_values([None if row is None else row.tolist() for row in rows])
-    return tensor.from_ndarrays(rows)
+    complex_at = [i for i, row in enumerate(rows) if row is not None and row.dtype.kind == "c"]
+    if complex_at:
+        raise TypeError(f"has complex numbers in row {complex_at[0]}, which Arrow has no type for")
+    if all(tensor.is_tensor_dtype(array.dtype) for array in arrays):
+        return tensor.from_ndarrays(_of_one_dtype(rows))
+    if like is not None and tensor.is_tensor(like):
+        return tensor.from_objects(rows, like)
+    return from_values([None if row is None else row.tolist() for row in rows])
+
+
+def _of_one_dtype(rows: list[Array | None]) -> list[Array | None]:
+    """Gives arrays of several dtypes the one that holds all of their values.
+
+    NumPy's own choice would round large integers beside floats.
+    """
+    dtypes = dict.fromkeys(row.dtype for row in rows if row is not None)
+    if len(dtypes) < 2:
+        return rows
+    common: pa.DataType | None = None
+    for dtype in dtypes:
+        type = pa.from_numpy_dtype(tensor.arrow_dtype(dtype))
+        joined = type if common is None else common_type(common, type)
+        if joined is None:
+            raise TypeError(f"has arrays of {common} and of {type}, which no common type holds")
+        common = joined
+    return [None if row is None else _elements_as(row, common) for row in rows]
+
+
+def _elements_as(array: Array, type: pa.DataType | None) -> Array:
+    flat = pa.array(array.reshape(-1).astype(tensor.arrow_dtype(array.dtype), copy=False))
+    made: Array = convert(flat, type).to_numpy(zero_copy_only=False)
+    return made.reshape(array.shape)
 
 
 def _from_masked(array: np.ma.MaskedArray[Any, Any], like: pa.DataType | None) -> Column:
     mask = np.ma.getmaskarray(array)
     if array.ndim > 1:
         return tensor.from_ndarray(array.filled(0), ~np.any(mask, axis=tuple(range(1, array.ndim))))
-    return settle(pa.array(array.data, mask=mask), like)
+    return settle(pa.array(array.data, mask=mask), like, in_utc=True)
 
 
 def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | None:
@@ -191,18 +186,15 @@ def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | N
     """
     if not array.flags.writeable and _is_immutable(column.type):
         return column
-    if not column.null_count or not primitive.is_number(column.type):
+    if tensor.is_tensor(column.type):
+        made = from_ndarray(array, column.type)
+        # Rows of one shape are not of one by accident if all of the column were.
+        same = common_type(made.type, column.type)
+        return convert(made, column.type) if column.type.equals(same) else made
+    if not column.null_count or not pa.types.is_floating(column.type):
         return None
-    if array.dtype == object:
-        made = from_values(array)
-    else:
-        missing = column.is_null().to_numpy() & np.isnan(array)
-        made = pa.array(array, mask=missing, from_pandas=False)
-    try:
-        return made.cast(column.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        # Written to since, with what the former type does not hold.
-        return made
+    missing = column.is_null().to_numpy() & np.isnan(array)
+    return settle(pa.array(array, mask=missing, from_pandas=False), column.type)
 
 
 def _is_immutable(type: pa.DataType) -> bool:
@@ -235,7 +227,7 @@ def _writable_value(value: Any) -> Any:
 
 def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     array.flags.writeable = False
-    if array.dtype == object:
+    if array.dtype == object and not isinstance(array, nullable.NullableArray):
         for value in array:
             if isinstance(value, np.ndarray):
                 _readonly(value)

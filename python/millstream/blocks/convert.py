@@ -1,12 +1,13 @@
-"""Columns of one type as columns of a wider one, every value unchanged.
+"""Columns of one type as columns of another one, every value unchanged.
 
 Owns the checks that a type alone does not answer, such as whether an integer is exact as a float.
-Which type is the wider one is `common_type`'s affair. Must not know blocks, batches or user code.
+Which type that should be is the affair of `common_type` and `column_types`. Must not know blocks,
+batches or user code.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +16,19 @@ from millstream.blocks import primitive, tensor
 from millstream.blocks.common_type import is_list
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
+T = TypeVar("T", pa.Array, pa.ChunkedArray)
 
 
-def convert(column: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
-    """Gives a column a type that `common_type` or `plain_type` gave for it.
+def convert(column: T, type: pa.DataType) -> T:
+    """Gives a column another type if that holds each of its values.
 
     Raises:
         ValueError: A value would not be the same; says which.
     """
     if column.type.equals(type):
         return column
+    if isinstance(column, pa.Array):
+        return _array(column, type)
     return pa.chunked_array([_array(chunk, type) for chunk in column.chunks], type)
 
 
@@ -33,6 +37,16 @@ def nulls(rows: int, type: pa.DataType) -> pa.Array:
     if isinstance(type, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(type, nulls(rows, type.storage_type))
     return pa.nulls(rows, type)
+
+
+def offsets_of(array: pa.Array) -> pa.Array:
+    """Where the values of each list begin and end among those that `flatten` gives."""
+    from pyarrow import compute
+
+    sizes = compute.list_value_length(array).fill_null(0).to_numpy()
+    offsets = np.zeros(len(array) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return primitive.wrap(offsets)
 
 
 def _array(array: pa.Array, type: pa.DataType) -> pa.Array:
@@ -50,6 +64,10 @@ def _array(array: pa.Array, type: pa.DataType) -> pa.Array:
         return _dictionary(array, type)
     if tensor.is_tensor(type):
         return _tensor(array, type)
+    if isinstance(type, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(type, _array(array, type.storage_type))
+    if types.is_dictionary(type):
+        return _dictionary(array.dictionary_encode(), type)
     if types.is_struct(type):
         return _struct(array, type)
     if is_list(type):
@@ -58,6 +76,8 @@ def _array(array: pa.Array, type: pa.DataType) -> pa.Array:
         return _map(array, type)
     if types.is_floating(type) and types.is_integer(found):
         return _exact_float(array, type)
+    if types.is_floating(type) and types.is_floating(found):
+        return _short_float(array, type)
     return _cast(array, type)
 
 
@@ -84,6 +104,21 @@ def _exact_float(array: pa.Array, type: pa.DataType) -> pa.Array:
     exact[inside] = floats[inside].astype(numbers.dtype) == numbers[inside]
     if not exact.all():
         raise ValueError(f"{numbers[~exact][0]} is no exact {type}")
+    return made
+
+
+def _short_float(array: pa.Array, type: pa.DataType) -> pa.Array:
+    """Converts floats; a shorter one must be the same number, which pyarrow does not check."""
+    made = array.cast(type)
+    if type.bit_width < array.type.bit_width:
+        back = made.cast(array.type)
+        found, same = primitive.view(array.drop_null()), primitive.view(back.drop_null())
+        if (
+            found is not None
+            and same is not None
+            and not np.array_equal(found, same, equal_nan=True)
+        ):
+            raise ValueError(f"not all floats are exact as {type}")
     return made
 
 
@@ -118,10 +153,12 @@ def _list(array: pa.Array, type: pa.DataType) -> pa.Array:
     mask = _mask(array)
     if pa.types.is_fixed_size_list(type):
         size = type.list_size
+        if len(values) != size * (len(array) - array.null_count) or not _have_length(array, size):
+            raise ValueError(f"not all lists have {size} values")
         if mask is not None:
             values = values.take(_rows_with_gaps(array, size))
         return pa.FixedSizeListArray.from_arrays(values, type=type, mask=mask)
-    offsets = _offsets(array)
+    offsets = offsets_of(array)
     if pa.types.is_large_list(type):
         return pa.LargeListArray.from_arrays(offsets, values, type=type, mask=mask)
     if offsets[-1].as_py() > _OFFSET_MAX:
@@ -139,14 +176,10 @@ def _map(array: pa.MapArray, type: pa.DataType) -> pa.Array:
     return pa.MapArray.from_arrays(starts, keys, items, type=type, mask=_mask(array))
 
 
-def _offsets(array: pa.Array) -> pa.Array:
-    """Where the values of each list begin and end among those that `flatten` gives."""
-    from pyarrow import compute
-
-    sizes = compute.list_value_length(array).fill_null(0).to_numpy()
-    offsets = np.zeros(len(array) + 1, np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    return primitive.wrap(offsets)
+def _have_length(array: pa.Array, size: int) -> bool:
+    if pa.types.is_fixed_size_list(array.type):
+        return bool(array.type.list_size == size)
+    return bool((np.diff(offsets_of(array.drop_null()).to_numpy()) == size).all())
 
 
 def _rows_with_gaps(array: pa.Array, size: int) -> pa.Array:

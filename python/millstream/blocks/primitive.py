@@ -23,29 +23,29 @@ def view(array: pa.Array) -> np.ndarray[Any, Any] | None:
     """Returns a read-only view of numbers without nulls, or None if the array is something else."""
     if not is_number(array.type) or array.null_count:
         return None
+    return view_all(array)
+
+
+def view_all(array: pa.Array) -> np.ndarray[Any, Any]:
+    """Returns a read-only view of numbers; those where it is null are of no meaning."""
     dtype = np.dtype(array.type.to_pandas_dtype())
     data = array.buffers()[1]
     if data is None or len(array) == 0:
-        return np.empty(0, dtype)
+        return np.zeros(len(array), dtype)
     numbers = np.frombuffer(data, dtype, count=len(array), offset=array.offset * dtype.itemsize)
     # A buffer that was itself made of a NumPy array would let its views be written to.
     numbers.flags.writeable = False
     return numbers
 
 
-def with_none(array: pa.Array) -> np.ndarray[Any, Any]:
-    """Returns integers as objects, with None where they are null: NumPy itself has no such."""
-    validity, data = array.buffers()
-    dtype = np.dtype(array.type.to_pandas_dtype())
-    if data is None:
-        return np.full(len(array), None, object)
-    numbers = np.frombuffer(data, dtype, count=len(array), offset=array.offset * dtype.itemsize)
-    made = numbers.astype(object)
-    if validity is not None:
-        bits = np.frombuffer(validity, np.uint8)
-        valid = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
-        made[valid[array.offset :] == 0] = None
-    return made
+def valid(array: pa.Array) -> np.ndarray[Any, Any]:
+    """Returns for each value whether it is there."""
+    validity = array.buffers()[0]
+    if validity is None:
+        return np.ones(len(array), np.bool_)
+    bits = np.frombuffer(validity, np.uint8)
+    there = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
+    return there[array.offset :].astype(np.bool_)
 
 
 def wrap(array: np.ndarray[Any, Any]) -> pa.Array:

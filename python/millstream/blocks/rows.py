@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import block, columns, tensor
+from millstream.blocks import block, columns, objects, tensor
 from millstream.blocks.convert import Column
 from millstream.blocks.ownership import own
-from millstream.errors import UserCodeError
+from millstream.errors import SchemaError, UserCodeError
 
 Row = dict[str, Any]
 
@@ -35,7 +35,7 @@ def iter_rows(table: pa.Table) -> Iterator[Row]:
     step = max(1, min(_ROWS_MAX, _BYTES_MAX // row_bytes))
     for start in range(0, table.num_rows, step):
         part = visible.slice(start, step)
-        values = [_values(column) for column in part.columns]
+        values = [_values(name, column) for name, column in zip(names, part.columns, strict=True)]
         for row in zip(*values, strict=True):
             yield dict(zip(names, row, strict=True))
 
@@ -104,9 +104,13 @@ def from_rows(rows: list[Mapping[str, Any]], like: pa.Schema | None = None) -> p
     return pa.table(made) if made else block.rows_only(len(rows))
 
 
-def _values(column: pa.ChunkedArray) -> Iterable[Any]:
+def _values(name: str, column: pa.ChunkedArray) -> Iterable[Any]:
     if tensor.is_tensor(column.type):
         return columns.to_numpy(column, writable=True)
+    try:
+        objects.require_microseconds(column)
+    except ValueError as error:
+        raise SchemaError(f"the column {name!r} of type {column.type} {error}") from error
     values: list[Any] = column.to_pylist()
     return values
 

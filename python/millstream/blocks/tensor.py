@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import primitive
+from millstream.blocks import nullable, primitive
 
 
 class VariableShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
@@ -177,6 +177,41 @@ def from_ndarrays(rows: Sequence[np.ndarray[Any, Any] | None]) -> pa.Array | pa.
     return from_ndarray(stacked, valid)
 
 
+def from_objects(
+    rows: Sequence[np.ndarray[Any, Any] | None], like: pa.DataType
+) -> pa.Array | pa.ChunkedArray:
+    """Makes a tensor column of arrays of objects, which are numbers or None.
+
+    Args:
+        rows: One array a row; None is null.
+        like: The tensor type that the column of this name had.
+    """
+    arrays = [row for row in rows if row is not None]
+    value_type = like.value_type
+    shapes = {array.shape for array in arrays}
+    shape = arrays[0].shape
+    gone = [row is None for row in rows]
+    if len(shapes) == 1 and 0 not in shape:
+        empty = np.full(shape, None, object)
+        filled = [empty if row is None else row for row in rows]
+        flat = [value for row in filled for value in row.reshape(-1).tolist()]
+        mask = pa.array(gone) if any(gone) else None
+        values = pa.array(flat, value_type)
+        storage = pa.FixedSizeListArray.from_arrays(values, int(np.prod(shape)), mask=mask)
+        return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(value_type, shape), storage)
+    data = pa.array(
+        [None if row is None else row.reshape(-1).tolist() for row in rows],
+        pa.large_list(value_type),
+    )
+    told = pa.array([None if row is None else list(row.shape) for row in rows], _SHAPE)
+    if len({array.ndim for array in arrays}) > 1:
+        return _of_parts(AnyShapeTensorType(value_type), data, told, rows)
+    type = VariableShapeTensorType(value_type, arrays[0].ndim)
+    storage_type = type.storage_type
+    data = data.cast(storage_type.field("data").type)
+    return _of_parts(type, data, told.cast(storage_type.field("shape").type), rows)
+
+
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     """Returns a tensor column as NumPy, read-only and without copying if it lies in one piece.
 
@@ -286,7 +321,7 @@ def _ragged_chunk(
 def _any_shape(rows: Sequence[np.ndarray[Any, Any] | None], dtype: np.dtype[Any]) -> pa.Array:
     offsets, flat = _flattened(rows, dtype)
     data = pa.LargeListArray.from_arrays(offsets, flat)
-    shape = pa.array([[] if row is None else row.shape for row in rows], pa.list_(pa.int32()))
+    shape = pa.array([[] if row is None else row.shape for row in rows], _SHAPE)
     return _of_parts(AnyShapeTensorType(flat.type), data, shape, rows)
 
 
@@ -404,7 +439,7 @@ def _values_to_numpy(values: pa.Array) -> np.ndarray[Any, Any]:
     if view is not None:
         return view
     if values.null_count and pa.types.is_integer(values.type):
-        return primitive.with_none(values)
+        return nullable.of_arrow(values)
     # Booleans are bits in Arrow; as floats and dates, nulls within a tensor become NaN and NaT.
     numpy: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
     return numpy
@@ -437,6 +472,7 @@ def _element_dtype(value_type: pa.DataType) -> np.dtype[Any]:
 
 _RAGGED_NAME = "arrow.variable_shape_tensor"
 _ANY_NAME = "millstream.any_shape_tensor"
+_SHAPE = pa.list_(pa.int32())
 #: Smaller chunks cost more in transport and in access than putting them together does.
 CHUNK_BYTES_MIN = 1024 * 1024
 # The offsets of a list are 32 bits wide.
