@@ -29,6 +29,9 @@ from typing import Final, Literal, TypeAlias, final
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "BOTTLENECKS",
+    "FAIL_CAUSES",
+    "REASONS",
     "Action",
     "Arbiter",
     "Config",
@@ -67,6 +70,15 @@ __version__: Final[str]
 
 build_profile: Final[Literal["debug", "release"]]
 """How the extension was compiled. A debug build warns on import."""
+
+REASONS: Final[tuple[str, ...]]
+"""The names of all reasons for which an operator may launch nothing (`OpSnapshot.reason`)."""
+
+FAIL_CAUSES: Final[tuple[str, ...]]
+"""The names of all causes for which a run may fail (`Action.FailRun.cause`)."""
+
+BOTTLENECKS: Final[tuple[str, ...]]
+"""The names of all that a run may have waited for most (`Finding.bottleneck`)."""
 
 _Bottleneck: TypeAlias = Literal[
     "slow_read",
@@ -828,12 +840,14 @@ class Action:
         Attributes:
             op: The operator in which it happened.
             task: The task, if it was one.
-            cause: Why, for programs.
-            message: Why, for people.
+            cause: Why: one of `FAIL_CAUSES`.
+            details: The numbers that belong to it, by name.
         """
 
-        __match_args__ = ("op", "task", "cause", "message")
-        def __new__(cls, op: int, task: int | None, cause: str, message: str) -> Action.FailRun: ...
+        __match_args__ = ("op", "task", "cause", "details")
+        def __new__(
+            cls, op: int, task: int | None, cause: str, details: dict[str, int | str]
+        ) -> Action.FailRun: ...
         @property
         def op(self) -> int: ...
         @property
@@ -841,7 +855,7 @@ class Action:
         @property
         def cause(self) -> _Cause: ...
         @property
-        def message(self) -> str: ...
+        def details(self) -> dict[str, int | str]: ...
 
 @final
 class Scheduler:
@@ -1063,8 +1077,11 @@ class OpSnapshot:
     def state(self) -> Literal["running", "waiting", "done"]:
         """Whether something runs, or nothing at present, or nothing ever again."""
     @property
-    def verdict(self) -> str:
-        """Why it launches nothing at present; empty if it just could."""
+    def reason(self) -> str | None:
+        """Why it launches nothing at present: one of `REASONS`; None if it just could."""
+    @property
+    def details(self) -> dict[str, int | str]:
+        """The numbers that belong to the reason, by name."""
     @property
     def tasks_running(self) -> int:
         """Tasks that run."""

@@ -33,13 +33,14 @@ def finding(bottleneck, share, op=None):
     return SimpleNamespace(bottleneck=bottleneck, op=op, share=share)
 
 
-def op(name="Op", state="running", verdict="", held_us=None, spent=None, **numbers):
+def op(name="Op", state="running", reason=None, details=None, held_us=None, spent=None, **numbers):
     unknown = set(numbers) - set(NUMBERS)
     assert not unknown, unknown
     return SimpleNamespace(
         name=name,
         state=state,
-        verdict=verdict,
+        reason=reason,
+        details=details or {},
         held_us=held_us or {},
         times=spent or times(),
         **dict.fromkeys(NUMBERS, 0) | numbers,

@@ -92,9 +92,10 @@ def test_the_line_of_an_operator_counts_what_it_has_and_says_what_holds_it():
         queued_bytes=GIB,
         rows_out=1234,
         tasks_retried=1,
-        verdict="all 2 actors are busy",
+        reason="actors_busy",
+        details={"actors": 2},
     )
-    assert operator_line("ActorPoolMap[M]", counts, Total(5000, is_exact=False)) == (
+    assert operator_line("ActorPoolMap[M]", counts, Total(5000, is_exact=False), []) == (
         "ActorPoolMap[M]: 3 tasks (1 paused), 3 actors (1 loading), 4 blocks queued (1.0 GiB), "
         "1,234/~5,000 rows, 1 retried",
         "all 2 actors are busy",
@@ -102,15 +103,15 @@ def test_the_line_of_an_operator_counts_what_it_has_and_says_what_holds_it():
 
 
 def test_an_operator_that_is_done_says_only_that():
-    done = op(state="done", rows_out=5, verdict="done")
-    assert operator_line("T", done, Total(5, is_exact=True)) == ("T: done, 5/5 rows", "")
+    done = op(state="done", rows_out=5, reason="done")
+    assert operator_line("T", done, Total(5, is_exact=True), []) == ("T: done, 5/5 rows", "")
 
 
 def test_without_a_terminal_there_are_plain_lines_now_and_then():
     stream = io.StringIO()
     display = open_display(PLAN, operators=True, stream=stream)
     assert isinstance(display, LogDisplay)
-    moment = snapshot(op(verdict="waits for input"), op())
+    moment = snapshot(op(reason="input_empty"), op())
     for tenth in range(205):
         display.show(tenth / 10, moment)
     display.end(20.5, moment, "finished")

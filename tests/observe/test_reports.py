@@ -6,17 +6,28 @@ import re
 import subprocess
 import sys
 from importlib.resources import files
+from pathlib import Path
 
+import pytest
 from moments import finding, node, op, physical, plan, report, snapshot, times
 
 import millstream as ms
+from millstream import _core
 from millstream.observe.explain import explain
 from millstream.observe.stats import stats
 from millstream.observe.why import why
-from millstream.observe.words import BOTTLENECKS, REASONS
+from millstream.observe.words import (
+    ACTIVITIES,
+    BOTTLENECKS,
+    FAILURES,
+    REASONS,
+    failure_text,
+    reason_text,
+)
 from millstream.plan.rules import to_physical
 
 MIB = 2**20
+ROOT = Path(__file__).parents[2]
 PLAN = plan(
     physical("ReadVideo", "source"),
     physical("MapBatches(Model)", "actors", cpu=0, gpu=1, actors_min=1, actors_max=2),
@@ -107,7 +118,7 @@ def test_why_names_the_bottleneck_and_what_would_help():
 
 
 def test_why_of_a_run_under_way_tells_what_holds_it_now():
-    moment = snapshot(op(verdict="waits for input"), op())
+    moment = snapshot(op(reason="input_empty"), op())
     told = why(report(PLAN, moment, outcome="running")).splitlines()
     assert told == [
         "Running after 10 s.",
@@ -116,10 +127,65 @@ def test_why_of_a_run_under_way_tells_what_holds_it_now():
     ]
 
 
-def test_each_bottleneck_has_its_words():
+def stub_names(alias):
     stub = files("millstream").joinpath("_core.pyi").read_text()
-    names = re.search(r"_Bottleneck: TypeAlias = Literal\[(.*?)\]", stub, re.DOTALL)
-    assert sorted(re.findall(r'"(\w+)"', names[1])) == sorted(BOTTLENECKS)
+    names = re.search(rf"{alias}: TypeAlias = Literal\[(.*?)\]", stub, re.DOTALL)
+    return sorted(re.findall(r'"(\w+)"', names[1]))
+
+
+def test_each_name_of_the_scheduler_has_its_words():
+    assert sorted(BOTTLENECKS) == sorted(_core.BOTTLENECKS) == stub_names("_Bottleneck")
+    assert sorted(FAILURES) == sorted(_core.FAIL_CAUSES) == stub_names("_Cause")
+    assert sorted(REASONS) == sorted(_core.REASONS)
+    assert sorted(ACTIVITIES) == sorted(
+        name for name in dir(_core.Times) if name.endswith("_s") and name != "total_s"
+    )
+
+
+FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
+
+
+def fields_of(enum):
+    """The fields of each variant of an enum of the core, by its name in snake case."""
+    source = (ROOT / "rust/core/src/protocol.rs").read_text()
+    body = re.search(rf"^pub enum {enum} \{{\n(.*?)^\}}", source, re.MULTILINE | re.DOTALL)[1]
+    found = {}
+    for name, fields in re.findall(r"^    (\w+)(?:,| \{\n(.*?)^    \},)$", body, re.M | re.S):
+        snake = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        found[snake] = set(re.findall(r"^        (\w+):", fields, re.MULTILINE))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("enum", "templates"),
+    [
+        ("FailCause", {name: words[0] for name, words in FAILURES.items()}),
+        ("Reason", {name: words[1] for name, words in REASONS.items()}),
+    ],
+)
+def test_words_name_only_numbers_that_the_scheduler_gives(enum, templates):
+    fields = fields_of(enum)
+    assert sorted(fields) == sorted(templates)
+    for name, template in templates.items():
+        assert {field for field, _ in FIELD.findall(template)} <= fields[name], name
+
+
+def test_each_cause_of_failure_is_told_with_its_numbers_and_what_to_do():
+    for cause, (what, advice) in FAILURES.items():
+        told = failure_text(cause, dict.fromkeys(fields_of("FailCause")[cause], 12))
+        assert told.endswith(f"; {advice}")
+        assert "{" not in told
+        assert ("12" in told) == bool(FIELD.search(what))
+
+
+def test_each_reason_is_told_with_its_numbers_and_the_names_of_operators():
+    names = [f"Op{number}" for number in range(13)]
+    for reason, fields in fields_of("Reason").items():
+        told = reason_text(op(reason=reason, details=dict.fromkeys(fields, 12)), names)
+        assert told
+        assert "{" not in told
+    kept = op(reason="slot_reserved", details={"by": 1})
+    assert reason_text(kept, ["Read", "Map(f)"]) == "the last slots are kept for Map(f)"
 
 
 def test_a_real_run_is_explained(monkeypatch):
@@ -127,9 +193,6 @@ def test_a_real_run_is_explained(monkeypatch):
     ds = ms.range(200).map_batches(lambda batch: batch)
     ds.take_all()
     snapshot = ds.report().snapshot
-    assert set(REASONS) | {"done", "stopping"} >= {
-        name for op in snapshot.ops for name in op.held_us
-    }
     times = snapshot.cpu_times
     parts = [
         getattr(times, name) for name in dir(times) if name.endswith("_s") and name != "total_s"

@@ -207,7 +207,7 @@ def test_an_error_of_the_backend_reaches_the_consumer(method):
 
 
 def test_a_failed_run_raises_the_workers_own_error_and_asks_to_stop():
-    script = Script([[Action.FailRun(1, 5, "user_code", "it raised")]], stopped)
+    script = Script([[Action.FailRun(1, 5, "user_code", {})]], stopped)
     script.worker_error = UserCodeError("row 3 is bad", operator="Map(f)")
     blocks = run(script)
     with pytest.raises(UserCodeError, match="row 3 is bad"):
@@ -218,9 +218,9 @@ def test_a_failed_run_raises_the_workers_own_error_and_asks_to_stop():
 
 
 def test_deaths_are_told_with_what_to_do_and_the_last_as_the_cause():
-    script = Script([[Action.FailRun(1, 5, "task_deaths", "died 4 times")]], stopped)
+    script = Script([[Action.FailRun(1, 5, "task_deaths", {"count": 4})]], stopped)
     script.worker_error = WorkerError("killed")
-    with pytest.raises(WorkerError, match=r"died 4 times.*num_cpus") as caught:
+    with pytest.raises(WorkerError, match=r"died at each of its 4 attempts.*num_cpus") as caught:
         next(run(script))
     assert caught.value.operator == "Map(f)"
     assert caught.value.__cause__ is script.worker_error
@@ -228,13 +228,13 @@ def test_deaths_are_told_with_what_to_do_and_the_last_as_the_cause():
 
 def test_an_error_does_not_wait_behind_blocks_that_nobody_has_taken():
     script = Script(
-        [[Action.EmitBlock(0), Action.EmitBlock(1)], [Action.FailRun(0, 1, "user_code", "bad")]],
+        [[Action.EmitBlock(0), Action.EmitBlock(1)], [Action.FailRun(0, 1, "user_code", {})]],
         stopped,
         wakeup=0,
     )
     blocks = run(script)
     blocks._loop.join()
-    with pytest.raises(UserCodeError, match="bad"):
+    with pytest.raises(UserCodeError, match="raised in a task"):
         next(blocks)
 
 

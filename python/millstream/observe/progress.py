@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from millstream._core import OpSnapshot, Snapshot
@@ -19,6 +20,7 @@ from millstream.observe.text import (
     plural,
     rate_text,
 )
+from millstream.observe.words import reason_text
 from millstream.plan.physical import PhysicalPlan
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class Lines:
         totals = total_rows(self._plan, snapshot)
         titles = [_short(op.title) for op in self._plan.ops]
         rows = zip(titles, snapshot.ops, totals, strict=True)
-        return head, [operator_line(title, op, total) for title, op, total in rows]
+        return head, [operator_line(title, op, total, titles) for title, op, total in rows]
 
 
 def usage_text(snapshot: Snapshot, outcome: str) -> str:
@@ -117,7 +119,9 @@ def meter_text(progress: Progress, rate: Rate, elapsed_s: float, outcome: str) -
     return f"{int(share * 100)}%|{bar}| {counts} [{times}, {speed}{progress.unit}/s]"
 
 
-def operator_line(title: str, op: OpSnapshot, total: Total | None) -> tuple[str, str]:
+def operator_line(
+    title: str, op: OpSnapshot, total: Total | None, titles: Sequence[str]
+) -> tuple[str, str]:
     """The line of an operator: what it does, and why it does not do more (empty: nothing)."""
     parts = []
     if op.state == "done":
@@ -135,7 +139,7 @@ def operator_line(title: str, op: OpSnapshot, total: Total | None) -> tuple[str,
     parts.append(f"{_of(op.rows_out, total)} rows")
     if op.tasks_retried:
         parts.append(f"{count_text(op.tasks_retried)} retried")
-    return f"{title}: {', '.join(parts)}", "" if op.state == "done" else op.verdict
+    return f"{title}: {', '.join(parts)}", "" if op.state == "done" else reason_text(op, titles)
 
 
 class LiveDisplay:

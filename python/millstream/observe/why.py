@@ -8,7 +8,7 @@ from __future__ import annotations
 from millstream._core import OpSnapshot
 from millstream.observe.report import RunReport
 from millstream.observe.text import share_text, span_text
-from millstream.observe.words import BOTTLENECKS, held_text, times_text
+from millstream.observe.words import BOTTLENECKS, held_text, reason_text, times_text
 from millstream.plan.physical import PhysicalOp
 
 
@@ -41,5 +41,5 @@ def _verdict(report: RunReport, op: PhysicalOp, counters: OpSnapshot) -> str:
     if counters.state == "done":
         verdict = f"done; held {held}" if held else "done; nothing held it"
     else:
-        verdict = counters.verdict or "nothing holds it"
+        verdict = reason_text(counters, [op.title for op in report.plan.ops]) or "nothing holds it"
     return f"{verdict}; its {workers}' time: {times_text(counters.times)}"

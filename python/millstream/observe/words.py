@@ -1,12 +1,21 @@
 """The scheduler's names in plain words, and what would help.
 
-Owns the words for bottlenecks, reasons and what workers' time goes to. Knows no run.
+Owns all words for what the scheduler has names for: bottlenecks, reasons, causes of failure, and
+what workers' time goes to. Each table is complete, which tests compare with the scheduler's own
+lists. Knows no run.
 """
 
 from __future__ import annotations
 
-from millstream._core import Times
-from millstream.observe.text import share_text
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from millstream._core import OpSnapshot, Times
+from millstream.observe.text import bytes_text, count_text, share_text
+
+Details: TypeAlias = Mapping[str, int | str]
+"""The numbers that belong to a reason or a cause, by name."""
 
 #: What each bottleneck is, and what would help, by the scheduler's name for it.
 BOTTLENECKS = {
@@ -69,29 +78,140 @@ BOTTLENECKS = {
     ),
 }
 
-#: What holds an operator, by the scheduler's name for the reason.
+#: What holds an operator, by the scheduler's name for the reason: in short, for shares of time, and
+#: at the moment, with its numbers.
 REASONS = {
-    "input_empty": "no input",
-    "listing": "more units are being listed",
-    "order": "the next block in order is missing",
-    "bundling": "no full batch yet",
-    "no_free_slot": "no free CPU or GPU",
-    "concurrency_reached": "its own limit of tasks",
-    "slot_reserved": "the last slots are kept for later operators",
-    "heap_reserved": "no node has the memory free",
-    "memory_reserved": "no room in the object store",
-    "output_full": "output waits for the consumer",
-    "downstream_fed": "the next operator has enough",
-    "actors_busy": "all actors are busy",
-    "actor_starting": "its actors are loading",
-    "upstream_running": "the operator before it must finish first",
-    "barrier": "the map side of its exchange must finish first",
-    "earlier_input": "the input before it comes first",
-    "limit_covered": "enough rows for the limit are on their way",
-    "limit_reached": "the limit has all its rows",
+    "done": ("done", "done"),
+    "input_empty": ("no input", "waits for input"),
+    "listing": (
+        "more units are being listed",
+        "waits for its list: {waiting:count} units are there, {awaited:count} are awaited",
+    ),
+    "order": (
+        "the next block in order is missing",
+        "{blocks:count} blocks wait for the next one in order",
+    ),
+    "bundling": (
+        "no full batch yet",
+        "waits for a full batch: {rows:count} of {wanted:count} rows",
+    ),
+    "no_free_slot": ("no free CPU or GPU", "no node has {needs} free"),
+    "concurrency_reached": ("its own limit of tasks", "runs its limit of {limit:count} tasks"),
+    "slot_reserved": (
+        "the last slots are kept for later operators",
+        "the last slots are kept for {by:operator}",
+    ),
+    "heap_reserved": (
+        "no node has the memory free",
+        "needs {needs:bytes} of heap, which none of {nodes:count} nodes with slots has free",
+    ),
+    "nodes_quarantined": (
+        "the nodes on which its workers kept failing are left alone",
+        "its workers kept failing on {nodes:count} nodes, which it leaves alone for a time",
+    ),
+    "memory_reserved": (
+        "no room in the object store",
+        "needs {needs:bytes} of object store, {free:bytes} is free",
+    ),
+    "memory_ahead": (
+        "no room in the object store by the time a task would end",
+        "will need {needs:bytes} of object store when its next task ends, {room:bytes} will be "
+        "free",
+    ),
+    "output_full": (
+        "output waits for the consumer",
+        "{bytes:bytes} of output wait for the consumer",
+    ),
+    "consumers_uneven": (
+        "one consumer would get ahead of the others",
+        "{rows:count} of the {wanted:count} rows wait with which each consumer could have equally "
+        "many",
+    ),
+    "downstream_fed": (
+        "the next operator has enough",
+        "the next operator has enough: {rows:count} of {wanted:count} rows",
+    ),
+    "actors_busy": ("all actors are busy", "all {actors:count} actors are busy"),
+    "actor_starting": ("its actors are loading", "{actors:count} actors are loading"),
+    "upstream_running": (
+        "the operator before it must finish first",
+        "waits for the operator before it to finish",
+    ),
+    "barrier": (
+        "the map side of its exchange must finish first",
+        "waits for the end of the exchange's map side: {bytes:bytes} so far, {aside:bytes} of them "
+        "beyond what the stores have room for",
+    ),
+    "earlier_input": (
+        "the input before it comes first",
+        "comes after {first:operator}, which has work left",
+    ),
+    "limit_covered": (
+        "enough rows for the limit are on their way",
+        "{rows:count} rows are on their way to a limit that wants {wanted:count}",
+    ),
+    "limit_reached": (
+        "the limit has all its rows",
+        "the limit of {rows:count} rows is reached",
+    ),
+    "stopping": ("the run was ending", "the run is ending"),
 }
 
-_ACTIVITIES = {
+#: Why a run failed and what to do about it, by the scheduler's name for the cause.
+FAILURES = {
+    "user_code": (
+        "the user's code raised in a task",
+        "see the exception that is the cause of this error",
+    ),
+    "actor_user_code": (
+        "the user's constructor raised in an actor",
+        "see the exception that is the cause of this error",
+    ),
+    "task_deaths": (
+        "the worker of one task died at each of its {count:count} attempts",
+        "the user code may crash its process or need too much memory: try smaller batches, or more "
+        "`num_cpus` or `memory` per task so that fewer run side by side",
+    ),
+    "actor_deaths": (
+        "{count:count} actors died one after the other while they were loading",
+        "the class's constructor may crash its process or need more memory than a node has: "
+        "construct it alone in a process to see why",
+    ),
+    "workers_broken": (
+        "{count:count} actors were given up one after the other, since they lived but failed their "
+        "tasks",
+        "what the class loaded, or a device of its node, may be broken: look at the node's devices "
+        "and logs, and construct the class anew in its function when its device fails",
+    ),
+    "out_of_memory": (
+        "a worker was killed for lack of memory though nothing more could be reserved for it: it "
+        "had {reserved:bytes}, the largest node has {largest:bytes}; deaths that count: "
+        "{count:count}",
+        "use smaller batches (`batch_size`) or smaller rows, a smaller model, or nodes with more "
+        "memory",
+    ),
+    "block_lost": (
+        "{rows:count} rows were lost, and the second time they did not come out again",
+        "rows that are lost are made again from their input, so the functions must give the same "
+        "rows each time: run again, or remove what makes them differ",
+    ),
+    "no_such_partition": (
+        "a block was said to be of partition {partition:count}, but there are {partitions:count}",
+        "this is a bug of millstream: please report it with the plan (`explain()`)",
+    ),
+    "nodes_gone": (
+        "no node is left on which the operator could run",
+        "the nodes that could run it have left the cluster: add one and run again",
+    ),
+    "rows_differ": (
+        "its inputs have different numbers of rows: input {ended} has {rows}, input {longer} has "
+        "{rows_longer}{is_open:or_more}",
+        "only inputs of equally many rows can be put side by side",
+    ),
+}
+
+#: What workers' time goes to, by the name of its field in `Times`.
+ACTIVITIES = {
     "compute_s": "compute",
     "input_wait_s": "waiting for input",
     "output_blocked_s": "output blocked",
@@ -107,14 +227,30 @@ def times_text(times: Times) -> str:
     """What workers' time went to, the longest first: `"82% compute, 11% waiting for input, …"`."""
     if times.total_s <= 0:
         return "no time yet"
-    shares = [(getattr(times, name) / times.total_s, word) for name, word in _ACTIVITIES.items()]
+    shares = [(getattr(times, name) / times.total_s, word) for name, word in ACTIVITIES.items()]
     return shares_text(shares)
 
 
-def held_text(held_us: dict[str, int], elapsed_us: int) -> str:
+def held_text(held_us: Mapping[str, int], elapsed_us: int) -> str:
     """What held an operator, the longest first: `"41% no input, 12% …"`; empty if nothing did."""
-    known = [(span, REASONS[name]) for name, span in held_us.items() if name in REASONS]
-    return shares_text([(span / max(elapsed_us, 1), words) for span, words in known])
+    held = [(span, REASONS[name][0]) for name, span in held_us.items() if name not in _ENDS]
+    return shares_text([(span / max(elapsed_us, 1), words) for span, words in held])
+
+
+def reason_text(op: OpSnapshot, names: Sequence[str]) -> str:
+    """Why an operator launches nothing at the moment, with the numbers; empty if it just could.
+
+    Args:
+        op: The operator at that moment.
+        names: What people call the operators of the plan, by their positions.
+    """
+    return "" if op.reason is None else _filled(REASONS[op.reason][1], op.details, names)
+
+
+def failure_text(cause: str, details: Details) -> str:
+    """Why a run failed, and what to do about it."""
+    what, advice = FAILURES[cause]
+    return f"{_filled(what, details)}; {advice}"
 
 
 def shares_text(shares: list[tuple[float, str]]) -> str:
@@ -125,5 +261,31 @@ def shares_text(shares: list[tuple[float, str]]) -> str:
     )
 
 
+def _filled(template: str, details: Details, names: Sequence[str] = ()) -> str:
+    return _Words(names).vformat(template, (), details)
+
+
+class _Words(string.Formatter):
+    """Fills in numbers as people read them: `{needs:bytes}`, `{rows:count}`, `{by:operator}`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """One number, or a text that stands for several."""
+        match format_spec:
+            case "bytes":
+                return bytes_text(value)
+            case "count":
+                return count_text(value)
+            case "operator":
+                return str(self._names[value])
+            case "or_more":
+                return " or more" if value else ""
+        return str(value)
+
+
+#: Reasons that hold nothing back.
+_ENDS = ("done", "stopping")
 #: Less is noise.
 _SHARE_MIN = 0.005

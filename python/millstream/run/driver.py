@@ -23,6 +23,7 @@ import pyarrow as pa
 from millstream import _core
 from millstream.blocks.block import concat
 from millstream.errors import MillstreamError, RunStoppedError, UserCodeError, WorkerError
+from millstream.observe.words import failure_text
 from millstream.run.protocol import Backend, BlockGoneError, BlockHandle, OpBody
 
 _Handles: TypeAlias = queue.SimpleQueue[BlockHandle | None]
@@ -288,9 +289,10 @@ class _Loop:
         """The error of a failed run: the worker's own if it sent one."""
         operator = self._names[action.op]
         cause = self._backend.error_of(action.task, action.op)
+        told = failure_text(action.cause, action.details)
         if action.cause in ("user_code", "actor_user_code"):
-            return cause or UserCodeError(action.message, operator=operator)
-        error = WorkerError(f"{action.message}; {_ADVICE[action.cause]}", operator=operator)
+            return cause or UserCodeError(told, operator=operator)
+        error = WorkerError(told, operator=operator)
         error.__cause__ = cause
         return error
 
@@ -368,17 +370,6 @@ _BY_EXIT = (
     "the program ended while it was under way; let the main thread wait for the thread that takes "
     "its rows"
 )
-#: What to do about it.
-_ADVICE = {
-    "task_deaths": "the user code may crash its process or need too much memory: try smaller "
-    "batches, or more `num_cpus` or `memory` per task so that fewer run side by side",
-    "actor_deaths": "the class's constructor may crash its process or need more memory than "
-    "a node has: construct it alone in a process to see why",
-    "block_lost": "rows that are lost are made again from their input, so the functions must give "
-    "the same rows each time: run again, or remove what makes them differ",
-    "rows_differ": "only inputs of equally many rows can be put side by side",
-    "nodes_gone": "the nodes that could run it have left the cluster: add one and run again",
-}
 #: How long a stopped run may take to cancel its tasks before the backend ends them by force.
 _STOP_GRACE_NS = 2_000_000_000
 #: How long a consumer waits before it looks whether it was interrupted.

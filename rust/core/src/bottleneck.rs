@@ -10,8 +10,11 @@ use crate::constraint::Constraint;
 use crate::snapshot::{OpSnapshot, Snapshot};
 use crate::units::{OpId, Slots, Span};
 
-/// What a run waits for most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a run waits for most. Its name is the variant's in snake case.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Bottleneck {
     /// The source: nothing after it lacks workers.
     SlowRead,

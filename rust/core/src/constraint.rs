@@ -69,34 +69,32 @@ enum Cause {
 }
 
 impl Hold {
-    pub(crate) const fn of(reason: &Reason) -> Self {
+    pub(crate) fn of(reason: &Reason) -> Self {
         use Activity::{Idle, InputWait, MemoryHeld, OutputBlocked};
-        let (name, wait, cause) = match reason {
-            Reason::Done => ("done", Idle, Cause::Nowhere),
-            Reason::InputEmpty => ("input_empty", InputWait, Cause::Above),
-            Reason::Listing { .. } => ("listing", InputWait, Cause::Listing),
-            Reason::Order { .. } => ("order", InputWait, Cause::Order),
-            Reason::Bundling { .. } => ("bundling", InputWait, Cause::Above),
-            Reason::NoFreeSlot { .. } => ("no_free_slot", Idle, Cause::Slots),
-            Reason::ConcurrencyReached { .. } => ("concurrency_reached", Idle, Cause::Limit),
-            Reason::SlotReserved { .. } => ("slot_reserved", InputWait, Cause::Kept),
-            Reason::NodesQuarantined { .. } => ("nodes_quarantined", Idle, Cause::Slots),
-            Reason::HeapReserved { .. } => ("heap_reserved", MemoryHeld, Cause::Heap),
-            Reason::MemoryReserved { .. } => ("memory_reserved", MemoryHeld, Cause::Store),
-            Reason::MemoryAhead { .. } => ("memory_ahead", MemoryHeld, Cause::Store),
-            Reason::OutputFull { .. } => ("output_full", OutputBlocked, Cause::Consumer),
-            Reason::ConsumersUneven { .. } => ("consumers_uneven", InputWait, Cause::Above),
-            Reason::DownstreamFed { .. } => ("downstream_fed", Idle, Cause::UnderWay),
-            Reason::ActorsBusy { .. } => ("actors_busy", Idle, Cause::Actors),
-            Reason::ActorStarting { .. } => ("actor_starting", Idle, Cause::Loading),
-            Reason::UpstreamRunning => ("upstream_running", InputWait, Cause::Above),
-            Reason::Barrier { .. } => ("barrier", InputWait, Cause::Above),
-            Reason::EarlierInput { .. } => ("earlier_input", Idle, Cause::UnderWay),
-            Reason::LimitCovered { .. } => ("limit_covered", Idle, Cause::UnderWay),
-            Reason::LimitReached { .. } => ("limit_reached", Idle, Cause::Nowhere),
-            Reason::Stopping => ("stopping", Idle, Cause::Nowhere),
+        let (wait, cause) = match reason {
+            Reason::Done | Reason::LimitReached { .. } | Reason::Stopping => (Idle, Cause::Nowhere),
+            Reason::InputEmpty
+            | Reason::Bundling { .. }
+            | Reason::ConsumersUneven { .. }
+            | Reason::UpstreamRunning
+            | Reason::Barrier { .. } => (InputWait, Cause::Above),
+            Reason::Listing { .. } => (InputWait, Cause::Listing),
+            Reason::Order { .. } => (InputWait, Cause::Order),
+            Reason::NoFreeSlot { .. } | Reason::NodesQuarantined { .. } => (Idle, Cause::Slots),
+            Reason::ConcurrencyReached { .. } => (Idle, Cause::Limit),
+            Reason::SlotReserved { .. } => (InputWait, Cause::Kept),
+            Reason::HeapReserved { .. } => (MemoryHeld, Cause::Heap),
+            Reason::MemoryReserved { .. } | Reason::MemoryAhead { .. } => {
+                (MemoryHeld, Cause::Store)
+            }
+            Reason::OutputFull { .. } => (OutputBlocked, Cause::Consumer),
+            Reason::DownstreamFed { .. }
+            | Reason::EarlierInput { .. }
+            | Reason::LimitCovered { .. } => (Idle, Cause::UnderWay),
+            Reason::ActorsBusy { .. } => (Idle, Cause::Actors),
+            Reason::ActorStarting { .. } => (Idle, Cause::Loading),
         };
-        Self { name, wait, cause }
+        Self { name: reason.into(), wait, cause }
     }
 }
 

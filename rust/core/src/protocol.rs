@@ -310,8 +310,9 @@ pub enum Action {
     },
 }
 
-/// Why a run cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a run cannot go on. Its name is the variant's in snake case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum FailCause {
     /// The user's code raised in a task.
@@ -380,8 +381,9 @@ pub enum Verdict {
     Hold(Reason),
 }
 
-/// Why an operator launches nothing at present.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why an operator launches nothing at present. Its name is the variant's in snake case.
+#[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
     /// All its input has been processed and all its output handed on.

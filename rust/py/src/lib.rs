@@ -5,6 +5,7 @@
 
 mod arbiter;
 mod cost;
+mod details;
 mod numbers;
 mod plan;
 mod protocol;
@@ -13,8 +14,11 @@ mod simulation;
 mod snapshot;
 mod times;
 
+use millstream_core as core;
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use strum::VariantNames;
 
 /// How this extension was compiled.
 const BUILD_PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
@@ -23,6 +27,9 @@ const BUILD_PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "releas
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("build_profile", BUILD_PROFILE)?;
+    module.add("REASONS", names(module, core::Reason::VARIANTS)?)?;
+    module.add("FAIL_CAUSES", names(module, core::FailCause::VARIANTS)?)?;
+    module.add("BOTTLENECKS", names(module, core::Bottleneck::VARIANTS)?)?;
     module.add_class::<plan::OpSpec>()?;
     module.add_class::<plan::Config>()?;
     module.add_class::<plan::Node>()?;
@@ -44,6 +51,14 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         warn_of_debug_build(module.py())?;
     }
     Ok(())
+}
+
+/// The names of an enum's variants, for who must have words for all of them.
+fn names<'py>(
+    module: &Bound<'py, PyModule>,
+    variants: &[&'static str],
+) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(module.py(), variants)
 }
 
 fn warn_of_debug_build(py: Python<'_>) -> PyResult<()> {

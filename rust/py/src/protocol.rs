@@ -3,13 +3,12 @@
 //! Owns the conversion between these and the core's. Knows nothing of their meaning.
 
 use millstream_core as core;
-use millstream_core::{
-    ActorId, BlockId, Bytes, FailCause, NodeId, OpId, Rows, Span, TaskFailure, TaskId,
-};
+use millstream_core::{ActorId, BlockId, Bytes, NodeId, OpId, Rows, Span, TaskFailure, TaskId};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::details::{self, Details};
 use crate::plan::{Node, units};
 
 /// A fact that a driver reports; each kind is a class of its own, for `isinstance` and `match`.
@@ -175,7 +174,7 @@ pub(crate) enum Action {
     /// All that follows from the units of an epoch is written, or taken, for good.
     CommitEpoch { epoch: u32 },
     /// The run cannot go on. The driver raises an error and answers `Event.StopRequested`.
-    FailRun { op: u32, task: Option<u64>, cause: String, message: String },
+    FailRun { op: u32, task: Option<u64>, cause: String, details: Details },
 }
 
 #[pymethods]
@@ -243,8 +242,8 @@ impl From<core::Action> for Action {
             core::Action::FailRun { op, task, cause } => Self::FailRun {
                 op: op.0,
                 task: task.map(|task| task.0),
-                cause: cause_name(cause).to_owned(),
-                message: cause_message(cause),
+                cause: <&str>::from(cause).to_owned(),
+                details: details::of_cause(cause),
             },
         }
     }
@@ -289,58 +288,6 @@ impl<'py> IntoPyObject<'py> for Failure {
             .find(|(_, failure)| *failure == self.0)
             .expect("because the table has every failure");
         Ok(PyString::intern(py, name))
-    }
-}
-
-const fn cause_name(cause: FailCause) -> &'static str {
-    match cause {
-        FailCause::UserCode => "user_code",
-        FailCause::ActorUserCode => "actor_user_code",
-        FailCause::TaskDeaths { .. } => "task_deaths",
-        FailCause::ActorDeaths { .. } => "actor_deaths",
-        FailCause::WorkersBroken { .. } => "workers_broken",
-        FailCause::OutOfMemory { .. } => "out_of_memory",
-        FailCause::BlockLost { .. } => "block_lost",
-        FailCause::NoSuchPartition { .. } => "no_such_partition",
-        FailCause::NodesGone => "nodes_gone",
-        FailCause::RowsDiffer { .. } => "rows_differ",
-    }
-}
-
-fn cause_message(cause: FailCause) -> String {
-    match cause {
-        FailCause::UserCode => "the user's code raised in a task".to_owned(),
-        FailCause::ActorUserCode => "the user's constructor raised in an actor".to_owned(),
-        FailCause::TaskDeaths { count } => {
-            format!("the worker of one task died at each of its {count} attempts")
-        }
-        FailCause::ActorDeaths { count } => {
-            format!("{count} actors died one after the other while they were loading")
-        }
-        FailCause::WorkersBroken { count } => format!(
-            "{count} actors were given up one after the other, since they lived but failed their tasks"
-        ),
-        FailCause::OutOfMemory { count, reserved, largest } => {
-            format!(
-                "a worker was killed for lack of memory though nothing more could be reserved for it: \
-                 it had {reserved}, the largest node has {largest}; deaths that count: {count}"
-            )
-        }
-        FailCause::BlockLost { rows } => {
-            format!("{} rows were lost, and the second time they did not come out again", rows.0)
-        }
-        FailCause::NoSuchPartition { partition, partitions } => {
-            format!("a block was said to be of partition {partition}, but there are {partitions}")
-        }
-        FailCause::NodesGone => "no node is left on which the operator could run".to_owned(),
-        FailCause::RowsDiffer { ended, rows, longer, rows_longer, is_open } => {
-            let most = if is_open { " or more" } else { "" };
-            format!(
-                "its inputs have different numbers of rows: input {ended} has {}, input {longer} \
-                 has {}{most}",
-                rows.0, rows_longer.0
-            )
-        }
     }
 }
 

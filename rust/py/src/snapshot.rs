@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use millstream_core as core;
 use pyo3::prelude::*;
 
+use crate::details::{self, Details};
 use crate::numbers::float;
 use crate::times::{Finding, Times, constraint};
 
@@ -16,7 +17,8 @@ use crate::times::{Finding, Times, constraint};
 pub(crate) struct OpSnapshot {
     name: String,
     state: &'static str,
-    verdict: String,
+    reason: Option<&'static str>,
+    details: Details,
     tasks_running: u64,
     tasks_paused: u64,
     tasks_finished: u64,
@@ -57,14 +59,17 @@ pub(crate) struct OpSnapshot {
 #[pymethods]
 impl OpSnapshot {
     fn __repr__(&self) -> String {
-        let verdict =
-            if self.verdict.is_empty() { String::new() } else { format!(": {}", self.verdict) };
-        format!("<OpSnapshot {:?} {}{verdict}>", self.name, self.state)
+        let reason = self.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("<OpSnapshot {:?} {}{reason}>", self.name, self.state)
     }
 }
 
 impl From<core::OpSnapshot> for OpSnapshot {
     fn from(op: core::OpSnapshot) -> Self {
+        let held = match &op.verdict {
+            core::Verdict::Admit => None,
+            core::Verdict::Hold(reason) => Some(reason),
+        };
         Self {
             name: op.name,
             state: match op.state {
@@ -72,7 +77,8 @@ impl From<core::OpSnapshot> for OpSnapshot {
                 core::OpState::Waiting => "waiting",
                 core::OpState::Done => "done",
             },
-            verdict: op.verdict.to_string(),
+            reason: held.map(Into::into),
+            details: held.map(details::of_reason).unwrap_or_default(),
             tasks_running: op.tasks_running,
             tasks_paused: op.tasks_paused,
             tasks_finished: op.tasks_finished,

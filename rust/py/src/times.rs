@@ -3,7 +3,7 @@
 //! Owns their conversion. What is attributed to what is documented in the core and in `_core.pyi`.
 
 use millstream_core as core;
-use millstream_core::{Activity, Bottleneck, Constraint, Slots};
+use millstream_core::{Activity, Constraint, Slots};
 use pyo3::prelude::*;
 
 /// Time by what it went to, in seconds of workers, CPUs or GPUs.
@@ -80,24 +80,9 @@ impl Finding {
 
 impl From<core::Finding> for Finding {
     fn from(finding: core::Finding) -> Self {
-        let bottleneck = match finding.bottleneck {
-            Bottleneck::SlowRead => "slow_read",
-            Bottleneck::SlowListing => "slow_listing",
-            Bottleneck::CpuShort => "cpu_short",
-            Bottleneck::GpuShort => "gpu_short",
-            Bottleneck::StoreFull => "store_full",
-            Bottleneck::HeapFull => "heap_full",
-            Bottleneck::SlowConsumer => "slow_consumer",
-            Bottleneck::SkewedWork => "skewed_work",
-            Bottleneck::SlowStart => "slow_start",
-            Bottleneck::SlowDriver => "slow_driver",
-            Bottleneck::OwnLimit => "own_limit",
-            Bottleneck::FewTasks => "few_tasks",
-            Bottleneck::SlowTransfer => "slow_transfer",
-        };
         #[expect(clippy::cast_precision_loss, reason = "a share has at most four digits")]
         let share = finding.share as f64 / 1_000.0;
-        Self { bottleneck, op: finding.op.map(|op| op.0), share }
+        Self { bottleneck: finding.bottleneck.into(), op: finding.op.map(|op| op.0), share }
     }
 }
 
