@@ -634,7 +634,14 @@ class Dataset:
         schema = self.schema(fetch_if_missing=False)
         if schema is not None:
             transform.check(schema.base_schema)
-        plan = self._plan.then(Map(transform, shape, batch_rows=min_rows_per_file, writes=True))
+        operator = Map(
+            transform,
+            shape,
+            batch_rows=min_rows_per_file,
+            writes=True,
+            is_of_one_process=transform.is_of_one_process,
+        )
+        plan = self._plan.then(operator)
         launch.write(
             lambda: self._execute(plan),
             lambda source: launch.Execution(LogicalPlan(Read(source, shape)), self._context),

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import fsspec
+import fsspec.implementations.dirfs
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.errors import ArgumentError, MillstreamError, ReadError
-from millstream.io.files import FileShuffleConfig, list_files, resolve
+from millstream.io.addresses import is_of_one_process, resolve
+from millstream.io.files import FileShuffleConfig, list_files
+from millstream.io.formats import IMAGE_EXTENSIONS
 from millstream.io.partitioning import (
     NULL_DIRECTORY,
     Partitioning,
@@ -69,22 +72,156 @@ def test_special_characters_are_just_characters(tmp_path, name):
     assert names(str(tmp_path / name / f"{name}.txt")) == [f"{name}.txt"]
 
 
-def test_file_uris_are_decoded(tmp_path):
-    path = tmp_path / "a b.txt"
-    path.write_bytes(b"1")
-    assert names(path.as_uri()) == ["a b.txt"]
-    assert names(f"local://{path}") == ["a b.txt"]
+@pytest.mark.parametrize("name", ["a b.txt", "ünï.txt", "100%.txt", "a%20b.txt", "#1?.txt"])
+def test_file_addresses_are_decoded_and_may_have_spaces(tmp_path, name):
+    (tmp_path / name).write_bytes(b"1")
+    address = (tmp_path / name).as_uri()
+    assert names(address) == [name]
+    assert names(address.replace("file:///", "FILE://localhost/")) == [name]
+    assert names(address, filesystem=pa_fs.LocalFileSystem()) == [name]
+    assert names(f"local://{tmp_path / name}") == [name]
+    if "%" not in name:
+        assert names(f"file://{tmp_path / name}") == [name]
+
+
+def test_a_file_address_with_a_host_says_how_it_is_meant():
+    with pytest.raises(ArgumentError, match=r"file:///data/x\.txt"):
+        names("file://data/x.txt")
+
+
+def test_bytes_that_are_no_text_may_be_in_file_addresses(tmp_path):
+    assert resolve(["file:///a%FFb"])[1] == ["/a\udcffb"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    paths = ("a.txt", "b.csv", "x/a.txt", "x/y/a.txt", "x/y/b.csv", "z/[a].txt", "z/_b.txt")
+    for name in (*paths, ".git/a.txt", "x/.a.txt", "_year=1/c.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"1")
+    return tmp_path
+
+
+PATTERNS = {
+    "*.txt": ["a.txt"],
+    "?.*": ["a.txt", "b.csv"],
+    "[ab].txt": ["a.txt"],
+    "[!a].csv": ["b.csv"],
+    "*/*.txt": ["_year=1/c.txt", "x/a.txt", "z/[a].txt"],
+    "x/*": ["x/a.txt", "x/y/a.txt", "x/y/b.csv"],
+    "x/.*": ["x/.a.txt"],
+    "*": [
+        *("_year=1/c.txt", "a.txt", "b.csv", "x/a.txt", "x/y/a.txt", "x/y/b.csv", "z/[a].txt"),
+    ],
+    "**/*.csv": ["b.csv", "x/y/b.csv"],
+    "**/y": ["x/y/a.txt", "x/y/b.csv"],
+    "x/**": ["x/a.txt", "x/y/a.txt", "x/y/b.csv"],
+    "x/**/a.txt": ["x/a.txt", "x/y/a.txt"],
+    "**/**/y/*.txt": ["x/y/a.txt"],
+    "z/[[]a].txt": ["z/[a].txt"],
+    "z/[a].txt": ["z/[a].txt"],
+    "*/y/b.csv": ["x/y/b.csv"],
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_find_files_and_folders_on_every_file_system(tree, pattern):
+    expected = [str(tree / name) for name in PATTERNS[pattern]]
+    for paths, options in (
+        (tree / pattern, {}),
+        (f"file://{tree}/{pattern}", {}),
+        (tree / pattern, {"filesystem": fsspec.filesystem("file")}),
+        (pattern, {"filesystem": pa_fs.SubTreeFileSystem(str(tree), pa_fs.LocalFileSystem())}),
+    ):
+        listing = list_files(paths, reader="read_binary_files", **options)
+        found = [path if path.startswith("/") else f"{tree}/{path}" for path in listing.paths]
+        assert found == expected
+
+
+def test_a_relative_pattern_is_that_of_the_caller(tree, monkeypatch):
+    monkeypatch.chdir(tree / "x")
+    assert names("*/*.csv") == ["b.csv"]
+    assert names(["../*.csv", "a.txt"]) == ["b.csv", "a.txt"]
+
+
+def test_a_pattern_that_finds_nothing_is_named(tree):
+    with pytest.raises(ReadError, match="no file matches") as caught:
+        names(tree / "*.jpg")
+    assert caught.value.file == str(tree / "*.jpg")
+    assert names([tree / "*.jpg", tree / "*.csv"], ignore_missing_paths=True) == ["b.csv"]
+
+
+def test_a_link_to_a_file_that_is_gone_is_named(tmp_path, caplog):
+    (tmp_path / "a.txt").write_bytes(b"1")
+    (tmp_path / "b.txt").symlink_to("gone")
+    (tmp_path / "c.bin").symlink_to("c.bin")
+    for path in (tmp_path, tmp_path / "*.txt", tmp_path / "**" / "*.txt"):
+        with pytest.raises(ReadError, match="a file that is gone") as caught:
+            names(path, file_extensions=["txt"])
+        assert caught.value.file == str(tmp_path / "b.txt")
+    with pytest.raises(ReadError, match="a link to gone"):
+        names(tmp_path / "b.txt")
+    with caplog.at_level(logging.WARNING):
+        assert names(tmp_path, ignore_missing_paths=True) == ["a.txt"]
+    assert "2 links" in caplog.text
+    assert str(tmp_path / "b.txt") in caplog.text
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**"])
+def test_links_to_folders_are_followed_but_never_back_up(tmp_path, pattern, caplog):
+    for name in ("data/a.txt", "data/sub/b.txt", "elsewhere/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "data" / "self").symlink_to(".")
+    (tmp_path / "data" / "sub" / "up").symlink_to("..")
+    (tmp_path / "data" / "there").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to("../data")
+    with caplog.at_level(logging.WARNING):
+        found = names(tmp_path / "data" / pattern)
+    assert found == ["a.txt", "b.txt", "c.txt"]
+    assert "leads back" in caplog.text
+
+
+ADDRESSES = {
+    "s3://bucket/data?endpoint_override=localhost:1&scheme=http": "bucket/data",
+    "s3://bucket?region=eu-west-1": "bucket",
+    "s3://bucket/my data/100%/a%20b?region=eu-west-1": "bucket/my data/100%/a%20b",
+    "s3://bucket/**/part-?.parquet?region=eu-west-1": "bucket/**/part-?.parquet",
+    "s3://key:secret@bucket/a/?region=eu-west-1": "bucket/a",
+    "memory://bucket/a=1?b": "/bucket/a=1?b",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_are_taken_as_they_are_with_their_options(address):
+    filesystem, paths = resolve([address, address])
+    assert paths == [ADDRESSES[address]] * 2
+    assert is_of_one_process(filesystem) == address.startswith("memory")
+
+
+def test_other_options_are_another_file_system_and_secrets_are_not_shown():
+    addresses = ["s3://k:secret@b/x?region=eu-west-1", "s3://k:secret@b/x?region=us-east-1"]
+    with pytest.raises(ArgumentError, match="different file systems") as caught:
+        resolve(addresses)
+    assert "eu-west-1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_in_the_memory_of_one_process_is_known():
+    memory = fsspec.filesystem("memory")
+    inner = fsspec.implementations.dirfs.DirFileSystem("/x", memory)
+    wrapped = [pa_fs.PyFileSystem(pa_fs.FSSpecHandler(each)) for each in (memory, inner)]
+    assert all(map(is_of_one_process, wrapped))
+    assert is_of_one_process(pa_fs.SubTreeFileSystem("x", wrapped[0]))
+    for other in (pa_fs.LocalFileSystem(), resolve(["x"], fsspec.filesystem("file"))[0]):
+        assert not is_of_one_process(other)
 
 
 def test_a_missing_path_is_named(folder):
     with pytest.raises(ReadError, match="no such file or folder") as caught:
         names([folder / "a.txt", folder / "nope.txt"])
     assert caught.value.file == str(folder / "nope.txt")
-
-
-def test_a_wildcard_is_said_not_to_be_expanded(folder):
-    with pytest.raises(ReadError, match="wildcards are not expanded"):
-        names(folder / "*.txt")
 
 
 def test_missing_paths_may_be_ignored_but_not_all_of_them(folder):
@@ -110,6 +247,20 @@ def test_a_named_file_with_another_extension_is_left_out_aloud(folder, caplog):
         found = names([folder / "a.txt", folder / "d.bin"], file_extensions=["txt"])
     assert found == ["a.txt"]
     assert str(folder / "d.bin") in caplog.text
+
+
+def test_what_a_reader_leaves_out_of_a_folder_is_counted_and_told(tmp_path, caplog):
+    for name in ("a.jpg", "b.heic", "c.HEIC", "notes.txt", "README", ".hidden"):
+        (tmp_path / name).write_bytes(b"1")
+    with caplog.at_level(logging.WARNING):
+        listing = list_files(tmp_path, reader="read_images", file_extensions=list(IMAGE_EXTENSIONS))
+        names(tmp_path, file_extensions=["txt"])
+    assert listing.paths == [str(tmp_path / "a.jpg")]
+    # Who asks for certain extensions knows of the others.
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert "read_images leaves out 4 files (2 of .heic, 1 of (none), 1 of .txt)" in said
+    assert str(tmp_path / "README") in said
 
 
 def test_paths_to_skip_are_files_or_folders_that_need_not_exist(folder):
@@ -162,14 +313,25 @@ def test_what_is_no_file_system_is_refused(folder):
 def test_shuffling_is_repeatable_by_its_seed(tmp_path):
     for number in range(20):
         (tmp_path / f"{number:02}").write_bytes(b"1")
-    usual = names(tmp_path)
-    first = names(tmp_path, shuffle=FileShuffleConfig(seed=3))
-    assert first == names(tmp_path, shuffle=FileShuffleConfig(seed=3))
+
+    def orders(shuffle) -> list[list[str]]:
+        listing = list_files(tmp_path, reader="read_binary_files", shuffle=shuffle)
+        assert listing.paths == usual
+        return [listing.drawn().paths for _ in range(3)]
+
+    usual = list_files(tmp_path, reader="read_binary_files").paths
+    assert orders(None) == [usual] * 3
+    first, *others = orders(FileShuffleConfig(seed=3))
+    assert [first, *others] == orders(FileShuffleConfig(seed=3)) == [first] * 3
     assert first != usual
-    assert sorted(first) == usual
-    assert sorted(names(tmp_path, shuffle="files")) == usual
-    with pytest.raises(ArgumentError, match="shuffle"):
-        names(tmp_path, shuffle="rows")
+    random = orders("files") + orders(FileShuffleConfig())
+    assert len(set(map(tuple, random))) == 6
+    assert all(sorted(order) == usual for order in [first, *random])
+    for shuffle in ("rows", True, 5):
+        with pytest.raises(ArgumentError, match="shuffle"):
+            names(tmp_path, shuffle=shuffle)
+    with pytest.raises(ArgumentError, match="seed"):
+        FileShuffleConfig(seed=True)
 
 
 def test_files_are_filtered_by_their_partition(tmp_path):

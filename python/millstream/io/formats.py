@@ -14,10 +14,21 @@ VIDEO_EXTENSIONS = (
 )
 
 
+_EXTENSIONS = {
+    "read_parquet": PARQUET_EXTENSIONS,
+    "read_images": IMAGE_EXTENSIONS,
+    "read_video": VIDEO_EXTENSIONS,
+}
+
+
+def extensions_of(reader: str) -> tuple[str, ...] | None:
+    """Returns which files a reader reads by default; `None`: all."""
+    return _EXTENSIONS.get(reader)
+
+
 def reader_of(extension: str) -> str | None:
     """Returns the name of the function that reads such files, if there is one."""
-    if extension in PARQUET_EXTENSIONS:
-        return "read_parquet"
-    if extension in IMAGE_EXTENSIONS:
-        return "read_images"
-    return "read_video" if extension in VIDEO_EXTENSIONS else None
+    for reader, extensions in _EXTENSIONS.items():
+        if extension in extensions:
+            return reader
+    return None

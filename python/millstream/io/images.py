@@ -19,11 +19,12 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import pixels
-from millstream.io.files import InputFile, Paths, Shuffle, list_files, open_file
+from millstream.io.files import Paths, Shuffle, list_files, open_file
 from millstream.io.formats import IMAGE_EXTENSIONS
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns, plan_files
 from millstream.io.source import Source, check_block_count
+from millstream.io.walk import InputFile
 
 EXTENSIONS = IMAGE_EXTENSIONS
 

@@ -19,7 +19,8 @@ import pyarrow.fs as pa_fs
 
 from millstream.blocks import block
 from millstream.errors import ArgumentError, ReadError, SchemaError
-from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
+from millstream.io.addresses import is_of_one_process
+from millstream.io.files import Listing, Paths, Shuffle, list_files, open_file
 from millstream.io.formats import PARQUET_EXTENSIONS
 from millstream.io.parquet_file import noted_partitions, open_parquet, schema_of
 from millstream.io.parquet_filter import Filter
@@ -35,6 +36,7 @@ from millstream.io.source import (
     shares_of,
     split_rows,
 )
+from millstream.io.walk import InputFile
 
 EXTENSIONS = PARQUET_EXTENSIONS
 HIVE = Partitioning("hive")
@@ -183,10 +185,15 @@ class _Plan:
             rows=self._rows(),
             files=self.listing.paths,
             with_columns=partial(self._source_of, in_files),
+            redrawn=partial(self._redrawn, in_files, columns) if self.listing.shuffle else None,
+            is_of_one_process=is_of_one_process(self.listing.filesystem),
         )
 
     def _source_of(self, in_files: pa.Schema, columns: Sequence[str]) -> Source:
         return self.source(in_files, _check_columns(columns))
+
+    def _redrawn(self, in_files: pa.Schema, columns: Sequence[str] | None) -> Source:
+        return replace(self, listing=self.listing.drawn()).source(in_files, columns)
 
     def source_unified(self, columns: Sequence[str] | None) -> Source:
         """Plans the source with the columns of all footers at hand."""

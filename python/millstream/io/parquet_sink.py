@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
+from millstream.io.addresses import Path, is_of_one_process, resolve
 from millstream.io.commit import FolderCommit, writing
-from millstream.io.files import Path, resolve
 from millstream.io.parquet_merge import Rewrite, Sizes, rewrites
 from millstream.io.parquet_writer import (
     ParquetOptions,
@@ -131,6 +131,11 @@ class WriteParquet:
     def name(self) -> str:
         """What plans and reports call it."""
         return "WriteParquet"
+
+    @property
+    def is_of_one_process(self) -> bool:
+        """Whether only this process will see what is written."""
+        return is_of_one_process(self.options.filesystem)
 
     def check(self, schema: pa.Schema) -> None:
         """Refuses columns that cannot be written so.

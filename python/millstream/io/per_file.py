@@ -14,9 +14,11 @@ import pyarrow.fs as pa_fs
 
 from millstream.blocks import block
 from millstream.errors import SchemaError
-from millstream.io.files import InputFile, Listing
+from millstream.io.addresses import is_of_one_process
+from millstream.io.files import Listing
 from millstream.io.partitioning import Partitioning
-from millstream.io.source import ReadUnit, Source, blaming, group_by_weight
+from millstream.io.source import Source, blaming, group_by_weight
+from millstream.io.walk import InputFile
 
 
 class Format(Protocol):
@@ -155,12 +157,58 @@ def plan_files(
     known = schema.names if schema is not None else [column]
     added = added.settled(listing.paths)
     fields = tuple(added.fields(listing.paths, known))
-    scan = FileScan(listing.filesystem, format, added, fields)
-    sizes = [nbytes_of(file) for file in listing.files]
-    paths = listing.paths
-    ranges = group_by_weight(sizes, blocks if blocks is not None else len(paths))
-    units: list[ReadUnit] = [
-        FileUnit(scan, tuple(paths[start:stop]), sum(sizes[start:stop])) for start, stop in ranges
-    ]
-    complete = None if schema is None else pa.schema([*schema, *fields])
-    return Source(name, units, complete, rows, paths)
+    plan = _Plan(
+        name=name,
+        listing=listing,
+        scan=FileScan(listing.filesystem, format, added, fields),
+        sizes={file.path: nbytes_of(file) for file in listing.files},
+        schema=None if schema is None else pa.schema([*schema, *fields]),
+        rows=rows,
+        blocks=blocks,
+    )
+    return plan.source(listing)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What makes the source, and makes it anew for each run if the files are shuffled.
+
+    Args:
+        name: The source's name.
+        listing: The files.
+        scan: How they are read.
+        sizes: About how many bytes the rows of each file take in memory.
+        schema: The columns, if they are known.
+        rows: The number of rows, if it is known.
+        blocks: How many units the user wants.
+    """
+
+    name: str
+    listing: Listing
+    scan: FileScan
+    sizes: Mapping[str, int]
+    schema: pa.Schema | None
+    rows: int | None
+    blocks: int | None
+
+    def source(self, order: Listing) -> Source:
+        """Plans the source with the files in this order."""
+        paths = order.paths
+        sizes = [self.sizes[path] for path in paths]
+        ranges = group_by_weight(sizes, self.blocks if self.blocks is not None else len(paths))
+        return Source(
+            self.name,
+            [
+                FileUnit(self.scan, tuple(paths[start:stop]), sum(sizes[start:stop]))
+                for start, stop in ranges
+            ],
+            self.schema,
+            self.rows,
+            self.listing.paths,
+            redrawn=None if self.listing.shuffle is None else self.redrawn,
+            is_of_one_process=is_of_one_process(self.listing.filesystem),
+        )
+
+    def redrawn(self) -> Source:
+        """Plans the source for one run."""
+        return self.source(self.listing.drawn())

@@ -49,6 +49,9 @@ class Source:
         files: The paths of all input files, in order; what is listed twice is here twice.
         with_columns: Plans the same source for some of its columns, without listing or opening
             files again; `None` if it cannot.
+        redrawn: Plans the same source for one run, with its files in an order of its own; `None` if
+            all runs read the units in their order.
+        is_of_one_process: Whether only this process can read it.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Source:
     rows: int | None
     files: list[str] = field(default_factory=list)
     with_columns: Callable[[Sequence[str]], Source] | None = None
+    redrawn: Callable[[], Source] | None = None
+    is_of_one_process: bool = False
 
 
 @contextmanager

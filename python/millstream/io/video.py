@@ -19,12 +19,13 @@ import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
-from millstream.io.files import InputFile, Listing, Paths, Shuffle, list_files, open_file
+from millstream.io.files import Listing, Paths, Shuffle, list_files, open_file
 from millstream.io.formats import VIDEO_EXTENSIONS
 from millstream.io.images import Orientation, check_orientation, check_size
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns, plan_files
 from millstream.io.source import Source, blaming, check_block_count
+from millstream.io.walk import InputFile
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -22,7 +22,7 @@ from millstream.io.source import ReadUnit, Source
 from millstream.observe.progress import open_display
 from millstream.observe.watch import Watch
 from millstream.plan.kept import KeptBlock
-from millstream.plan.logical import LogicalPlan, Read
+from millstream.plan.logical import LogicalPlan, Map, Read
 from millstream.plan.physical import PhysicalPlan, block_bytes_target
 from millstream.plan.resources import refused
 from millstream.plan.rules import to_physical
@@ -42,12 +42,14 @@ class Execution:
         context: How.
 
     Raises:
+        ArgumentError: Workers cannot reach what it reads or writes.
         ResourcesError: No node can ever run it; nothing has been started.
         SerializationError: A function or its arguments cannot be sent to workers.
     """
 
     def __init__(self, plan: LogicalPlan, context: DataContext) -> None:
         started_s = time.monotonic()
+        _check_reach(plan, context)
         backend = open_backend(context)
         try:
             physical, scheduler = _submit(plan, context, backend)
@@ -133,7 +135,7 @@ def plan_run(
         ResourcesError: An operator asks for more than any node could have.
     """
     target = block_bytes_target(context, [node.store_bytes for node in nodes])
-    physical = to_physical(plan, target)
+    physical = to_physical(plan.drawn(), target)
     return physical, physical.to_core(context, target)
 
 
@@ -234,6 +236,19 @@ def _submit(
     except _core.SubmitError as error:
         raise refused(str(error), physical.ops, nodes, context) from None
     return physical, scheduler
+
+
+def _check_reach(plan: LogicalPlan, context: DataContext) -> None:
+    """Refuses files in the memory of this process, if workers are other processes."""
+    here = [read.name for read in plan.reads() if read.source.is_of_one_process]
+    maps = [operator for operator in plan.operators if isinstance(operator, Map)]
+    here += [operator.name for operator in maps if operator.is_of_one_process]
+    if here and context.backend != "local":
+        raise ArgumentError(
+            f"{here[0]} is on files in the memory of this process (memory://), which Ray's workers "
+            "do not share: use files that all nodes reach, or the local backend "
+            '(DataContext.get_current().backend = "local")'
+        )
 
 
 def _close(stream: Iterator[object]) -> None:

@@ -76,6 +76,7 @@ class Map:
         columns: The columns out for those in, if that is known without running; it then is an
             operator on columns only, which keeps the rows.
         writes: Whether it writes files and puts out reports of them.
+        is_of_one_process: Whether what it writes is there for one process only.
     """
 
     transform: Transform
@@ -84,6 +85,7 @@ class Map:
     changes_rows: bool = False
     columns: Callable[[pa.Schema], pa.Schema] | None = None
     writes: bool = False
+    is_of_one_process: bool = False
 
     @property
     def name(self) -> str:
@@ -185,6 +187,28 @@ class LogicalPlan:
             if isinstance(plan.start, Read):
                 yield plan.start
             left += reversed(plan.inputs)
+
+    def drawn(self) -> LogicalPlan:
+        """The plan of one run: sources whose order is random have one.
+
+        A source that comes several times has the same order in all places, so that rows which
+        belong together still meet.
+        """
+        if all(read.source.redrawn is None for read in self.reads()):
+            return self
+        sources: dict[int, Source] = {}
+
+        def draw(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
+            start = plan.start
+            if not isinstance(start, Read):
+                return replace(plan, start=replace(start, inputs=tuple(inputs)))
+            if start.source.redrawn is None:
+                return plan
+            if id(start.source) not in sources:
+                sources[id(start.source)] = start.source.redrawn()
+            return replace(plan, start=replace(start, source=sources[id(start.source)]))
+
+        return self.fold(draw)
 
     def flow(self) -> str:
         """The names of the operators: `"(ReadRange, ReadRange -> Map(f)) -> Union -> limit=3"`."""

@@ -1,0 +1,178 @@
+"""From what the user calls a path to a file system, and to what the path is called there.
+
+Owns addresses such as `s3://bucket/data?region=eu-west-1`, and who else can read a file system.
+Must not know what is in files, nor list any.
+
+`file://` addresses are percent-decoded, as their standard says. All others are taken as they are
+written, since "%" and " " are characters like any others in the keys of object stores.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.fs as pa_fs
+
+from millstream.errors import ArgumentError, ReadError
+
+Path = str | os.PathLike[str]
+
+
+def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSystem, list[str]]:
+    """Finds the file system of paths, and what they are called there.
+
+    Relative paths are those of the caller's working directory.
+
+    Raises:
+        ArgumentError: The scheme is unknown, or the paths are on different file systems.
+        ReadError: The file system refuses, for instance for lack of credentials.
+    """
+    texts = [os.fspath(path) for path in paths]
+    if filesystem is not None:
+        filesystem = as_arrow(filesystem)
+        return filesystem, [name_on(filesystem, text) for text in texts]
+    addresses = [_Address.of(text) for text in texts]
+    places = {(address.root, address.options) for address in addresses}
+    if len(places) > 1:
+        shown = " and ".join(sorted(_shown(root + options) for root, options in places))
+        raise ArgumentError(
+            f"the paths are on different file systems: {shown}; read each by itself"
+        )
+    first = addresses[0]
+    if not first.root:
+        return pa_fs.LocalFileSystem(), [_local(text) for text in texts]
+    # Asking for a file system again and again would cost a round trip for each path.
+    filesystem, prefix = _open(first)
+    return filesystem, [(prefix + address.rest).rstrip("/") for address in addresses]
+
+
+def as_arrow(filesystem: Any) -> pa_fs.FileSystem:
+    """Takes a file system of pyarrow or fsspec.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    if isinstance(filesystem, pa_fs.FileSystem):
+        return filesystem
+    if hasattr(filesystem, "open") and hasattr(filesystem, "protocol"):
+        return pa_fs.PyFileSystem(pa_fs.FSSpecHandler(filesystem))
+    raise ArgumentError(
+        f"filesystem must be a pyarrow.fs.FileSystem or one of fsspec, not {filesystem!r}"
+    )
+
+
+def name_on(filesystem: pa_fs.FileSystem, path: str) -> str:
+    """Returns what a path, with or without its scheme, is called on a file system."""
+    if isinstance(filesystem, pa_fs.LocalFileSystem):
+        return _local(path)
+    address = _Address.of(path)
+    rest = path.partition("://")[2] if path.startswith("file://") else path
+    if address.root:
+        rest = address.root.partition("://")[2].rpartition("@")[2] + address.rest
+    return rest.rstrip("/") or rest
+
+
+def is_of_one_process(filesystem: pa_fs.FileSystem) -> bool:
+    """Tells whether what is there is in the memory of this process, as in `memory://`."""
+    if isinstance(filesystem, pa_fs.SubTreeFileSystem):
+        return is_of_one_process(filesystem.base_fs)
+    if not isinstance(filesystem, pa_fs.PyFileSystem):
+        return str(filesystem.type_name) == "mock"
+    inner: Any = getattr(filesystem.handler, "fs", None)
+    while getattr(inner, "fs", None) is not None:
+        inner = inner.fs
+    protocol = getattr(inner, "protocol", ())
+    return "memory" in ((protocol,) if isinstance(protocol, str) else tuple(protocol))
+
+
+@dataclass(frozen=True)
+class _Address:
+    """An address in its parts.
+
+    Args:
+        root: "scheme://host"; "" for the local disk.
+        rest: What comes after it.
+        options: "?key=value&…" in addresses that pyarrow opens; "" if there are none.
+    """
+
+    root: str
+    rest: str
+    options: str
+
+    @classmethod
+    def of(cls, text: str) -> _Address:
+        scheme, separator, rest = text.partition("://")
+        scheme = scheme.lower()
+        if not separator or not _SCHEME.fullmatch(scheme) or scheme in ("file", "local"):
+            return cls("", text, "")
+        options = _OPTIONS.search(rest) if scheme in _ARROW_SCHEMES else None
+        if options is not None:
+            rest = rest[: options.start()]
+        host, slash, path = rest.partition("/")
+        return cls(f"{scheme}://{host}", slash + path, options[0] if options else "")
+
+
+def _open(address: _Address) -> tuple[pa_fs.FileSystem, str]:
+    """Opens the file system of an address; returns it, and what its root is called there."""
+    scheme = address.root.partition("://")[0]
+    shown = _shown(address.root + address.rest)
+    if scheme in _ARROW_SCHEMES:
+        try:
+            filesystem, path = pa_fs.FileSystem.from_uri(address.root + address.options)
+        except pa.ArrowInvalid as error:
+            raise ArgumentError(f"{shown!r} is not a usable address: {error}") from error
+        except OSError as error:
+            raise ReadError(f"the file system refuses: {error}", file=shown) from error
+        return filesystem, path.rstrip("/")
+    try:
+        import fsspec
+    except ImportError:
+        raise ArgumentError(f"{shown!r} needs fsspec: pip install fsspec") from None
+    with _refusing(shown):
+        filesystem, path = fsspec.core.url_to_fs(address.root + address.rest)
+    rest = address.rest.rstrip("/")
+    return as_arrow(filesystem), path.rstrip("/").removesuffix(rest)
+
+
+def _local(path: str) -> str:
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme.lower() == "file":
+        host, _, rest = rest.partition("/")
+        if host not in ("", "localhost"):
+            raise ArgumentError(
+                f"{path!r} names a host, {host!r}: a file of this machine is file:///{host}/{rest}"
+            )
+        path = "/" + unquote(rest, errors="surrogateescape")
+    if separator and scheme.lower() == "local":
+        path = rest
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _shown(address: str) -> str:
+    """An address without the key and the secret that it may have before its host."""
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" or "the local disk"
+
+
+@contextmanager
+def _refusing(shown: str) -> Iterator[None]:
+    """Turns the errors of file systems that are asked for something odd into `ArgumentError`."""
+    try:
+        yield
+    except Exception as error:
+        raise ArgumentError(f"{shown!r} is not a usable address: {error}") from error
+
+
+_SCHEME = re.compile("[a-z0-9+-]+")
+#: Others are opened by fsspec.
+_ARROW_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+# Any other "?" is a wildcard, or a character of a name.
+_OPTIONS = re.compile(r"\?\w+=[^&]*(?:&\w+=[^&]*)*$")
