@@ -3,6 +3,16 @@
 The names here are the public face. They are loaded when they are first used, so that importing
 millstream costs nothing and brings in neither Ray nor torch nor pandas.
 
+- A dataset of files: `read_parquet`, `read_images`, `read_video` (`read_videos`),
+  `read_binary_files`, with `FileShuffleConfig`, `Partitioning` and `PathPartitionFilter`.
+- A dataset of what is in memory: `range`, `from_items`, `from_arrow`.
+- What it is: `Dataset`, `MaterializedDataset`, `Schema`.
+- How operators run: `ActorPoolStrategy`, `TaskPoolStrategy`; how runs do: `DataContext`,
+  `ExecutionOptions`, `ExecutionResources`.
+- Errors, all of them `MillstreamError`s. Of a plan (`PlanError`): `ArgumentError`,
+  `ResourcesError`, `SerializationError`, `MissingPackageError`. Of data: `ReadError`,
+  `WriteError`, `SchemaError`. Of a run: `UserCodeError`, `WorkerError`, `RunStoppedError`.
+
 Example:
     >>> import millstream as ms
     >>> ms.range(3).map(lambda row: {"double": row["id"] * 2}).take_all()
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     from millstream.errors import (
         ArgumentError,
         MillstreamError,
+        MissingPackageError,
         PlanError,
         ReadError,
         ResourcesError,
@@ -58,6 +69,7 @@ __all__ = [
     "FileShuffleConfig",
     "MaterializedDataset",
     "MillstreamError",
+    "MissingPackageError",
     "Partitioning",
     "PathPartitionFilter",
     "PlanError",
@@ -98,7 +110,9 @@ def __getattr__(name: str) -> Any:
     if name == "sim":
         return importlib.import_module("millstream.sim")
     if name not in _HOME:
-        raise AttributeError(f"module 'millstream' has no attribute {name!r}")
+        from millstream.absent import absent_text
+
+        raise AttributeError(absent_text("millstream", name))
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

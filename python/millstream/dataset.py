@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from millstream import feed
+from millstream.absent import absent_text
 from millstream.blocks import rows, transforms
 from millstream.blocks.batch import to_batch
 from millstream.compute import ComputeStrategy
@@ -689,6 +690,9 @@ class Dataset:
         raise ArgumentError(
             "the number of blocks is decided while a dataset runs: call materialize() first"
         )
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(absent_text("Dataset", name), name=name, obj=self)
 
     def __repr__(self) -> str:
         schema = self._schema or self._plan.schema()

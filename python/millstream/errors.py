@@ -72,6 +72,10 @@ class SerializationError(PlanError, TypeError):
     """A user function or its arguments cannot be sent to a worker."""
 
 
+class MissingPackageError(PlanError, ImportError):
+    """A package is needed that is not installed; the message says how to install it."""
+
+
 class SchemaError(MillstreamError, KeyError):
     """A column is unknown, or blocks do not agree on a type."""
 

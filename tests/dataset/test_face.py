@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 import json
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ import millstream.context
 import millstream.dataset
 import millstream.read
 import millstream.schema
+from millstream.absent import _ABSENT, _KINDS, absent_text
 
 
 def test_importing_and_running_locally_loads_no_heavy_library():
@@ -74,3 +76,74 @@ def test_blocks_are_cut_at_the_size_that_was_asked_for(context):
     context.target_max_block_size = 80_000
     kept = ms.range(100_000, override_num_blocks=1).materialize()
     assert kept.num_blocks() == 10
+
+
+def test_the_modules_help_names_everything_public_first():
+    assert set(ms.__all__) == set(re.findall(r"`(\w+)`", ms.__doc__)) & set(ms.__all__)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda: ms.read_csv, "millstream has no attribute 'read_csv'.*flat_map"),
+        (lambda: ms.from_pandas, "from_arrow"),
+        (lambda: ms.range(1).sort, "iter_batches"),
+        (lambda: ms.range(1).random_shuffle, "local_shuffle_buffer_size"),
+        (lambda: ms.range(1).write_json, "write_parquet"),
+        (lambda: ms.range(1).iter_torch_batches, "torch.as_tensor"),
+        (lambda: ms.range(1).groupby, "map_batches"),
+    ],
+)
+def test_a_name_of_ray_data_that_is_not_there_says_what_to_use(ask, words):
+    with pytest.raises(AttributeError, match=words):
+        ask()
+
+
+def test_each_name_of_ray_data_is_there_or_says_what_to_use():
+    for owner, there, names in [
+        ("millstream", ms, RAY_DATA_NAMES),
+        ("Dataset", ms.Dataset, RAY_DATASET_NAMES),
+    ]:
+        for name in names:
+            told = absent_text(owner, name)
+            assert hasattr(there, name) != ("Ray Data has it" in told), (owner, name)
+
+
+def test_hints_name_only_what_there_is():
+    words = [*_KINDS.values(), *_ABSENT.values()]
+    called = {name for text in words for name in re.findall(r"\b([a-z_]+)\(", text)}
+    own = {name for name in called if hasattr(ms, name) or hasattr(ms.Dataset, name)}
+    assert called - own <= {"get_current"}, called - own
+
+
+def test_what_is_no_name_of_ray_data_gets_no_hint():
+    with pytest.raises(AttributeError, match=r"^Dataset has no attribute 'nope'$"):
+        _ = ms.range(1).nope
+
+
+#: Ray Data 2.60's public names and methods that a script may use.
+_NAMES = """
+from_arrow from_arrow_refs from_blocks from_daft from_dask from_huggingface from_items from_mars
+from_modin from_numpy from_numpy_refs from_pandas from_pandas_refs from_spark from_tf from_torch
+range range_tensor read_audio read_avro read_binary_files read_clickhouse read_csv
+read_datasource read_delta read_delta_sharing_tables read_hudi read_iceberg read_images
+read_json read_kafka read_lance read_lerobot read_mcap read_mongo read_numpy read_orc
+read_parquet read_snowflake read_sql read_text read_tfrecords read_unity_catalog read_videos
+read_webdataset read_zarr
+"""
+RAY_DATA_NAMES = _NAMES.split()
+_METHODS = """
+add_column aggregate columns copy count drop_columns explain filter flat_map
+get_internal_block_refs groupby input_files iter_batches iter_internal_ref_bundles
+iter_jax_batches iter_rows iter_tf_batches iter_torch_batches iterator join limit map
+map_batches materialize max mean min mix name num_blocks random_sample random_shuffle
+randomize_block_order rename_columns repartition schema select_columns serialize_lineage
+set_name show size_bytes sort split split_at_indices split_proportionately stats std
+streaming_split streaming_train_test_split sum summary take take_all take_batch to_arrow_refs
+to_daft to_dask to_mars to_modin to_numpy_refs to_pandas to_pandas_refs to_random_access_dataset
+to_spark to_tf train_test_split union unique with_column with_columns write_bigquery
+write_clickhouse write_csv write_datasink write_delta write_iceberg write_images write_json
+write_kafka write_lance write_mongo write_numpy write_orc write_parquet write_snowflake
+write_sql write_tfrecords write_turbopuffer write_webdataset zip
+"""
+RAY_DATASET_NAMES = _METHODS.split()

@@ -18,7 +18,13 @@ from millstream.blocks import block, columns, tensor
 from millstream.blocks.column_types import settle
 from millstream.blocks.convert import Column, convert
 from millstream.blocks.ownership import own
-from millstream.errors import ArgumentError, MillstreamError, SchemaError, UserCodeError
+from millstream.errors import (
+    ArgumentError,
+    MillstreamError,
+    MissingPackageError,
+    SchemaError,
+    UserCodeError,
+)
 
 BatchFormat = Literal["default", "numpy", "pandas", "pyarrow"]
 Batch = Any
@@ -176,7 +182,7 @@ def _to_pandas(table: pa.Table, writable: bool) -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "batch_format='pandas' needs pandas: pip install 'millstream[pandas]'"
         ) from error
     special = {

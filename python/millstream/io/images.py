@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import ArgumentError, ReadError
+from millstream.errors import ArgumentError, MissingPackageError, ReadError
 from millstream.io import pixels
 from millstream.io.files import Paths, Shuffle, list_files, open_file
 from millstream.io.formats import IMAGE_EXTENSIONS
@@ -68,14 +68,14 @@ def plan_images(
 
     Raises:
         ArgumentError: An argument makes no sense.
-        ImportError: Pillow is not installed.
+        MissingPackageError: Pillow is not installed.
         ReadError: A path does not exist, is empty, or there is nothing to read.
     """
     check_block_count(override_num_blocks)
     size = check_size(size, "size")
     check_orientation(orientation)
     if find_spec("PIL") is None:
-        raise ImportError("read_images needs Pillow: pip install 'millstream[image]'")
+        raise MissingPackageError("read_images needs Pillow: pip install 'millstream[image]'")
     if mode is not None and mode not in _DTYPES:
         raise ArgumentError(f"mode must be one of {', '.join(sorted(_DTYPES))}, not {mode!r}")
     listing = list_files(

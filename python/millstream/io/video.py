@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import ArgumentError, ReadError
+from millstream.errors import ArgumentError, MissingPackageError, ReadError
 from millstream.io.files import Listing, Paths, Shuffle, list_files, open_file
 from millstream.io.formats import VIDEO_EXTENSIONS
 from millstream.io.images import Orientation, check_orientation, check_size
@@ -78,7 +78,7 @@ def plan_video(
 
     Raises:
         ArgumentError: An argument makes no sense.
-        ImportError: PyAV is not installed.
+        MissingPackageError: PyAV is not installed.
         ReadError: A path does not exist, is empty, or the first file is no video.
     """
     check_block_count(override_num_blocks)
@@ -86,7 +86,7 @@ def plan_video(
     _check_rate(fps, frame_interval)
     check_orientation(orientation)
     if find_spec("av") is None:
-        raise ImportError("read_video needs PyAV: pip install 'millstream[video]'")
+        raise MissingPackageError("read_video needs PyAV: pip install 'millstream[video]'")
     listing = list_files(
         paths,
         reader="read_video",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from millstream import _core
 from millstream.context import DataContext
-from millstream.errors import ResourcesError
+from millstream.errors import PlanError, ResourcesError
 from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 from millstream.run.worker import ReadUnit, Stage
 
@@ -98,18 +98,22 @@ class PhysicalPlan:
 
         Raises:
             ResourcesError: An operator asks for more than any node could have.
+            PlanError: The plan or a setting is none that the scheduler can run.
         """
         specs = [core_spec(op, number) for number, op in enumerate(self.ops)]
         bundling = {} if self.bundles else {"task_span_target_us": 0}
-        config = _core.Config(
-            execution=context.execution,
-            preserve_order=context.preserve_order,
-            block_bytes_target=block_bytes_target,
-            deaths_max=context.max_task_deaths,
-            strict_memory=context.execution_options.strict_memory,
-            **bundling,
-        )
-        return _core.Plan(specs, config)
+        try:
+            config = _core.Config(
+                execution=context.execution,
+                preserve_order=context.preserve_order,
+                block_bytes_target=block_bytes_target,
+                deaths_max=context.max_task_deaths,
+                strict_memory=context.execution_options.strict_memory,
+                **bundling,
+            )
+            return _core.Plan(specs, config)
+        except (ValueError, OverflowError) as error:
+            raise PlanError(f"the scheduler refuses the plan: {error}") from None
 
 
 def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:

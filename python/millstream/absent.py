@@ -1,0 +1,123 @@
+"""Names of Ray Data that millstream does not have, and what to use in their place.
+
+Owns the table and the sentence. Knows nothing of what the names that are there do.
+"""
+
+from __future__ import annotations
+
+
+def absent_text(owner: str, name: str) -> str:
+    """What an `AttributeError` says of a name that is not there.
+
+    Args:
+        owner: What was asked for it, as users write it: `"millstream"`, `"Dataset"`.
+        name: The name.
+    """
+    told = f"{owner} has no attribute {name!r}"
+    use = _ABSENT.get((owner, name)) or _by_prefix(name)
+    return f"{told}: Ray Data has it, millstream does not; {use}" if use else told
+
+
+def _by_prefix(name: str) -> str | None:
+    kind, _, format_name = name.partition("_")
+    return _KINDS[kind] if kind in _KINDS and format_name in _FORMATS[kind] else None
+
+
+_FORMATS = {
+    "read": (
+        *("audio", "avro", "bigquery", "clickhouse", "csv", "databricks_tables", "datasource"),
+        *("delta", "delta_sharing_tables", "hudi", "iceberg", "json", "kafka", "lance", "lerobot"),
+        *("mcap", "mongo", "numpy", "orc", "snowflake", "sql", "text", "tfrecords"),
+        *("unity_catalog", "webdataset", "zarr"),
+    ),
+    "write": (
+        *("bigquery", "clickhouse", "csv", "datasink", "delta", "iceberg", "images", "json"),
+        *("kafka", "lance", "mongo", "numpy", "orc", "snowflake", "sql", "tfrecords"),
+        *("turbopuffer", "webdataset"),
+    ),
+    "from": (
+        *("arrow_refs", "blocks", "daft", "dask", "huggingface", "mars", "modin", "numpy"),
+        *("numpy_refs", "pandas", "pandas_refs", "spark", "tf", "torch"),
+    ),
+    "to": (
+        *("arrow_refs", "daft", "dask", "mars", "modin", "numpy_refs", "pandas", "pandas_refs"),
+        *("random_access_dataset", "spark", "tf"),
+    ),
+}
+_KINDS = {
+    "read": "read the files' bytes with read_binary_files and parse them in flat_map, or read them "
+    "in this process as Arrow tables and pass those to from_arrow",
+    "write": "write_parquet writes Parquet; other formats can be written by a function passed to "
+    "map_batches",
+    "from": "make an Arrow table of the data and pass it to from_arrow, or rows to from_items",
+    "to": "iterate with iter_batches(batch_format='pyarrow' or 'pandas' or 'numpy')",
+}
+_EXCHANGE = "rows cannot be exchanged between blocks yet: "
+_SHUFFLE = (
+    _EXCHANGE + "read_*(shuffle='files') shuffles files, and "
+    "iter_batches(local_shuffle_buffer_size=...) shuffles rows in a window"
+)
+_FEED = "use iter_batches(batch_format='numpy') and convert each batch"
+_AGGREGATE = (
+    "reduce each batch with map_batches and combine the small results of iter_batches in this "
+    "process"
+)
+_SPLIT = "make one dataset for each part, such as of a part of the files"
+_NAME = "name what you log of it yourself; explain() and stats() name the operators"
+_ABSENT = {
+    ("millstream", "range_tensor"): "use range(n).map_batches(...) and return an array of the "
+    "shape that you want",
+    ("millstream", "Datasource"): _KINDS["read"],
+    ("millstream", "ReadTask"): _KINDS["read"],
+    ("millstream", "Datasink"): _KINDS["write"],
+    ("millstream", "BlockBasedFileDatasink"): _KINDS["write"],
+    ("millstream", "RowBasedFileDatasink"): _KINDS["write"],
+    ("millstream", "SaveMode"): "write_parquet takes the mode as a string: mode='append'",
+    ("millstream", "DataIterator"): "a Dataset itself has iter_batches and iter_rows",
+    ("millstream", "DatasetIterator"): "a Dataset itself has iter_batches and iter_rows",
+    ("millstream", "DatasetContext"): "it is called DataContext",
+    ("millstream", "RandomSeedConfig"): "use FileShuffleConfig(seed=...)",
+    ("Dataset", "aggregate"): _AGGREGATE,
+    ("Dataset", "max"): _AGGREGATE,
+    ("Dataset", "mean"): _AGGREGATE,
+    ("Dataset", "min"): _AGGREGATE,
+    ("Dataset", "std"): _AGGREGATE,
+    ("Dataset", "sum"): _AGGREGATE,
+    ("Dataset", "unique"): _AGGREGATE,
+    ("Dataset", "summary"): _AGGREGATE,
+    ("Dataset", "groupby"): _EXCHANGE + _AGGREGATE,
+    ("Dataset", "join"): _EXCHANGE + "join a small table inside map_batches, or in this process",
+    ("Dataset", "sort"): _EXCHANGE + "sort what iter_batches gives, or the written files",
+    ("Dataset", "repartition"): "blocks are joined and cut as they stream; files by "
+    "write_parquet(min_rows_per_file=..., max_rows_per_file=...)",
+    ("Dataset", "random_shuffle"): _SHUFFLE,
+    ("Dataset", "randomize_block_order"): _SHUFFLE,
+    ("Dataset", "random_sample"): "use filter with a random number from a seeded generator",
+    ("Dataset", "mix"): "iterate over several datasets in turn",
+    ("Dataset", "split"): _SPLIT,
+    ("Dataset", "split_at_indices"): _SPLIT,
+    ("Dataset", "split_proportionately"): _SPLIT,
+    ("Dataset", "train_test_split"): _SPLIT,
+    ("Dataset", "streaming_train_test_split"): _SPLIT,
+    ("Dataset", "streaming_split"): _SPLIT + ", and let each trainer iterate over its own",
+    ("Dataset", "iterator"): "the dataset itself has iter_batches and iter_rows",
+    ("Dataset", "iter_torch_batches"): _FEED + " with torch.as_tensor",
+    ("Dataset", "iter_jax_batches"): _FEED + " with jax.numpy.asarray",
+    ("Dataset", "iter_tf_batches"): _FEED + " with tensorflow.convert_to_tensor",
+    ("Dataset", "with_column"): "use add_column(name, function)",
+    ("Dataset", "with_columns"): "use add_column(name, function) for each",
+    ("Dataset", "copy"): "a dataset is immutable; copy.copy works too",
+    ("Dataset", "context"): "settings are those of DataContext.get_current() when it was made",
+    ("Dataset", "size_bytes"): "stats() of a run tells the bytes of each operator",
+    ("Dataset", "get_stats_summary"): "report() has the numbers",
+    ("Dataset", "name"): _NAME,
+    ("Dataset", "set_name"): _NAME,
+    ("Dataset", "get_dataset_id"): _NAME,
+    ("Dataset", "get_internal_block_refs"): "materialize() keeps the blocks; iter_batches("
+    "batch_size=None, batch_format='pyarrow') gives them",
+    ("Dataset", "iter_internal_ref_bundles"): "materialize() keeps the blocks; iter_batches("
+    "batch_size=None, batch_format='pyarrow') gives them",
+    ("Dataset", "serialize_lineage"): "a dataset pickles",
+    ("Dataset", "deserialize_lineage"): "a dataset pickles",
+    ("Dataset", "has_serializable_lineage"): "a dataset pickles",
+}
