@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
+from millstream.blocks import cells
 from millstream.errors import MillstreamError, UserCodeError
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class UserFunction:
     kwargs: dict[str, Any] = field(default_factory=dict)
     constructor_args: tuple[Any, ...] = ()
     constructor_kwargs: dict[str, Any] = field(default_factory=dict)
+    _sources: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is in no file cannot be looked up where it is unpickled.
+        return self.__dict__ | {"_sources": cells.sources_of(self.function)}
 
     @property
     def name(self) -> str:
@@ -62,6 +68,7 @@ class UserFunction:
         Raises:
             UserCodeError: The constructor raised.
         """
+        cells.remember(self._sources)
         function = self.function
         if isinstance(function, type):
             try:
