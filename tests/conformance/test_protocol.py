@@ -10,6 +10,7 @@ import pytest
 from pipelines import batches, calls, count_call, read
 
 from millstream._core import Action, Event
+from millstream.errors import MillstreamError
 
 # Room for one of the blocks that `counting` makes.
 ROOM = (2 << 20) + 4096
@@ -240,3 +241,29 @@ def test_actions_for_what_is_gone_do_nothing(backend):
         ]
     )
     assert backend.wait(0.1) == []
+
+
+def test_each_action_is_carried_out_or_refused(backend):
+    """No action is passed over: one that does nothing here is about what is gone already."""
+    samples = {
+        "LaunchTask": None,  # the other tests launch tasks
+        "ResumeTask": Action.ResumeTask(99, 1),
+        "CancelTask": Action.CancelTask(99),
+        "StartActor": None,
+        "StopActor": Action.StopActor(99),
+        "EmitBlock": Action.EmitBlock(0),
+        "DropBlock": Action.DropBlock(99),
+        "ExtendSource": Action.ExtendSource(0, 0, 5),
+        "CommitEpoch": Action.CommitEpoch(1),
+        "FailRun": Action.FailRun(0, None, "nodes_gone", {}),
+    }
+    kinds = {name for name, kind in vars(Action).items() if isinstance(kind, type)}
+    assert set(samples) == kinds
+    # The driver's own.
+    refused = {"EmitBlock", "ExtendSource", "CommitEpoch", "FailRun"}
+    for name, action in samples.items():
+        if name in refused:
+            with pytest.raises(MillstreamError, match=name):
+                backend.perform([action])
+        elif action is not None:
+            backend.perform([action])

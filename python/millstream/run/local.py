@@ -25,7 +25,7 @@ from millstream.blocks.usercode import RunEnded
 from millstream.errors import MillstreamError, SerializationError, UserCodeError
 from millstream.run import machine
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.protocol import BlockHandle, OpBody, not_carried_out
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
@@ -108,6 +108,8 @@ class LocalBackend:
                     self._stop_actor(actor)
                 case _core.Action.DropBlock(block):
                     self._shared.blocks.pop(block, None)
+                case _:
+                    raise not_carried_out(action)
 
     def wait(self, timeout_s: float | None) -> list[_core.Event]:
         """Waits until something happened."""

@@ -93,6 +93,14 @@ class Backend(Protocol):
         """Ends all that this run still has: tasks, actors, blocks. Idempotent, bounded in time."""
 
 
+def not_carried_out(action: _core.Action) -> MillstreamError:
+    """The error of a backend that is given an action which it has no way to carry out."""
+    return MillstreamError(
+        f"this backend cannot carry out {action!r}, which is a bug of millstream; please report it "
+        "with the plan (`explain()`)"
+    )
+
+
 class BlockGoneError(WorkerError):
     """The data of a block is lost."""
 

@@ -18,7 +18,7 @@ import ray
 from millstream import _core
 from millstream.errors import MillstreamError
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import BlockHandle, OpBody
+from millstream.run.protocol import BlockHandle, OpBody, not_carried_out
 from millstream.run.ray import compat
 from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
@@ -101,6 +101,8 @@ class RayBackend:
                     self._stop_actor(actor)
                 case _core.Action.DropBlock(number):
                     self._blocks.pop(number, None)
+                case _:
+                    raise not_carried_out(action)
 
     def wait(self, timeout_s: float | None) -> list[_core.Event]:
         """Waits until something happened."""
