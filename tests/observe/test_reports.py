@@ -23,6 +23,7 @@ from millstream.observe.words import (
     REASONS,
     failure_text,
     reason_text,
+    times_text,
 )
 from millstream.plan.rules import to_physical
 
@@ -198,8 +199,45 @@ def test_a_real_run_is_explained(monkeypatch):
         getattr(times, name) for name in dir(times) if name.endswith("_s") and name != "total_s"
     ]
     assert abs(sum(parts) - times.total_s) < 1e-6 * times.total_s
-    assert "of the time it waited for" in ds.why()
     assert "CPUs: " in ds.stats()
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        {"compute_s": 1.0, "idle_s": 1.0, "loading_s": 1.0},
+        {"compute_s": 995.0, "idle_s": 4.0, "loading_s": 0.5, "transfer_s": 0.5},
+        {"compute_s": 1e-6, "idle_s": 3e-6},
+        dict.fromkeys(ACTIVITIES, 1.0),
+    ],
+)
+def test_the_shares_of_a_time_add_up_to_a_hundred(seconds):
+    told = times_text(times(**seconds))
+    assert sum(map(int, re.findall(r"(\d+)%", told))) == 100, told
+
+
+def test_a_short_run_is_given_no_advice():
+    short = why(report(PLAN, MOMENT, wall_s=0.034)).splitlines()
+    assert short[:2] == ["Finished after 34 ms.", "It was too short to say what would help."]
+    assert not any("What would help" in line for line in short)
+    running = why(report(PLAN, MOMENT, outcome="running", wall_s=0.034))
+    assert "What would help" in running
+
+
+@pytest.mark.parametrize("workers", [{}, {"num_cpus": 0.5}], ids=["fused", "apart"])
+def test_rows_are_rows_after_a_write_too(tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(ms.DataContext.get_current(), "backend", "local")
+    ds = ms.range(1000).map_batches(lambda batch: batch, **workers)
+    ds.write_parquet(tmp_path)
+    files = len(list(tmp_path.glob("*.parquet")))
+    plural = "" if files == 1 else "s"
+    told = ds.stats()
+    assert re.search(rf"Finished after .*: 1,000 rows, .* rows/s, {files} file{plural};", told)
+    assert "1,000 rows written\n" in told
+
+
+def test_a_report_is_short_to_look_at():
+    assert repr(report(PLAN, MOMENT)) == "<RunReport finished after 10 s: 2 operators>"
 
 
 def test_why_of_a_dataset_that_has_not_run_says_so():

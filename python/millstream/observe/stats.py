@@ -18,9 +18,12 @@ def stats(report: RunReport) -> str:
     lines = [flow_text(report.plan), _run_line(report), _store_line(report.snapshot)]
     lines += _slot_lines(report.snapshot)
     lines += _trouble(report.snapshot)
-    for op, counters in zip(report.plan.ops, report.snapshot.ops, strict=True):
+    last = len(report.plan.ops) - 1
+    operators = zip(report.plan.ops, report.snapshot.ops, strict=True)
+    for number, (op, counters) in enumerate(operators):
         lines += ["", f"{op.title} ({resources_text(op)} each)"]
-        lines += [f"  {line}" for line in _operator_lines(report, op, counters)]
+        writes = report.plan.writes and number == last
+        lines += [f"  {line}" for line in _operator_lines(report, op, counters, writes=writes)]
     return "\n".join(lines)
 
 
@@ -35,16 +38,23 @@ def _run_line(report: RunReport) -> str:
     line = f"{report.outcome.capitalize()} after {span_text(report.wall_s)}: {plural(rows, 'row')}"
     if report.wall_s > 0:
         line += f", {rate_text(rows / report.wall_s)} rows/s"
-    line += f", {bytes_text(snapshot.ops[-1].bytes_out)} out"
+    if report.files_written is not None:
+        line += f", {plural(report.files_written, 'file')}"
+    elif not report.plan.writes:
+        line += f", {bytes_text(snapshot.ops[-1].bytes_out)} out"
     if report.first_block_s is not None:
         line += f"; first block after {span_text(report.first_block_s)}"
     return line
 
 
 def _rows_done(report: RunReport) -> int:
-    if report.plan.writes and len(report.snapshot.ops) > 1:
-        return report.snapshot.ops[-1].rows_in
-    return report.snapshot.output_rows
+    """The rows of the dataset; what a write puts out are reports of its files."""
+    if not report.plan.writes:
+        return report.snapshot.output_rows
+    if report.rows_written is not None:
+        return report.rows_written
+    last = report.snapshot.ops[-1]
+    return 0 if last.is_source else last.rows_in
 
 
 def _store_line(snapshot: Snapshot) -> str:
@@ -77,7 +87,24 @@ def _trouble(snapshot: Snapshot) -> list[str]:
     return [f"Trouble: {'; '.join(told)}"] if told else []
 
 
-def _operator_lines(report: RunReport, op: PhysicalOp, counters: OpSnapshot) -> list[str]:
+def _rows_line(report: RunReport, op: PhysicalOp, counters: OpSnapshot, *, writes: bool) -> str:
+    if op.kind == "source":
+        line = f"Read: {count_text(counters.units_done)} of {plural(counters.units_total, 'unit')}"
+        line += " listed so far; " if counters.is_listing else "; "
+    else:
+        line = f"Rows: {count_text(counters.rows_in)} in, "
+    if writes:
+        return line + f"{plural(_rows_done(report), 'row')} written"
+    rows = (
+        plural(counters.rows_out, "row") if op.kind == "source" else count_text(counters.rows_out)
+    )
+    line += rows if op.kind == "source" else f"{rows} out"
+    return line + f" in {plural(counters.blocks_out, 'block')}, {bytes_text(counters.bytes_out)}"
+
+
+def _operator_lines(
+    report: RunReport, op: PhysicalOp, counters: OpSnapshot, *, writes: bool
+) -> list[str]:
     finished = counters.tasks_finished
     busy_s = counters.busy_us / 1e6
     time = f"Time: {span_text(busy_s)} of work in {plural(finished, 'task')}"
@@ -87,14 +114,7 @@ def _operator_lines(report: RunReport, op: PhysicalOp, counters: OpSnapshot) -> 
         time += f"; {busy_s / report.wall_s:.2f} at work on average"
     if op.kind == "actors":
         time += f", of {plural(counters.actors_started, 'actor')} started"
-    if op.kind == "source":
-        units = f"{count_text(counters.units_done)} of {plural(counters.units_total, 'unit')}"
-        units += " listed so far" if counters.is_listing else ""
-        rows = f"Read: {units}; {plural(counters.rows_out, 'row')}"
-    else:
-        rows = f"Rows: {count_text(counters.rows_in)} in, {count_text(counters.rows_out)} out"
-    rows += f" in {plural(counters.blocks_out, 'block')}, {bytes_text(counters.bytes_out)}"
-    lines = [time, rows]
+    lines = [time, _rows_line(report, op, counters, writes=writes)]
     if counters.heap_peak_bytes:
         lines.append(f"Heap: at most {bytes_text(counters.heap_peak_bytes)} in one worker")
     workers = "Actors" if op.kind == "actors" else "Tasks"

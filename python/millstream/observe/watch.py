@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from millstream._core import Snapshot
@@ -74,6 +75,11 @@ class Watch:
                 # What took the snapshots can go now.
                 self._snapshot = partial(getattr, self._report, "snapshot")
             return self._report
+
+    def note_written(self, rows: int, files: int) -> None:
+        """Tells what a write, whose run has ended, put in place."""
+        if self._report is not None:
+            self._report = replace(self._report, rows_written=rows, files_written=files)
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_EVERY_S):

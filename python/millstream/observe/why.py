@@ -27,6 +27,8 @@ def _bottleneck(report: RunReport) -> list[str]:
     finding = report.snapshot.bottleneck
     if finding is None:
         return []
+    if report.outcome != "running" and report.wall_s < _ADVICE_FROM_S:
+        return ["It was too short to say what would help."]
     title = "" if finding.op is None else report.plan.ops[finding.op].title
     what, help_ = (text.format(op=title) for text in BOTTLENECKS[finding.bottleneck])
     return [
@@ -43,3 +45,7 @@ def _verdict(report: RunReport, op: PhysicalOp, counters: OpSnapshot) -> str:
     else:
         verdict = reason_text(counters, [op.title for op in report.plan.ops]) or "nothing holds it"
     return f"{verdict}; its {workers}' time: {times_text(counters.times)}"
+
+
+#: A run that took less has no part that is worth making faster.
+_ADVICE_FROM_S = 1.0

@@ -224,17 +224,27 @@ ACTIVITIES = {
 
 
 def times_text(times: Times) -> str:
-    """What workers' time went to, the longest first: `"82% compute, 11% waiting for input, …"`."""
+    """What workers' time went to, the longest first: `"82% compute, 11% waiting for input, …"`.
+
+    The shares add up to 100%: what rounding leaves over goes to those that lost most by it.
+    """
     if times.total_s <= 0:
         return "no time yet"
-    shares = [(getattr(times, name) / times.total_s, word) for name, word in ACTIVITIES.items()]
-    return shares_text(shares)
+    exact = {name: 100 * getattr(times, name) / times.total_s for name in ACTIVITIES}
+    whole = {name: int(share) for name, share in exact.items()}
+    by_loss = sorted(exact, key=lambda name: (whole[name] - exact[name], -exact[name]))
+    for name in by_loss[: 100 - sum(whole.values())]:
+        whole[name] += 1
+    told = sorted((name for name in whole if whole[name]), key=lambda name: -exact[name])
+    return ", ".join(f"{whole[name]}% {ACTIVITIES[name]}" for name in told)
 
 
 def held_text(held_us: Mapping[str, int], elapsed_us: int) -> str:
     """What held an operator, the longest first: `"41% no input, 12% …"`; empty if nothing did."""
     held = [(span, REASONS[name][0]) for name, span in held_us.items() if name not in _ENDS]
-    return shares_text([(span / max(elapsed_us, 1), words) for span, words in held])
+    shares = [(span / max(elapsed_us, 1), words) for span, words in held]
+    told = sorted((it for it in shares if it[0] >= _SHARE_MIN), key=lambda it: -it[0])
+    return ", ".join(f"{share_text(share)} {words}" for share, words in told)
 
 
 def reason_text(op: OpSnapshot, names: Sequence[str]) -> str:
@@ -251,14 +261,6 @@ def failure_text(cause: str, details: Details) -> str:
     """Why a run failed, and what to do about it."""
     what, advice = FAILURES[cause]
     return f"{_filled(what, details)}; {advice}"
-
-
-def shares_text(shares: list[tuple[float, str]]) -> str:
-    """Shares with their names, the largest first, without those that round to nothing."""
-    told = [(share, words) for share, words in shares if share >= _SHARE_MIN]
-    return ", ".join(
-        f"{share_text(share)} {words}" for share, words in sorted(told, key=lambda s: -s[0])
-    )
 
 
 def _filled(template: str, details: Details, names: Sequence[str] = ()) -> str:

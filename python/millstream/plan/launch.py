@@ -215,7 +215,8 @@ def write(
         if not commit.prepare():
             return []
         try:
-            reports = list(start().tables())
+            execution = start()
+            reports = list(execution.tables())
             rewrites = transform.rewrites(reports)
             if rewrites:
                 run = again(Source("RewriteParquet", rewrites, None, None))
@@ -223,7 +224,10 @@ def write(
         except BaseException:
             commit.abort()
             raise
-        return commit.commit(reports, schema)
+        files = commit.commit(reports, schema)
+        rows = sum(sum(report["rows"].to_pylist()) for report in reports)
+        execution.watch.note_written(rows, len(files))
+        return files
 
 
 def _submit(
