@@ -675,9 +675,14 @@ def test_values_of_all_kinds_survive(tmp_path):
     assert len(rows_of(plan_parquet(tmp_path / "b"))) == 2
 
 
-def test_rows_that_parquet_cannot_hold_are_a_write_error(tmp_path):
-    with pytest.raises(WriteError, match="as Parquet"):
-        write(tmp_path, [pa.table({"x": pa.array([{}], pa.struct([]))})])
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([{}], pa.struct([])), pa.array([(1, 2, 3)], pa.month_day_nano_interval())],
+)
+def test_types_that_parquet_has_not_are_named(tmp_path, column):
+    with pytest.raises(SchemaError, match=r"'x'.*Parquet"):
+        write(tmp_path / "out", [pa.table({"y": [1], "x": column})])
+    assert everything(tmp_path) == []
 
 
 def test_row_groups_are_put_together_and_large_ones_are_not_held(tmp_path, monkeypatch):

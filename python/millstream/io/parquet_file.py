@@ -1,7 +1,7 @@
 """One Parquet file, opened: its columns as millstream has them, and what millstream noted in it.
 
-Owns how pyarrow is asked to open files, and the note about partition columns that written files
-carry. Must not know plans, units or filters.
+Owns how pyarrow is asked to open files, the types that files say their columns had, and the note
+about partition columns that written files carry. Must not know plans, units or filters.
 """
 
 from __future__ import annotations
@@ -41,12 +41,56 @@ def open_parquet(
 
 
 def schema_of(file: pq.ParquetFile) -> pa.Schema:
-    """Returns the columns of a file.
+    """Returns the columns of a file, with the types that they had when it was written.
 
     Raises:
         SchemaError: What the file says of a tensor column makes no sense.
     """
-    return ray_tensors.with_own_types(file.schema_arrow.remove_metadata())
+    found = file.schema_arrow.remove_metadata()
+    message = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    if message is not None:
+        written = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(message)))
+        if written.names == found.names:
+            pairs = zip(found, written, strict=True)
+            found = pa.schema([_as_written(field, other.type) for field, other in pairs])
+    return ray_tensors.with_own_types(found)
+
+
+def columns_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Returns rows of a file with the types of `schema_of`.
+
+    Raises:
+        SchemaError: The values of a tensor column are not as the file says.
+    """
+    for index, field in enumerate(table.schema):
+        known = schema.get_field_index(field.name)
+        # Rows without columns have a hidden one.
+        type = schema.field(known).type if known >= 0 else field.type
+        if _is_lost(field.type, type):
+            column = table.column(index)
+            if pa.types.is_dictionary(type):
+                column = column.dictionary_encode()
+            table = table.set_column(index, field.with_type(type), column.cast(type))
+    return ray_tensors.with_own_columns(table)
+
+
+def _as_written(field: pa.Field, written: pa.DataType) -> pa.Field:
+    return field.with_type(written) if _is_lost(field.type, written) else field
+
+
+def _is_lost(found: pa.DataType, written: pa.DataType) -> bool:
+    """Tells whether Parquet has another type for the values of a column, which pyarrow then gives.
+
+    It has no seconds, no dates in milliseconds, and dictionaries of text only.
+    """
+    types = pa.types
+    if found.id == written.id:
+        if types.is_timestamp(found):
+            return bool(written.unit == "s" and found.unit == "ms" and found.tz == written.tz)
+        return bool(types.is_time32(found) and written.unit == "s" and found.unit == "ms")
+    if types.is_dictionary(written):
+        return bool(found.equals(written.value_type))
+    return bool(types.is_date64(written) and types.is_date32(found))
 
 
 def noted_partitions(footer: pq.FileMetaData) -> dict[str, pa.DataType]:

@@ -17,7 +17,7 @@ from millstream.blocks import block
 from millstream.errors import WriteError
 from millstream.io.commit import STAGED_SCHEMA, writing
 from millstream.io.files import open_file
-from millstream.io.parquet_file import open_parquet
+from millstream.io.parquet_file import columns_of, open_parquet, schema_of
 from millstream.io.parquet_scan import batch_rows
 from millstream.io.parquet_writer import ParquetOptions, TaskFiles
 from millstream.io.source import split_rows
@@ -118,7 +118,8 @@ class Rewrite:
             open_file(self.options.filesystem, path) as source,
         ):
             file = open_parquet(source)
-            unknown = set(file.schema_arrow.names) - set(self.schema.names)
+            schema = schema_of(file)
+            unknown = set(schema.names) - set(self.schema.names)
             if unknown:
                 raise WriteError(
                     f"the options for ParquetWriter change the names of columns: {unknown}; "
@@ -128,7 +129,8 @@ class Rewrite:
             groups = range(file.metadata.num_row_groups)
             rows = batch_rows(file.metadata, groups)
             for batch in file.iter_batches(batch_size=rows, use_threads=False):
-                table = block.align(pa.Table.from_batches([batch]), self.schema)
+                table = columns_of(pa.Table.from_batches([batch]), schema)
+                table = block.align(table, self.schema)
                 yield table.replace_schema_metadata(self.schema.metadata)
 
 

@@ -17,10 +17,9 @@ import pyarrow.parquet as pq
 from millstream.blocks import block
 from millstream.errors import SchemaError
 from millstream.io.files import open_file
-from millstream.io.parquet_file import open_parquet, schema_of
+from millstream.io.parquet_file import columns_of, open_parquet, schema_of
 from millstream.io.parquet_filter import Filter
 from millstream.io.per_file import PathColumns
-from millstream.io.ray_tensors import with_own_columns
 from millstream.io.source import blaming
 
 
@@ -110,9 +109,11 @@ class Scan:
             file = self._opened(source, piece)
             schema = schema_of(file)
             constants = self._constants(piece.path, schema)
-            groups = self._row_groups(piece, file.metadata, schema, constants)
+            groups = self._row_groups(piece, file, constants)
             for table in self._tables(file, schema, groups, piece):
-                shown = self._shape(table, constants, piece.path)
+                with _naming(piece.path):
+                    rows = columns_of(table, schema)
+                shown = self._shape(rows, constants, piece.path)
                 if shown.num_rows:
                     yield block.seal(shown)
 
@@ -168,8 +169,6 @@ class Scan:
     def _shape(self, table: pa.Table, constants: Mapping[str, pa.Scalar], path: str) -> pa.Table:
         """Adds what the path says, filters, and gives the rows the columns of the schema."""
         rows = table.num_rows
-        with _naming(path):
-            table = with_own_columns(table)
         for name, value in constants.items():
             table = table.append_column(name, pa.repeat(value, rows))
         if self.filter is not None:
@@ -191,13 +190,14 @@ class Scan:
     def _row_groups(
         self,
         piece: Piece,
-        footer: pq.FileMetaData,
-        schema: pa.Schema,
+        file: pq.ParquetFile,
         constants: Mapping[str, pa.Scalar],
     ) -> Sequence[int]:
-        groups = _groups_of(piece, footer)
+        groups = _groups_of(piece, file.metadata)
         if self.filter is None or piece.stop is not None:
             return groups
+        # Statistics are those of the types that the file has.
+        schema = file.schema_arrow
         return self.filter.row_groups(self.filesystem, piece.path, groups, schema, constants)
 
 

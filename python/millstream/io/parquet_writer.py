@@ -240,7 +240,10 @@ class _File:
 
     def _begin(self, schema: pa.Schema) -> None:
         self._path = f"{self._staging}/{uuid.uuid4().hex}"
-        self._stream, self._writer = self._options.open(self._path, schema)
+        try:
+            self._stream, self._writer = self._options.open(self._path, schema)
+        except pa.ArrowNotImplementedError as error:
+            raise _unheld(schema, error) from error
         _open_files.add()
         note = partition_note(self._in_path)
         if note:
@@ -289,6 +292,19 @@ def check_parquet_args(args: Mapping[str, Any]) -> None:
 def can_be_read_back(args: Mapping[str, Any]) -> bool:
     """Tells whether files that are written so can be read with the same names and types."""
     return args.get("store_schema", True) and not {"flavor", "encryption_properties"} & set(args)
+
+
+def _unheld(schema: pa.Schema, error: pa.ArrowException) -> SchemaError:
+    """Says which column has a type that Parquet has not."""
+    for field in schema:
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+        except pa.ArrowNotImplementedError:
+            return SchemaError(
+                f"column {field.name!r} of type {field.type} cannot be written as Parquet: "
+                f"{str(error).strip()}; convert it before"
+            )
+    return SchemaError(f"the columns cannot be written as Parquet: {error}")
 
 
 class _OpenFiles:
