@@ -130,7 +130,7 @@ def test_size_of_a_slice_is_that_of_its_rows():
 )
 def test_a_slice_lets_go_of_its_parent(column):
     part = pa.table({"c": column}).slice(7, 20)
-    small = block.compact(part)
+    small = block.compact(part, block.nbytes(part))
     assert small.equals(part)
     assert small.schema.equals(part.schema)
     assert len(pickle.dumps(small)) < 5_000
@@ -138,13 +138,13 @@ def test_a_slice_lets_go_of_its_parent(column):
 
 def test_a_block_that_fills_its_buffers_is_not_copied():
     table = pa.table({"a": np.arange(100_000)})
-    assert block.compact(table) is table
+    assert block.compact(table, block.nbytes(table)) is table
 
 
 def test_many_small_chunks_become_one():
     table = pa.table({"a": np.arange(10_000)})
     pieces = pa.concat_tables([table.slice(start, 100) for start in range(0, 10_000, 100)])
-    compacted = block.compact(pieces)
+    compacted = block.compact(pieces, block.nbytes(pieces))
     assert compacted["a"].num_chunks == 1
     assert compacted.equals(table)
 

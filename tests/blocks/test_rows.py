@@ -6,6 +6,8 @@ import decimal
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millstream.blocks import block, rows, tensor
 from millstream.errors import UserCodeError
@@ -82,3 +84,50 @@ def test_what_is_no_row_is_an_error_that_says_so(row, message):
 
     with pytest.raises(UserCodeError, match=message):
         build()
+
+
+WIDE = 100
+
+
+@given(
+    st.lists(
+        st.sampled_from(["int", "float", "null", "text", "large", "flag", "mixed"]),
+        min_size=WIDE,
+        max_size=WIDE,
+    ),
+    st.integers(1, 5),
+)
+def test_rows_of_many_columns_come_out_as_they_went_in(kinds, count):
+    cells = {
+        "int": lambda row: row - 2**62,
+        "float": lambda row: row / 3,
+        "null": lambda row: None if row else 7,
+        "text": str,
+        "large": lambda row: 2**63 + row,
+        "flag": lambda row: row % 2 == 0,
+        "mixed": lambda row: 1.5 if row % 2 else None,
+    }
+    names = [f"{kind}{number}" for number, kind in enumerate(kinds)]
+    given_rows = [
+        {name: cells[kind](row) for name, kind in zip(names, kinds, strict=True)}
+        for row in range(count)
+    ]
+    table = rows.from_rows(given_rows)
+    assert table.column_names == names
+    back = list(rows.iter_rows(table))
+    assert back == given_rows
+    assert [list(row) for row in back] == [names] * count
+    kinds_of = [[type(value) for value in row.values()] for row in given_rows]
+    assert [[type(value) for value in row.values()] for row in back] == kinds_of
+
+
+def test_columns_of_wide_rows_do_not_keep_each_other_in_memory():
+    table = rows.from_rows([{f"c{n}": n for n in range(WIDE)}] * 8)
+    assert table.column("c0").get_total_buffer_size() == 64
+    assert table.select(["c0"]).get_total_buffer_size() == 64
+
+
+def test_wide_rows_whose_keys_come_in_another_order_keep_their_values():
+    names = [f"c{n}" for n in range(WIDE)]
+    one, other = dict.fromkeys(names, 1), dict.fromkeys(reversed(names), 2)
+    assert rows.from_rows([one, other]).to_pylist() == [one, other]

@@ -26,10 +26,10 @@ ROWS_COLUMN = "__millstream_rows__"
 
 def seal(table: pa.Table) -> pa.Table:
     """Makes a block of a table: the hidden column is there if, and only if, no other is."""
-    hidden = ROWS_COLUMN in table.column_names
+    hidden = table.num_columns > 1 and table.schema.get_field_index(ROWS_COLUMN) >= 0
     if table.num_columns == 0 and table.num_rows > 0:
         return rows_only(table.num_rows)
-    if hidden and table.num_columns > 1:
+    if hidden:
         return table.drop_columns([ROWS_COLUMN])
     return table
 
@@ -187,21 +187,28 @@ def gatherable(block: pa.Table) -> pa.Table:
     return align(block, pa.schema(fields, block.schema.metadata))
 
 
-def compact(block: pa.Table) -> pa.Table:
+def compact(block: pa.Table, size: int) -> pa.Table:
     """Returns the block in few buffers of its own if those it points into are much larger than it.
 
     A slice that is sent elsewhere would take all of its parent with it, once for each chunk.
+
+    Args:
+        block: The block.
+        size: Its bytes, as `nbytes` finds them.
     """
-    chunks = [chunk for column in block.columns for chunk in column.chunks]
-    held = sum(chunk.get_total_buffer_size() for chunk in chunks)
-    size = block.nbytes
-    if held > size * _SLACK_MAX + _SLACK_BYTES:
-        block = copy(block)
-    if len(chunks) > block.num_columns and size < len(chunks) * tensor.CHUNK_BYTES_MIN:
+    pieces = sum(column.num_chunks for column in block.columns)
+    if pieces > block.num_columns and size < pieces * tensor.CHUNK_BYTES_MIN:
         if size > OFFSET_MAX:
             block = gatherable(block)
         block = block.combine_chunks()
-    return block
+        pieces = block.num_columns
+    if pieces > block.num_columns:
+        chunks = (chunk for column in block.columns for chunk in column.chunks)
+        held = sum(chunk.get_total_buffer_size() for chunk in chunks)
+    else:
+        # Asked of the table as a whole, which takes no longer for thousands of columns.
+        held = block.get_total_buffer_size()
+    return copy(block) if held > size * _SLACK_MAX + _SLACK_BYTES else block
 
 
 def copy(block: pa.Table) -> pa.Table:

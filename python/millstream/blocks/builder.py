@@ -7,10 +7,14 @@ views of a large one while it is cut.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import pyarrow as pa
 
 from millstream.blocks import block
+
+Sized: TypeAlias = tuple[pa.Table, int]
+"""A block, and its bytes."""
 
 
 class BlockBuilder:
@@ -26,7 +30,7 @@ class BlockBuilder:
         self._held: list[pa.Table] = []
         self._held_bytes = 0
 
-    def add(self, table: pa.Table) -> Iterator[pa.Table]:
+    def add(self, table: pa.Table) -> Iterator[Sized]:
         """Takes a table and yields the blocks that are full. The iterator must be used up."""
         table = block.plain(block.seal(table))
         if table.num_rows == 0:
@@ -38,20 +42,28 @@ class BlockBuilder:
             head = _head(table, size, self._bytes_target)
             table = table.slice(head.num_rows)
             size = block.nbytes(table)
-            head = block.compact(head)
-            yield head
+            yield _compacted(head, block.nbytes(head))
         self._held.append(table)
         self._held_bytes += size
         if self._held_bytes >= self._bytes_target:
             yield self._join()
 
-    def finish(self) -> pa.Table | None:
+    def finish(self) -> Sized | None:
         """Returns what is left, as one block."""
         return self._join() if self._held else None
 
-    def _join(self) -> pa.Table:
-        held, self._held, self._held_bytes = self._held, [], 0
-        return block.compact(block.concat(held))
+    def _join(self) -> Sized:
+        held, size, self._held, self._held_bytes = self._held, self._held_bytes, [], 0
+        if len(held) == 1:
+            return _compacted(held[0], size)
+        joined = block.compact(block.concat(held), size)
+        return joined, block.nbytes(joined)
+
+
+def _compacted(table: pa.Table, size: int) -> Sized:
+    compact = block.compact(table, size)
+    # Finding the size takes long where there are many columns.
+    return compact, size if compact is table else block.nbytes(compact)
 
 
 def _head(table: pa.Table, size: int, bytes_target: int) -> pa.Table:

@@ -48,6 +48,40 @@ def valid(array: pa.Array) -> np.ndarray[Any, Any]:
     return there[array.offset :].astype(np.bool_)
 
 
+def row_lists(table: pa.Table) -> list[list[Any]] | None:
+    """The rows of a table whose columns are numbers of one type; None if any is null.
+
+    All at once: what is done for each column takes longer than its values if it has few.
+    """
+    (batch,) = table.combine_chunks().to_batches() or [None]
+    if batch is None:
+        return []
+    try:
+        numbers: np.ndarray[Any, Any] = batch.to_tensor(null_to_nan=False).to_numpy()
+    except pa.ArrowTypeError:
+        # There are nulls.
+        return None
+    rows: list[list[Any]] = numbers.tolist()
+    return rows
+
+
+def of_columns(columns: Sequence[Sequence[Any]], kind: type) -> list[pa.Array]:
+    """Makes columns of equally many values that are all integers, or all floats, of Python.
+
+    Returns:
+        No column at all if an integer exceeds 64 bits with a sign.
+    """
+    dtype = np.int64 if kind is int else np.float64
+    try:
+        numbers = np.array(columns, dtype)
+    except OverflowError:
+        return []
+    type = pa.from_numpy_dtype(dtype)
+    # Each in memory of its own, so that one column does not keep all others.
+    buffers = (pa.py_buffer(column.copy()) for column in numbers)
+    return [pa.Array.from_buffers(type, len(column), [None, next(buffers)]) for column in columns]
+
+
 def wrap(array: np.ndarray[Any, Any]) -> pa.Array:
     """Makes an Arrow array that is a view of a NumPy array of numbers, of one dimension.
 

@@ -5,13 +5,16 @@ Must not know batches, how functions are called, files or scheduling.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import block, columns, objects, tensor
+from millstream.blocks import block, columns, objects, primitive, tensor
+from millstream.blocks.column_types import settle
 from millstream.blocks.convert import Column
 from millstream.blocks.ownership import own
 from millstream.errors import SchemaError, UserCodeError
@@ -31,12 +34,8 @@ def iter_rows(table: pa.Table) -> Iterator[Row]:
         for _ in range(table.num_rows):
             yield {}
         return
-    row_bytes = max(1, block.nbytes(table) // max(1, table.num_rows))
-    step = max(1, min(_ROWS_MAX, _BYTES_MAX // row_bytes))
-    for start in range(0, table.num_rows, step):
-        part = visible.slice(start, step)
-        values = [_values(name, column) for name, column in zip(names, part.columns, strict=True)]
-        for row in zip(*values, strict=True):
+    for part in _parts(visible):
+        for row in _in_order(part):
             yield dict(zip(names, row, strict=True))
 
 
@@ -64,10 +63,14 @@ class RowBuilder:
                 "return a dict of column name to value"
             )
         # A copy, since a generator may yield one dict again and again, each time filled anew.
-        own_row = own(row)
+        if _SMALL.issuperset(map(type, row.values())):
+            own_row = dict(row)
+            self._nbytes += 8 * len(own_row)
+        else:
+            own_row = own(row)
+            for value in own_row.values():
+                self._nbytes += 8 if type(value) in _SMALL else _value_bytes(value)
         self._rows.append(own_row)
-        for value in own_row.values():
-            self._nbytes += 8 if type(value) in _SMALL else _value_bytes(value)
         if len(self._rows) >= _ROWS_MAX or self._nbytes >= _BYTES_MAX:
             return self.finish()
         return None
@@ -84,24 +87,99 @@ def from_rows(rows: list[Mapping[str, Any]], like: pa.Schema | None = None) -> p
     Raises:
         UserCodeError: The values of a column fit no Arrow type; names the column.
     """
-    names: dict[str, None] = {}
-    for row in rows:
-        for name in row:
-            names[name] = None
+    by_column = _by_column(rows)
+    types = {} if like is None else dict(zip(like.names, like.types, strict=True))
+    numbers = _number_columns(by_column) if len(by_column) >= _WIDE else {}
     made: dict[str, Column] = {}
-    for name in names:
+    for name, values in by_column.items():
         if not isinstance(name, str):
             raise UserCodeError(
                 f"the function returned a row with the key {name!r} of type "
                 f"{type(name).__name__}; the keys are column names and must be strings"
             )
-        index = like.get_field_index(name) if like is not None else -1
-        type_before = like.field(index).type if like is not None and index >= 0 else None
         try:
-            made[name] = columns.from_values([row.get(name) for row in rows], type_before)
+            if name in numbers:
+                made[name] = settle(numbers[name], types.get(name))
+            else:
+                made[name] = columns.from_values(values, types.get(name))
         except (TypeError, ValueError, pa.ArrowException) as error:
             raise UserCodeError(f"the column {name!r} of the returned rows {error}") from error
     return pa.table(made) if made else block.rows_only(len(rows))
+
+
+def _by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
+    """The values of each column, in the order in which the columns first appear."""
+    names = dict.fromkeys(rows[0])
+    if len(names) > 1 and all(names.keys() == row.keys() for row in rows):
+        # Each row is visited once, not once for each column.
+        in_order = map(itemgetter(*names), rows)
+        return dict(zip(names, zip(*in_order, strict=True), strict=True))
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _number_columns(by_column: Mapping[str, Sequence[Any]]) -> dict[str, pa.Array]:
+    """Makes the columns that hold only integers or only floats, all at once.
+
+    What is done for each column takes longer than its values if it has few.
+    """
+    alike: dict[type, dict[str, Sequence[Any]]] = {int: {}, float: {}}
+    for name, values in by_column.items():
+        kinds = set(map(type, values))
+        kind = kinds.pop()
+        if not kinds and kind in alike:
+            alike[kind][name] = values
+    made: dict[str, pa.Array] = {}
+    for kind, found in alike.items():
+        made.update(zip(found, primitive.of_columns(list(found.values()), kind), strict=False))
+    return made
+
+
+def _parts(table: pa.Table) -> Iterator[pa.Table]:
+    """Cuts a table into so few rows that they may be Python objects at a time."""
+    if table.num_rows <= 1:
+        yield table
+        return
+    row_bytes = max(1, block.nbytes(table) // table.num_rows)
+    step = max(1, min(_ROWS_MAX, _BYTES_MAX // row_bytes))
+    for start in range(0, table.num_rows, step):
+        yield table.slice(start, step) if step < table.num_rows else table
+
+
+def _in_order(table: pa.Table) -> Iterable[Sequence[Any]]:
+    """The values of each row, in the order of the columns."""
+    columns_left = dict.fromkeys(range(table.num_columns))
+    parts: list[Sequence[Sequence[Any]]] = []
+    order: list[int] = []
+    for alike in _number_types(table.schema) if table.num_columns >= _WIDE else ():
+        found = primitive.row_lists(table.select(alike))
+        if found is not None:
+            parts.append(found)
+            order += alike
+            for index in alike:
+                del columns_left[index]
+    if columns_left:
+        names = table.column_names
+        values = [_values(names[index], table.column(index)) for index in columns_left]
+        parts.append(list(zip(*values, strict=True)))
+        order += columns_left
+    if len(parts) == 1:
+        return parts[0]
+    sort = itemgetter(*sorted(range(len(order)), key=order.__getitem__))
+    return (sort(list(chain.from_iterable(pieces))) for pieces in zip(*parts, strict=True))
+
+
+def _number_types(schema: pa.Schema) -> Iterable[list[int]]:
+    """The positions of the columns of each type of numbers that many columns have."""
+    alike: dict[int, list[int]] = {}
+    for index, type in enumerate(schema.types):
+        alike.setdefault(type.id, []).append(index)
+    return [
+        indices
+        for indices in alike.values()
+        if len(indices) >= _WIDE and primitive.is_number(schema.field(indices[0]).type)
+    ]
 
 
 def _values(name: str, column: pa.ChunkedArray) -> Iterable[Any]:
@@ -132,3 +210,5 @@ _SMALL = frozenset({int, float, bool, type(None)})
 # Python objects are many times the size of what they hold, so only some rows are objects at a time.
 _ROWS_MAX = 1024
 _BYTES_MAX = 8 * 1024 * 1024
+# From so many columns on, those of numbers are converted together.
+_WIDE = 64

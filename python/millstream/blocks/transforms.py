@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -160,7 +160,7 @@ class MapRows(_Call):
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
-        function = self.function.open("one", _tell_row)
+        function = self.function.open("one")
         return _Opened(lambda blocks: _map_rows(blocks, function), function)
 
 
@@ -171,7 +171,7 @@ class FlatMap(_Call):
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
-        function = self.function.open("rows", _tell_row)
+        function = self.function.open("rows")
         return _Opened(lambda blocks: _map_rows(blocks, function), function)
 
 
@@ -232,31 +232,57 @@ class _BatchPlace:
         return f"batch {self.index} (rows {self.row_first} to {self.row_last} of its task)"
 
 
+class _RowPlace(NamedTuple):
+    number: int
+    schema: pa.Schema | None
+
+    def __str__(self) -> str:
+        return _tell_row(self.number)
+
+
 def _tell_row(index: int) -> str:
     return f"row {index} of its task"
 
 
 def _map_rows(blocks: Blocks, function: OpenFunction) -> Blocks:
-    """Makes blocks of the rows that a function makes of the rows of blocks."""
-    start = 0
-    for table in blocks:
-        builder = rows.RowBuilder(table.schema)
-        index = start
-        inputs = zip(rows.iter_rows(table), count(start), strict=False)
-        for result, index in function.calls(inputs):
-            try:
-                made = builder.add(result)
-            except UserCodeError as error:
-                raise _placed(error, _tell_row(index)) from error.__cause__
-            if made is not None:
-                yield made
+    """Makes blocks of the rows that a function makes of the rows of blocks.
+
+    Rows of neighbours with one schema go into one block: what is done for each column would else be
+    done for each of many small blocks.
+    """
+    builder = rows.RowBuilder()
+    like: pa.Schema | None = None
+    place = _RowPlace(0, None)
+    for result, place in function.calls(_rows(blocks)):
+        if place.schema is not like:
+            if like is None or not like.equals(place.schema, check_metadata=True):
+                yield from _finished(builder, place)
+                builder = rows.RowBuilder(place.schema)
+            like = place.schema
         try:
-            made = builder.finish()
+            made = builder.add(result)
         except UserCodeError as error:
-            raise _placed(error, f"rows up to {_tell_row(index)}") from error.__cause__
+            raise _placed(error, str(place)) from error.__cause__
         if made is not None:
             yield made
-        start += table.num_rows
+    yield from _finished(builder, place)
+
+
+def _rows(blocks: Blocks) -> Iterator[tuple[rows.Row, _RowPlace]]:
+    numbers = count()
+    for table in blocks:
+        schema = table.schema
+        for row in rows.iter_rows(table):
+            yield row, _RowPlace(next(numbers), schema)
+
+
+def _finished(builder: rows.RowBuilder, place: _RowPlace) -> Blocks:
+    try:
+        made = builder.finish()
+    except UserCodeError as error:
+        raise _placed(error, f"rows up to {place}") from error.__cause__
+    if made is not None:
+        yield made
 
 
 def _filtered(table: pa.Table, keep: list[bool]) -> pa.Table:

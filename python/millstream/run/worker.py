@@ -284,14 +284,14 @@ class _Task:
         builder = BlockBuilder(self._stage.block_bytes_target)
         known: pa.Schema | None = None
         empty: pa.Schema | None = None
-        for full, is_last in _full(builder, stream, rows_skipped, rows_wanted):
+        for full, size, is_last in _full(builder, stream, rows_skipped, rows_wanted):
             if full.num_rows == 0:
                 empty = full.schema if empty is None or not empty.names else empty
                 continue
             changed = known is None or not known.equals(full.schema)
             known = full.schema if changed else known
             told = known if changed else None
-            yield BlockMeta(full.num_rows, block.nbytes(full), told, is_last), full
+            yield BlockMeta(full.num_rows, size, told, is_last), full
         if known is None and empty is not None and rows_skipped == 0:
             yield BlockMeta(0, 0, empty, is_last=True), empty.empty_table()
 
@@ -350,26 +350,26 @@ def _shared_kib() -> int:
 
 def _full(
     builder: BlockBuilder, stream: Iterator[pa.Table], rows_skipped: int, rows_wanted: int | None
-) -> Iterator[tuple[pa.Table, bool]]:
+) -> Iterator[tuple[pa.Table, int, bool]]:
     """Yields blocks of the target size, and empty tables for the sake of their schema.
 
-    With each comes whether it is known to be the last.
+    With each come its bytes, and whether it is known to be the last.
     """
     for table in stream:
         skipped = min(rows_skipped, table.num_rows)
         rows_skipped -= skipped
         if table.num_rows == 0:
-            yield table, False
+            yield table, 0, False
         kept = table.slice(skipped, rows_wanted) if skipped or rows_wanted is not None else table
-        for full in builder.add(kept):
-            yield full, False
+        for full, size in builder.add(kept):
+            yield full, size, False
         if rows_wanted is not None:
             rows_wanted -= kept.num_rows
             if rows_wanted == 0:
                 break
     last = builder.finish()
     if last is not None:
-        yield last, True
+        yield *last, True
 
 
 def _named(name: str, stream: Iterator[pa.Table]) -> Iterator[pa.Table]:
