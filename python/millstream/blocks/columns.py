@@ -44,7 +44,7 @@ def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]
     ):
         array = nullable.of_column(column)
     elif pa.types.is_nested(column.type):
-        array = objects.of_column(column)
+        return objects.of_column(column, writable=writable)
     else:
         objects.require_microseconds(column)
         array = column.to_numpy(zero_copy_only=False)
@@ -212,17 +212,9 @@ def _writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         array = array.copy()
     if array.dtype == object:
         for index, value in enumerate(array):
-            if isinstance(value, (np.ndarray, dict)):
-                array[index] = _writable_value(value)
+            if isinstance(value, np.ndarray):
+                array[index] = _writable(value)
     return array
-
-
-def _writable_value(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _writable(value)
-    if isinstance(value, dict):
-        return {name: _writable_value(inner) for name, inner in value.items()}
-    return value
 
 
 def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -43,9 +43,11 @@ def offsets_of(array: pa.Array) -> pa.Array:
     """Where the values of each list begin and end among those that `flatten` gives."""
     from pyarrow import compute
 
-    sizes = compute.list_value_length(array).fill_null(0).to_numpy()
+    sizes = compute.list_value_length(array)
+    if sizes.null_count:
+        sizes = sizes.fill_null(0)
     offsets = np.zeros(len(array) + 1, np.int64)
-    np.cumsum(sizes, out=offsets[1:])
+    np.cumsum(sizes.to_numpy(), out=offsets[1:])
     return primitive.wrap(offsets)
 
 

@@ -171,11 +171,13 @@ def _lists(values: Values, like: pa.DataType | None, row_of: RowOf) -> pa.Array:
     offsets = np.zeros(len(values) + 1, np.int64)
     np.cumsum([0 if value is None else len(value) for value in values], out=offsets[1:])
     there = [value for value in values if value is not None]
+    has_arrays = any(isinstance(value, np.ndarray) for value in there)
     inner = like.value_type if like is not None and is_list(like) else None
-    child = _array_elements(there, inner)
+    child = _array_elements(there, inner) if has_arrays else None
     if child is None:
         starts = offsets.tolist()
-        flat = list(chain.from_iterable(_listed(value) for value in there))
+        lists = map(_listed, there) if has_arrays else there
+        flat = list(chain.from_iterable(lists))
         child = _one_piece(
             _array(flat, inner, lambda index: row_of(bisect_right(starts, index) - 1))
         )
