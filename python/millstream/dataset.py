@@ -34,6 +34,7 @@ from millstream.plan.arguments import (
     check_batch_rows,
     check_batch_size,
     check_columns,
+    check_flag,
     check_function,
     check_rows,
     shape_of_read,
@@ -180,8 +181,7 @@ class Dataset:
             [{'half': 0.0}, {'half': 0.5}, {'half': 1.0}]
         """
         batch_rows = check_batch_rows(batch_size, num_gpus)
-        if not isinstance(zero_copy_batch, bool):
-            raise ArgumentError(f"zero_copy_batch={zero_copy_batch!r} must be True or False")
+        check_flag("zero_copy_batch", zero_copy_batch)
         call = FunctionCall(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
         workers = Workers(compute, concurrency, num_cpus, num_gpus, memory, ray_remote_args)
         return self._then(
@@ -437,6 +437,7 @@ class Dataset:
         drop_last: bool = False,
         local_shuffle_buffer_size: int | None = None,
         local_shuffle_seed: int | None = None,
+        zero_copy_batch: bool = True,
     ) -> Iterable[Any]:
         """Runs the dataset and gives its rows in batches.
 
@@ -449,6 +450,7 @@ class Dataset:
             local_shuffle_buffer_size: Rows from which batches are drawn at random; `None`: in
                 order.
             local_shuffle_seed: Makes that order repeatable.
+            zero_copy_batch: As in `map_batches`.
 
         Returns:
             An iterable; each iteration is a run of its own, and ends when it is left.
@@ -457,6 +459,7 @@ class Dataset:
             ArgumentError: An argument makes no sense.
         """
         check_batch_size(batch_size)
+        check_flag("zero_copy_batch", zero_copy_batch)
         check_rows("prefetch_batches", prefetch_batches)
         check_batch_size(local_shuffle_buffer_size, "local_shuffle_buffer_size")
         options = {
@@ -466,6 +469,7 @@ class Dataset:
             "prefetch_batches": prefetch_batches,
             "local_shuffle_buffer_size": local_shuffle_buffer_size,
             "local_shuffle_seed": local_shuffle_seed,
+            "zero_copy_batch": zero_copy_batch,
         }
         return _Again(self, feed.iter_batches, options)
 
@@ -533,7 +537,9 @@ class Dataset:
     def schema(self, fetch_if_missing: bool = True) -> Schema | None:
         """The columns and their types.
 
-        What the sources do not tell is found by running until the first block that has rows.
+        What the sources do not tell is found by running until the first block that has rows. It
+        does not tell the shape of tensors in blocks after it, so that a shape is shown only if
+        there is no other block.
 
         Args:
             fetch_if_missing: Whether to run if need be.

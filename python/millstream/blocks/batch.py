@@ -6,7 +6,9 @@ files or scheduling. Pandas is imported only where a batch is one.
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -84,6 +86,8 @@ def to_batch(table: pa.Table, format: BatchFormat, *, writable: bool = False) ->
         format: `"default"` is `"numpy"`.
         writable: Copies what would otherwise be a read-only view of the block.
     """
+    if not writable:
+        _expect_views()
     return _TO_BATCH[format](block.unseal(table), writable)
 
 
@@ -169,6 +173,16 @@ def _to_numpy(table: pa.Table, writable: bool) -> dict[str, np.ndarray[Any, Any]
         name: _array(name, column, writable)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
+
+
+def _expect_views() -> None:
+    """Keeps torch from warning the user of arrays that are read-only on purpose.
+
+    Not for good, since programs reset the filters: it is looked up for each batch.
+    """
+    if _VIEWS_EXPECTED not in warnings.filters:
+        action, message, category, _, _ = _VIEWS_EXPECTED
+        warnings.filterwarnings(action, message.pattern, category)
 
 
 def _array(name: str, column: pa.ChunkedArray, writable: bool) -> np.ndarray[Any, Any]:
@@ -358,6 +372,14 @@ def _describe(value: Any) -> str:
 
 # From this size on, what a call costs beside its rows hardly shows.
 _JOINED_BYTES_MAX = 1 << 20
+# Such an entry is what `warnings.filterwarnings` makes of it.
+_VIEWS_EXPECTED: Any = (
+    "ignore",
+    re.compile("The given NumPy array is not writable", re.IGNORECASE),
+    UserWarning,
+    None,
+    0,
+)
 _TO_BATCH: dict[str, Callable[[pa.Table, bool], Batch]] = {
     "default": _to_numpy,
     "numpy": _to_numpy,

@@ -93,6 +93,12 @@ def unify_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
+def without_shapes(schema: pa.Schema) -> pa.Schema:
+    """Returns the schema with tensors of any shape where they are of one."""
+    types = [tensor.without_shape(type) for type in schema.types]
+    return pa.schema([field.with_type(type) for field, type in zip(schema, types, strict=True)])
+
+
 def concat(blocks: Sequence[pa.Table]) -> pa.Table:
     """Puts blocks under each other, without copying where their types agree.
 

@@ -246,6 +246,13 @@ def common_shape(left: pa.DataType, right: pa.DataType, value_type: pa.DataType)
     return VariableShapeTensorType(value_type, ndim)
 
 
+def without_shape(type: pa.DataType) -> pa.DataType:
+    """Returns the type of tensors of any shape, of as many dimensions, for those of one shape."""
+    if not isinstance(type, pa.FixedShapeTensorType):
+        return type
+    return VariableShapeTensorType(type.value_type, len(type.shape))
+
+
 def storage_like(array: pa.Array, type: pa.DataType) -> pa.Array:
     """Returns the storage of tensors, formed like that of a type which `common_shape` gave."""
     array = _row_major(array)

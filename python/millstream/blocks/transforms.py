@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from millstream.blocks.usercode import OpenFunction, UserFunction
 from millstream.errors import ArgumentError, UserCodeError
 
 Blocks = Iterator[pa.Table]
+T = TypeVar("T")
 
 
 class Transform(Protocol):
@@ -134,7 +135,8 @@ class MapBatches(_Call):
         function = self.function.open("batches")
 
         def apply(blocks: Blocks) -> Blocks:
-            for result, place in function.calls(self._batches(blocks)):
+            results = function.calls(self._batches(blocks))
+            for result, place in self._told_of_views(results):
                 try:
                     made = from_batch(result, place.given)
                 except UserCodeError as error:
@@ -142,6 +144,19 @@ class MapBatches(_Call):
                 yield made
 
         return _Opened(apply, function)
+
+    def _told_of_views(self, results: Iterator[T]) -> Iterator[T]:
+        """Says what to do where a function writes into a batch that is a view."""
+        try:
+            yield from results
+        except UserCodeError as error:
+            cause = error.__cause__
+            if self.zero_copy_batch and isinstance(cause, ValueError) and "read-only" in str(cause):
+                error.message = (
+                    f"{error.message}\n\nthe batch is a read-only view of the block; "
+                    "zero_copy_batch=False gives copies that may be written to"
+                )
+            raise
 
     def _batches(self, blocks: Blocks) -> Iterator[tuple[Batch, _BatchPlace]]:
         rows = self.batch_size

@@ -206,6 +206,16 @@ def check_rows(name: str, rows: Any) -> None:
         raise ArgumentError(f"{name}={rows!r} must be a whole number of at least 0")
 
 
+def check_flag(name: str, flag: Any) -> None:
+    """Checks an argument that is true or false.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    if not isinstance(flag, bool):
+        raise ArgumentError(f"{name}={flag!r} must be True or False")
+
+
 def check_batch_format(batch_format: Any) -> BatchFormat:
     """The name of a batch format; `None` means what blocks are: Arrow tables.
 

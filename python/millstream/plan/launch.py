@@ -163,18 +163,25 @@ def count_rows(execution: Execution) -> int:
 def first_schema(execution: Execution) -> pa.Schema:
     """The schema of the first block that has rows; stops the run when it has one.
 
-    Without any rows it is that of the empty blocks.
+    Without any rows it is that of the empty blocks. Tensors have no shape in it if there are
+    further blocks, which may have others.
     """
     empty = pa.schema([])
+    first: pa.Schema | None = None
     stream = execution.blocks()
     for handle in stream:
         meta = handle.meta
-        if meta.schema is not None and meta.rows:
+        if first is not None and meta.rows:
             _close(stream)
-            return block.visible_schema(meta.schema)
+            return block.without_shapes(first)
+        if meta.schema is not None and meta.rows:
+            first = block.visible_schema(meta.schema)
+            if block.without_shapes(first).equals(first):
+                _close(stream)
+                return first
         if meta.schema is not None and not empty.names:
             empty = block.visible_schema(meta.schema)
-    return empty
+    return empty if first is None else first
 
 
 def keep_blocks(execution: Execution) -> LogicalPlan:
