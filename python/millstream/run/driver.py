@@ -84,6 +84,7 @@ class Run(Iterator[BlockHandle]):
         if handle is None:
             self._loop.outputs.put(None)
             self._loop.join()
+            self._let_go()
             self._loop.raise_unfinished()
             raise StopIteration
         self._current = handle
@@ -99,8 +100,13 @@ class Run(Iterator[BlockHandle]):
                 self._loop.join()
             except KeyboardInterrupt as error:
                 interrupted = error
+        self._let_go()
         if interrupted is not None:
             raise interrupted
+
+    def _let_go(self) -> None:
+        """Drops what would keep the loop alive, and with it errors whose frames keep this alive."""
+        self._finalizer.detach()
 
     def __enter__(self) -> Run:
         return self

@@ -1,0 +1,85 @@
+"""A dataset that runs again and again, as training does, leaves nothing behind of each run."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+
+import millstream as ms
+from millstream.context import DataContext
+
+
+def objects_and_threads():
+    gc.collect()
+    return len(gc.get_objects()), threading.active_count()
+
+
+def assert_flat(run, epochs):
+    for _ in range(3):
+        run()
+    objects, threads = objects_and_threads()
+    for _ in range(epochs):
+        run()
+    objects_after, threads_after = objects_and_threads()
+    # Caches elsewhere may fill once; what each run leaves would show as often as there were runs.
+    assert objects_after - objects < epochs
+    assert threads_after <= threads
+
+
+class Model:
+    def __call__(self, batch):
+        return batch
+
+    def close(self):
+        pass
+
+
+async def later(batch):
+    return batch
+
+
+PIPELINES = {
+    "a function": lambda ds: ds.map_batches(lambda batch: batch),
+    "a pool": lambda ds: ds.map_batches(Model, concurrency=1),
+    "a coroutine": lambda ds: ds.map_batches(later),
+}
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_epochs_leave_no_objects_and_no_threads(pipeline):
+    ds = PIPELINES[pipeline](ms.range(20, override_num_blocks=2))
+
+    def run():
+        assert sum(len(batch["id"]) for batch in ds.iter_batches(batch_size=8)) == 20
+        ds.stats()
+
+    assert_flat(run, 30)
+
+
+@pytest.mark.parametrize("leave", ["early", "by an error"])
+def test_epochs_that_end_before_their_last_row_leave_nothing(leave):
+    def bad(batch):
+        if batch["id"][0] > 5:
+            raise ValueError("bad")
+        return batch
+
+    ds = ms.range(20, override_num_blocks=20).map_batches(bad)
+
+    def run():
+        if leave == "early":
+            assert len(ds.take(1)) == 1
+        else:
+            with pytest.raises(ms.UserCodeError):
+                ds.take_all()
+
+    assert_flat(run, 20)
+
+
+@pytest.mark.ray
+def test_epochs_on_ray_leave_nothing_in_the_driver(ray_cluster, monkeypatch):
+    context = DataContext(backend="ray", enable_progress_bars=False)
+    monkeypatch.setattr(DataContext, "_current", context)
+    ds = ms.range(20, override_num_blocks=2).map_batches(lambda batch: batch)
+    assert_flat(lambda: list(ds.iter_batches(batch_size=8)), 8)
