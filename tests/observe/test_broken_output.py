@@ -11,7 +11,7 @@ from pipelines import wait_until
 
 import millstream as ms
 from millstream.context import DataContext
-from millstream.observe import progress, watch
+from millstream.observe import display, watch
 
 
 class Breaking(io.StringIO):
@@ -47,7 +47,7 @@ OUTPUTS = {
 def shown_at_once(monkeypatch):
     monkeypatch.setattr(watch, "_SAMPLE_EVERY_S", 0.001)
     monkeypatch.setattr(watch, "_SHOWN_FROM_S", 0.0)
-    monkeypatch.setattr(progress, "_LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(display, "_LOG_EVERY_S", 0.0)
     monkeypatch.setattr(DataContext, "_current", DataContext(backend="local"))
 
 
@@ -63,8 +63,8 @@ def test_broken_output_costs_no_rows(output, monkeypatch):
     assert ds.take_all() == [{"id": 0}, {"id": 1}, {"id": 2}]
     assert "Finished after" in ds.stats()
     # Nothing of the broken one is in the way of the next.
-    assert progress._drawing.acquire(blocking=False)
-    progress._drawing.release()
+    assert display._drawing.acquire(blocking=False)
+    display._drawing.release()
 
 
 def test_output_that_breaks_at_the_end_costs_no_rows(monkeypatch):

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import sys
+from types import SimpleNamespace
 
 from moments import node, op, physical, plan, snapshot
 
+from millstream.observe.display import LiveDisplay, LogDisplay, NotebookDisplay, open_display
 from millstream.observe.estimate import Progress, Rate, Total
-from millstream.observe.progress import (
-    Lines,
-    LiveDisplay,
-    LogDisplay,
-    meter_text,
-    open_display,
-    operator_line,
-    usage_text,
-)
+from millstream.observe.progress import Lines, meter_text, operator_line, usage_text
 
 GIB = 2**30
 CLUSTER = [
@@ -160,3 +155,43 @@ def test_titles_of_many_operators_are_cut_in_the_middle():
 
 def test_operators_can_be_left_out():
     assert Lines(PLAN, operators=False).at(1.0, snapshot(op(), op()))[1] == []
+
+
+class Shell:
+    """IPython's shell in a notebook, and what was displayed by it."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+        self.drawn = []
+
+    def modules(self):
+        """What IPython would be."""
+        package = SimpleNamespace(get_ipython=lambda: self)
+        return {"IPython": package, "IPython.display": SimpleNamespace(display=self.display)}
+
+    def display(self, shown, display_id):
+        assert display_id is True
+        self.drawn.append(shown)
+        return SimpleNamespace(update=self.drawn.append)
+
+
+def test_a_notebook_shows_one_output_that_is_drawn_over(monkeypatch):
+    shell = Shell(kernel=object())
+    for name, module in shell.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    display = open_display(PLAN, operators=True)
+    assert isinstance(display, NotebookDisplay)
+    moment = snapshot(op(reason="input_empty"), op())
+    for tenth in range(5, 26):
+        display.show(tenth / 10, moment)
+    display.end(2.6, moment, "finished")
+    assert len(shell.drawn) == 7, "an empty one, one each half second, and the last"
+    assert repr(shell.drawn[1]).startswith("Running: ")
+    assert "0/? rows · waits for input" in repr(shell.drawn[1])
+    assert shell.drawn[1]._repr_html_().startswith("<pre>Running: ")
+    assert repr(shell.drawn[-1]).startswith("Finished: ")
+
+
+def test_the_shell_of_a_terminal_is_no_notebook(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", Shell(kernel=None).modules()["IPython"])
+    assert not isinstance(open_display(PLAN, operators=True), NotebookDisplay)

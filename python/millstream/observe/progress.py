@@ -1,14 +1,12 @@
-"""The progress display: a line for the run and one per operator, live or as plain log lines.
+"""Progress in words: a line for the run and one per operator.
 
-Owns how a moment of a run is shown. Knows nothing of how a run works: it is given snapshots.
+Owns what is said of a moment of a run. Knows nothing of where it is shown (`display`), nor of how
+a run works: it is given snapshots.
 """
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TextIO
 
 from millstream._core import OpSnapshot, Snapshot
 from millstream.observe.estimate import Progress, Rate, Total, progress_of, total_rows
@@ -22,42 +20,6 @@ from millstream.observe.text import (
 )
 from millstream.observe.words import reason_text
 from millstream.plan.physical import PhysicalPlan
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
-
-class Display(Protocol):
-    """Something that shows how a run goes."""
-
-    def show(self, elapsed_s: float, snapshot: Snapshot) -> None:
-        """Shows a moment."""
-
-    def end(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> None:
-        """Shows the last moment, and is done."""
-
-
-def open_display(plan: PhysicalPlan, *, operators: bool, stream: TextIO | None = None) -> Display:
-    """The display that fits where the output goes: live on a terminal, else log lines.
-
-    Two displays cannot draw on one terminal: while one does, others write log lines.
-
-    Args:
-        plan: What runs.
-        operators: Whether each operator has a line.
-        stream: Where to write; by default standard error.
-    """
-    from rich.console import Console
-
-    console = Console(file=stream, stderr=stream is None)
-    if console.is_terminal and _drawing.acquire(blocking=False):
-        try:
-            return LiveDisplay(plan, operators, console)
-        except BaseException:
-            _drawing.release()
-            raise
-    return LogDisplay(plan, operators, stream or sys.stderr)
 
 
 class Lines:
@@ -84,6 +46,12 @@ class Lines:
         titles = [_short(op.title) for op in self._plan.ops]
         rows = zip(titles, snapshot.ops, totals, strict=True)
         return head, [operator_line(title, op, total, titles) for title, op, total in rows]
+
+    def text(self, elapsed_s: float, snapshot: Snapshot, outcome: str = "running") -> str:
+        """The lines as plain text."""
+        head, operators = self.at(elapsed_s, snapshot, outcome)
+        lines = [f"  {line}{f' · {verdict}' if verdict else ''}" for line, verdict in operators]
+        return "\n".join([" ".join(head), *lines])
 
 
 def usage_text(snapshot: Snapshot, outcome: str) -> str:
@@ -142,73 +110,6 @@ def operator_line(
     return f"{title}: {', '.join(parts)}", "" if op.state == "done" else reason_text(op, titles)
 
 
-class LiveDisplay:
-    """Lines on a terminal that are drawn over and stay when the run ends."""
-
-    def __init__(self, plan: PhysicalPlan, operators: bool, console: Console) -> None:
-        from rich.live import Live
-
-        self._lines = Lines(plan, operators)
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False)
-        self._live.start()
-
-    def show(self, elapsed_s: float, snapshot: Snapshot) -> None:
-        """Draws a moment."""
-        self._live.update(self._drawn(elapsed_s, snapshot, "running"), refresh=True)
-
-    def end(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> None:
-        """Draws the last moment."""
-        try:
-            self._live.update(self._drawn(elapsed_s, snapshot, outcome), refresh=True)
-        finally:
-            try:
-                self._live.stop()
-            finally:
-                _drawing.release()
-
-    def _drawn(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> Text:
-        from rich.text import Text
-
-        (usage, meter), operators = self._lines.at(elapsed_s, snapshot, outcome)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        is_narrow = len(usage) + 1 + len(meter) > self._console.width
-        text.append(usage, "bold").append("\n  " if is_narrow else " ").append(meter, "bold")
-        for line, verdict in operators:
-            title, _, counts = line.rpartition("]: ")
-            text.append(f"\n  {title}]", "cyan").append(f" {counts}")
-            if verdict:
-                text.append(f" · {verdict}", "dim")
-        return text
-
-
-class LogDisplay:
-    """Plain lines, now and then, for output that nobody draws over."""
-
-    def __init__(self, plan: PhysicalPlan, operators: bool, stream: TextIO) -> None:
-        self._lines = Lines(plan, operators)
-        self._stream = stream
-        self._next_s = _LOG_EVERY_S
-
-    def show(self, elapsed_s: float, snapshot: Snapshot) -> None:
-        """Writes a moment, if it is time for one."""
-        head, operators = self._lines.at(elapsed_s, snapshot)
-        if elapsed_s >= self._next_s:
-            self._next_s = elapsed_s + _LOG_EVERY_S
-            self._write(head, operators)
-
-    def end(self, elapsed_s: float, snapshot: Snapshot, outcome: str) -> None:
-        """Writes the last moment, if there was one before."""
-        if self._next_s > _LOG_EVERY_S:
-            self._write(*self._lines.at(elapsed_s, snapshot, outcome))
-
-    def _write(self, head: tuple[str, str], operators: list[tuple[str, str]]) -> None:
-        lines = [" ".join(head)]
-        lines += [f"  {line}{f' · {verdict}' if verdict else ''}" for line, verdict in operators]
-        self._stream.write("\n".join(lines) + "\n")
-        self._stream.flush()
-
-
 def _of(done: int, total: Total | None) -> str:
     if total is None:
         return f"{count_text(done)}/?"
@@ -227,10 +128,6 @@ def _short(title: str) -> str:
     return f"{title[:head]}…{title[head + 1 - _TITLE_WIDTH :]}"
 
 
-#: Held by the display that draws.
-_drawing = threading.Lock()
-#: Log lines stay, so there are few of them.
-_LOG_EVERY_S = 10.0
 _BAR_WIDTH = 10
 #: Longer titles, of many fused operators, would push the counts off the screen.
 _TITLE_WIDTH = 60

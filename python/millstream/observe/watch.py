@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from millstream._core import Snapshot
-from millstream.observe.progress import Display
+from millstream.observe.display import Display
 from millstream.observe.report import RunReport
 from millstream.plan.physical import PhysicalPlan
 

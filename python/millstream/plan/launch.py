@@ -19,7 +19,7 @@ from millstream.blocks import block
 from millstream.context import DataContext, ExecutionResources
 from millstream.errors import ArgumentError, RunStoppedError
 from millstream.io.source import ReadUnit, Source
-from millstream.observe.progress import open_display
+from millstream.observe.display import open_display
 from millstream.observe.watch import Watch
 from millstream.plan.kept import KeptBlock
 from millstream.plan.logical import LogicalPlan, Map, Read
