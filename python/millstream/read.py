@@ -115,8 +115,10 @@ def read_parquet(
     timestamps are microseconds.
 
     Args:
-        paths: A file, a folder (searched to any depth), or a list of both. Relative paths are
-            those of the caller. What is listed twice is read twice.
+        paths: A file, a folder (searched to any depth), a pattern such as `"data/**/*.parquet"`, or
+            a list of them. Relative paths are those of the caller. What is listed twice is read
+            twice. Addresses may have pyarrow's options: `"s3://bucket/data?region=eu-west-1"`; the
+            characters before them are those of the key, but `file://` is percent-decoded.
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
         columns: Only these, in this order. `Dataset.select_columns` has the same effect.
         num_cpus: CPUs per task; default 1.
@@ -126,10 +128,12 @@ def read_parquet(
         partitioning: How paths hold values of columns; by default as in `year=2024/`. Their types
             are those of `schema`, or those that `write_parquet` noted in the files; else integers
             if all values are, and text if not.
-        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
+        shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
+            in a random order that is the same in each run.
         include_paths: Whether the column `path` says which file a row is from.
-        file_extensions: Which files to read; `None`: all.
-        ignore_missing_paths: Whether paths that do not exist are left out.
+        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
+        ignore_missing_paths: Whether paths that do not exist, and links to files that are gone, are
+            left out.
         skip_paths: Files or folders to leave out.
         concurrency: Tasks at a time; default as many as there is room for.
         override_num_blocks: Into how many units the files are divided, as far as they have rows.
@@ -186,7 +190,8 @@ def read_binary_files(
     """The contents of files: a row per file, in the column `bytes`.
 
     Args:
-        paths: A file, a folder (searched to any depth), or a list of both.
+        paths: A file, a folder (searched to any depth), a pattern such as `"data/**/*.jpg"`, or a
+            list of them; see `read_parquet`.
         include_paths: Whether the column `path` says which file a row is.
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
         num_cpus: CPUs per task; default 1.
@@ -194,9 +199,11 @@ def read_binary_files(
         memory: Bytes of memory per task.
         partition_filter: Leaves out files by the partition values in their paths.
         partitioning: How paths hold values of columns; `None`: they do not.
-        ignore_missing_paths: Whether paths that do not exist are left out.
-        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
-        file_extensions: Which files to read; `None`: all.
+        ignore_missing_paths: Whether paths that do not exist, and links to files that are gone, are
+            left out.
+        shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
+            in a random order that is the same in each run.
+        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
         concurrency: Tasks at a time; default as many as there is room for.
         override_num_blocks: Into how many units the files are divided.
         ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
@@ -248,7 +255,8 @@ def read_images(
     `millstream[image]`.
 
     Args:
-        paths: A file, a folder (searched to any depth), or a list of both.
+        paths: A file, a folder (searched to any depth), a pattern such as `"data/**/*.jpg"`, or a
+            list of them; see `read_parquet`.
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
         num_cpus: CPUs per task; default 1.
         num_gpus: GPUs per task; default 0.
@@ -264,9 +272,11 @@ def read_images(
         orientation: `"upright"`: pixels as a person is meant to see them, turned as the file says;
             `"stored"`: as they lie in the file.
         include_paths: Whether the column `path` says which file a row is.
-        ignore_missing_paths: Whether paths that do not exist are left out.
-        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
-        file_extensions: Which files to read; `None`: all.
+        ignore_missing_paths: Whether paths that do not exist, and links to files that are gone, are
+            left out.
+        shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
+            in a random order that is the same in each run.
+        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
         concurrency: Tasks at a time; default as many as there is room for.
         override_num_blocks: Into how many units the files are divided.
         ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
@@ -323,7 +333,8 @@ def read_video(
     first is read that is no cover picture. Needs `millstream[video]`.
 
     Args:
-        paths: A file, a folder (searched to any depth), or a list of both.
+        paths: A file, a folder (searched to any depth), a pattern such as `"data/**/*.jpg"`, or a
+            list of them; see `read_parquet`.
         filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
         partition_filter: Leaves out files by the partition values in their paths.
         partitioning: How paths hold values of columns; `None`: they do not.
@@ -337,9 +348,11 @@ def read_video(
         orientation: `"upright"`: frames as a person is meant to see them, turned as the file says;
             `"stored"`: as they lie in the file.
         resize: Height and width in pixels to resize to; `None`: frames keep their own.
-        ignore_missing_paths: Whether paths that do not exist are left out.
-        file_extensions: Which files to read; `None`: all.
-        shuffle: `"files"` or a `FileShuffleConfig`: read the files in random order.
+        ignore_missing_paths: Whether paths that do not exist, and links to files that are gone, are
+            left out.
+        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
+        shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
+            in a random order that is the same in each run.
         concurrency: Tasks at a time; default as many as there is room for.
         override_num_blocks: Into how many units the files are divided.
         num_cpus: CPUs per task; default 1.
