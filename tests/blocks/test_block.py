@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 from millstream.blocks import block, tensor
+from millstream.blocks.batch import from_batch, to_batch
+from millstream.blocks.builder import BlockBuilder
 from millstream.errors import SchemaError
 
 
@@ -168,3 +170,42 @@ def test_columns_beyond_32_bit_offsets_are_put_together_with_64(monkeypatch):
     assert wide.to_pylist() == table.to_pylist()
     few = table.slice(0, 1)
     assert block.gatherable(few).schema.equals(table.schema)
+
+
+LONG = [f"{index:04} is longer than the twelve bytes of a view" for index in range(2000)]
+SLICED = {
+    "numbers": pa.array(range(2000)),
+    "text": pa.array(LONG),
+    "view": pa.array(LONG, pa.string_view()),
+    "lists": pa.array([[word] for word in LONG]),
+    "list_view": pa.array([[word] for word in LONG], pa.list_view(pa.string())),
+    "struct": pa.array([{"w": word, "n": [1]} for word in LONG]),
+    "map": pa.array([[(word, 1)] for word in LONG], pa.map_(pa.string(), pa.int64())),
+    "codes": pa.array(LONG).dictionary_encode(),
+    "tensor": tensor.from_ndarray(np.zeros((2000, 50))),
+    "ragged": tensor.from_ndarrays([np.zeros(20 + index % 2) for index in range(2000)]),
+}
+
+
+@pytest.mark.parametrize("name", SLICED)
+def test_what_leaves_a_worker_carries_no_parent(name):
+    table = pa.table({"c": SLICED[name]})
+    made = {
+        "table": table.slice(5, 10),
+        "record_batch": table.to_batches()[0].slice(5, 10),
+        "array": {"c": SLICED[name].slice(5, 10)},
+        "chunked_array": {"c": pa.chunked_array([SLICED[name]]).slice(5, 10)},
+    }
+    if name not in ("view", "list_view", "map"):
+        array = to_batch(table, "numpy")["c"]
+        made["numpy"] = {"c": array[5:15]}
+    for form, batch in made.items():
+        builder = BlockBuilder(1 << 20)
+        for _ in builder.add(from_batch(batch)):
+            raise AssertionError("ten rows are no full block")
+        sent, size = builder.finish()
+        assert sent.num_rows == 10
+        assert sent.slice(0, 1)["c"].to_pylist() == table.slice(5, 1)["c"].to_pylist()
+        stored = len(pickle.dumps(sent, protocol=5))
+        assert stored < 16_000, f"{form} takes {stored} bytes for 10 rows"
+        assert size <= stored

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import millstream as ms
@@ -276,3 +277,37 @@ def test_libraries_that_warn_of_read_only_arrays_do_not_reach_the_user():
             warn(batch)
         warnings.warn("another one", UserWarning, stacklevel=1)
     assert [str(warning.message) for warning in caught] == ["another one"]
+
+
+def test_views_become_plain_types_at_every_door(tmp_path):
+    views = pa.table(
+        {
+            "s": pa.array(["longer than the twelve bytes", None], pa.string_view()),
+            "b": pa.array([b"longer than the twelve bytes", None], pa.binary_view()),
+            "l": pa.array([["longer than the twelve bytes"], None], pa.list_view(pa.string_view())),
+        }
+    )
+    plain = [pa.large_string(), pa.large_binary(), pa.large_list(pa.large_string())]
+    seen = []
+
+    def see(batch):
+        seen.append(batch.schema.types)
+        return batch
+
+    pq.write_table(views.select(["s", "b"]), tmp_path / "views.parquet")
+    sources = {
+        "arrow": ms.from_arrow(views),
+        "function": ms.range(1).map_batches(lambda batch: views),
+        "file": ms.read_parquet(tmp_path / "views.parquet"),
+    }
+    for name, ds in sources.items():
+        count = 2 if name == "file" else 3
+        kept = ds.map_batches(see, batch_format="pyarrow")
+        assert ds.schema().types == plain[:count]
+        assert kept.filter(lambda row: row["s"] is not None).count() == 1
+        assert seen.pop() == plain[:count]
+        kept.write_parquet(tmp_path / name)
+        for path in (tmp_path / name).glob("*.parquet"):
+            assert pq.read_schema(path).types[:2] == plain[:2]
+        assert seen
+        seen.clear()

@@ -256,7 +256,7 @@ def _from_table(table: pa.Table) -> pa.Table:
             f"the function returned a table in which the column {', '.join(map(repr, twice))} "
             "occurs more than once; names must be unique"
         )
-    return block.seal(table)
+    return block.plain(block.seal(table))
 
 
 def _from_mapping(batch: Mapping[Any, Any], given: Given | None) -> pa.Table:

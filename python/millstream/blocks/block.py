@@ -163,6 +163,15 @@ def nbytes(block: pa.Table) -> int:
     return int(block.nbytes)
 
 
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Returns the schema that `plain` gives a block of this one."""
+    if is_simple(schema):
+        return schema
+    types = map(plain_type, schema.types)
+    fields = [field.with_type(type) for field, type in zip(schema, types, strict=True)]
+    return pa.schema(fields, schema.metadata)
+
+
 def plain(block: pa.Table) -> pa.Table:
     """Gives columns of views and runs the types of `plain_type`.
 
@@ -171,11 +180,9 @@ def plain(block: pa.Table) -> pa.Table:
     """
     if is_simple(block.schema):
         return block
-    found = block.schema.types
-    types = [plain_type(type) for type in found]
-    if any(new is not old for new, old in zip(types, found, strict=True)):
-        fields = [field.with_type(type) for field, type in zip(block.schema, types, strict=True)]
-        block = align(block, pa.schema(fields, block.schema.metadata))
+    schema = plain_schema(block.schema)
+    if not schema.equals(block.schema):
+        block = align(block, schema)
     return _with_codes_for_all(block)
 
 
@@ -202,6 +209,9 @@ def compact(block: pa.Table, size: int) -> pa.Table:
         block: The block.
         size: Its bytes, as `nbytes` finds them.
     """
+    if size > _UNUSED_BYTES and not is_simple(block.schema):
+        block = _with_codes_used(block)
+        size = block.nbytes
     pieces = sum(column.num_chunks for column in block.columns)
     if pieces > block.num_columns and size < pieces * tensor.CHUNK_BYTES_MIN:
         if size > OFFSET_MAX:
@@ -215,6 +225,24 @@ def compact(block: pa.Table, size: int) -> pa.Table:
         # Asked of the table as a whole, which takes no longer for thousands of columns.
         held = block.get_total_buffer_size()
     return copy(block) if held > size * _SLACK_MAX + _SLACK_BYTES else block
+
+
+def _with_codes_used(block: pa.Table) -> pa.Table:
+    """Leaves out values of large dictionaries that no row has, where they are most of them.
+
+    A slice of a few rows has all values of its parent otherwise. Ordered ones stay: their order is
+    that of all values.
+    """
+    for index, type in enumerate(block.schema.types):
+        if type.id != _DICTIONARY or type.ordered:
+            continue
+        column = block.column(index)
+        values = sum(len(chunk.dictionary) for chunk in column.chunks)
+        size = sum(chunk.dictionary.nbytes for chunk in column.chunks)
+        if values > len(column) * _UNUSED_MAX and size > _UNUSED_BYTES:
+            used = convert(convert(column, type.value_type), type)
+            block = block.set_column(index, block.schema.field(index), used)
+    return block
 
 
 def copy(block: pa.Table) -> pa.Table:
@@ -298,6 +326,9 @@ def _exceeds_codes(column: pa.ChunkedArray) -> bool:
 
 # A block may point into half as much again as it shows before it is copied.
 _SLACK_MAX = 1.5
+# A dictionary has so many times as many values as rows if most of them are unused.
+_UNUSED_MAX = 2
+_UNUSED_BYTES = 64 * 1024
 # Below this, a copy gains nothing.
 _SLACK_BYTES = 4 * 1024
 #: What a column of 32-bit offsets holds in one piece, in bytes.

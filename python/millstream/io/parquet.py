@@ -310,7 +310,7 @@ def _read_footer(filesystem: pa_fs.FileSystem, path: str) -> _Footer:
             schema = schema_of(file)
         except SchemaError as error:
             raise SchemaError(error.message, file=path) from error
-        return _Footer(schema, sizes, footer.num_rows, noted_partitions(footer))
+        return _Footer(block.plain_schema(schema), sizes, footer.num_rows, noted_partitions(footer))
 
 
 def _noted_partitions(footers: Mapping[str, _Footer]) -> dict[str, pa.DataType]:

@@ -321,7 +321,7 @@ class _Task:
                     self.input_ns += time.perf_counter_ns() - started
                 if table is None:
                     return
-                yield block.seal(table)
+                yield block.plain(block.seal(table))
         finally:
             close = getattr(tables, "close", None)
             if close is not None:
