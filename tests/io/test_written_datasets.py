@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
 import pytest
-from blocks.column_samples import COLUMNS, same, tensors, values
+from column_samples import COLUMNS, same, tensors, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from io_sources import table_of
