@@ -79,6 +79,9 @@ class DataContext:
         max_task_deaths: A task whose worker died this many times fails the run.
         weight: Of what several runs on one Ray cluster want, in one process or in several, each
             gets in proportion to its weight; what one does not want, the others get.
+        start_timeout_s: On Ray, how many seconds a run may wait for Ray to begin its tasks and
+            actors while nothing of it is at work; then it is an error, which says what is missing.
+            What waits is told after some seconds in any case. `None`: it waits as long as it takes.
         enable_progress_bars: Whether runs show their progress.
         trace: A file to which the scheduler's events and actions are written, as JSON lines.
 
@@ -98,6 +101,7 @@ class DataContext:
     execution_options: ExecutionOptions = field(default_factory=ExecutionOptions)
     max_task_deaths: int = 4
     weight: int = 1
+    start_timeout_s: float | None = 60.0
     enable_progress_bars: bool = True
     trace: str | None = None
 
@@ -151,6 +155,11 @@ def _check_setting(name: str, value: Any) -> None:
         wanted, good = "True or False", isinstance(value, bool)
     elif name == "execution_options":
         wanted, good = "an ExecutionOptions", isinstance(value, ExecutionOptions)
+    elif name == "start_timeout_s":
+        wanted, good = (
+            "a number above 0, or None",
+            value is None or (_is_number(value) and value > 0),
+        )
     elif name == "trace":
         wanted, good = "a file name or None", value is None or isinstance(value, str)
     else:

@@ -24,6 +24,7 @@ class RunReport:
         outcome: `"running"`, `"finished"`, `"stopped"` (the consumer had enough) or `"failed"`.
         rows_written: The rows that a write put in place; None if it was no write, or has not ended.
         files_written: The files that they are in; likewise.
+        notes: What is known beside the snapshot, such as work that Ray does not begin.
     """
 
     plan: PhysicalPlan
@@ -33,6 +34,7 @@ class RunReport:
     outcome: str
     rows_written: int | None = None
     files_written: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         operators = plural(len(self.plan.ops), "operator")

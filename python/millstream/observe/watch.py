@@ -27,6 +27,7 @@ class Watch:
         open_display: Opens what shows the run, if it is long enough to be looked at; `None`:
             nothing shows it.
         started_s: When the run started, by `time.monotonic`; default now.
+        notes: What is known beside the snapshot, from any thread.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Watch:
         open_display: Callable[[], Display] | None,
         *,
         started_s: float | None = None,
+        notes: Callable[[], list[str]] = list,
     ) -> None:
         self._plan = plan
         self._snapshot = snapshot
         self._open_display = open_display
+        self._notes = notes
         self._display: Display | None = None
         self._started_s = time.monotonic() if started_s is None else started_s
         self._first_block_s: float | None = None
@@ -74,6 +77,7 @@ class Watch:
                 self._end_display(outcome)
                 # What took the snapshots can go now.
                 self._snapshot = partial(getattr, self._report, "snapshot")
+                self._notes = list
             return self._report
 
     def note_written(self, rows: int, files: int) -> None:
@@ -114,6 +118,7 @@ class Watch:
             wall_s=self._elapsed_s(),
             first_block_s=self._first_block_s,
             outcome=outcome,
+            notes=tuple(self._notes()),
         )
 
     def _elapsed_s(self) -> float:

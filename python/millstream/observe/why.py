@@ -17,6 +17,7 @@ def why(report: RunReport | None) -> str:
     if report is None:
         return "The dataset has not run yet."
     lines = [f"{report.outcome.capitalize()} after {span_text(report.wall_s)}."]
+    lines += report.notes
     lines += _bottleneck(report)
     for op, counters in zip(report.plan.ops, report.snapshot.ops, strict=True):
         lines.append(f"{op.title}: {_verdict(report, op, counters)}")

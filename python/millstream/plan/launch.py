@@ -65,6 +65,7 @@ class Execution:
             scheduler.snapshot,
             display if context.enable_progress_bars else None,
             started_s=started_s,
+            notes=backend.notes,
         )
         # A run may be dropped before its first block is asked for.
         weakref.finalize(self, self.watch.end, "stopped").atexit = False
@@ -123,7 +124,7 @@ def open_backend(context: DataContext) -> Backend:
         )
     from millstream.run.ray.backend import RayBackend
 
-    return RayBackend(context.weight)
+    return RayBackend(context.weight, context.start_timeout_s)
 
 
 def plan_run(
@@ -245,7 +246,7 @@ def _submit(
     try:
         scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
     except _core.SubmitError as error:
-        raise refused(str(error), physical.ops, nodes, context) from None
+        raise refused(str(error), physical.ops, nodes, context, notes=backend.notes()) from None
     return physical, scheduler
 
 

@@ -15,7 +15,11 @@ from millstream.run.protocol import MEMORY
 
 
 def refused(
-    why: str, ops: Sequence[PhysicalOp], nodes: Sequence[_core.Node], context: DataContext
+    why: str,
+    ops: Sequence[PhysicalOp],
+    nodes: Sequence[_core.Node],
+    context: DataContext,
+    notes: Sequence[str] = (),
 ) -> ResourcesError:
     """The error of a plan that can never run on these nodes, with what may be done about it.
 
@@ -24,9 +28,10 @@ def refused(
         ops: The operators.
         nodes: What there is.
         context: The settings of the run.
+        notes: What the backend has to say of the nodes.
     """
     ways = _ways_out(ops, nodes, is_local=context.backend == "local") if nodes else []
-    return ResourcesError("; ".join([why, *ways]))
+    return ResourcesError("; ".join([why, *notes, *ways]))
 
 
 def _ways_out(

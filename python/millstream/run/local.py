@@ -131,6 +131,10 @@ class LocalBackend:
         meta, table = self._shared.blocks[number]
         return BlockHandle(number, lambda: meta, _Held(table), _Held.fetch)
 
+    def notes(self) -> list[str]:
+        """Nothing: the scheduler sees all there is."""
+        return []
+
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What a task or a constructor raised."""
         return self._shared.errors.get((task, op)) or self._shared.errors.get((None, op))

@@ -86,6 +86,9 @@ class Backend(Protocol):
     def output(self, number: int) -> BlockHandle:
         """The data of a block, for the consumer."""
 
+    def notes(self) -> list[str]:
+        """What the scheduler cannot see and a user should know; called on any thread."""
+
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What is known of why a task, or else an operator's last actor, failed."""
 

@@ -7,21 +7,22 @@ fetch a block.
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import ray
 
 from millstream import _core
-from millstream.errors import MillstreamError
+from millstream.errors import MillstreamError, WorkerError
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody, not_carried_out
 from millstream.run.ray import compat
 from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
+from millstream.run.ray.ending import Ending
 from millstream.run.ray.failures import Failure, Kind, read_failure
 from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left
 from millstream.run.ray.operators import Operator
@@ -29,6 +30,7 @@ from millstream.run.ray.reference import Reference
 from millstream.run.ray.remote import Block, Call, Item, Loaded, pack
 from millstream.run.ray.seat import Seat, no_share
 from millstream.run.ray.sharing import sharing
+from millstream.run.ray.starts import Starts, Waiting, shortage
 from millstream.run.ray.stream import open_stream
 from millstream.run.worker import BlockMeta, TaskEnd, TaskError
 
@@ -41,9 +43,11 @@ class RayBackend:
 
     Args:
         weight: Of what several runs want, each gets in proportion to its weight.
+        start_timeout_s: How long a run may wait of which nothing begins or is at work; None: for
+            ever.
     """
 
-    def __init__(self, weight: int = 1) -> None:
+    def __init__(self, weight: int = 1, start_timeout_s: float | None = 60.0) -> None:
         self._connection = Connection()
         self._cluster = Cluster()
         self._operators: list[Operator] = []
@@ -51,8 +55,11 @@ class RayBackend:
         self._numbers = itertools.count()
         self._tasks: dict[int, Task] = {}
         self._actors: dict[int, Actor] = {}
-        # Cancelled tasks whose workers may not have noticed yet.
-        self._ending: list[ray.ObjectRef[Any]] = []
+        self._ending = Ending()
+        self._starts = Starts(start_timeout_s)
+        # Blocks that the consumer has not taken yet, and what is told of operators that wait.
+        self._untaken: set[int] = set()
+        self._late: dict[int, str] = {}
         self._errors: OrderedDict[tuple[int | None, int], MillstreamError] = OrderedDict()
         self._reports: Inbox[Report] = Inbox()
         self._closing = Closing(self._report)
@@ -101,6 +108,7 @@ class RayBackend:
                     self._stop_actor(actor)
                 case _core.Action.DropBlock(number):
                     self._blocks.pop(number, None)
+                    self._untaken.discard(number)
                 case _:
                     raise not_carried_out(action)
 
@@ -118,7 +126,12 @@ class RayBackend:
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
         found = self._blocks[number]
+        self._untaken.add(number)
         return BlockHandle(number, found.meta, Reference(found.reference), Reference.fetch)
+
+    def notes(self) -> list[str]:
+        """What waits for Ray to begin it, and what the program itself holds."""
+        return [*self._late.values(), *([] if self._late else self._cluster.notes())]
 
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What a task or a constructor raised, or how its worker died."""
@@ -143,7 +156,7 @@ class RayBackend:
         self._actors.clear()
         self._blocks.clear()
         self._operators.clear()
-        self._ending.clear()
+        self._late = {}
 
     # Actions --------------------------------------------------------------------------------
 
@@ -154,10 +167,15 @@ class RayBackend:
         if action.actor is None:
             function = operator.function(self._affinity(action.node))
             units = operator.units_of(action)
+            # An object more costs a millisecond: only where no other has begun a moment ago.
+            tells_start = not self._starts.is_lively(action.op)
+            if tells_start:
+                self._starts.sent("task", action.task, action.op, action.node)
             call = Call(
                 action.rows_skipped,
                 context,
                 action.rows_wanted,
+                tells_start,
                 units,
                 action.slices,
                 operator.payload,
@@ -190,11 +208,8 @@ class RayBackend:
             self._end(task, _core.Event.TaskFailed(number, "cancelled"))
 
     def _interrupt(self, task: Task) -> None:
-        ray.cancel(task.stream.completed)
-        if task.actor is None:
-            self._ending.append(task.stream.completed)
-            _, self._ending = ray.wait(self._ending, num_returns=len(self._ending), timeout=0)
-        elif task.actor in self._actors:
+        self._ending.begin(task)
+        if task.actor in self._actors:
             self._actors[task.actor].is_interrupted = True
 
     def _start_actor(self, number: int, op: int, node: int) -> None:
@@ -202,6 +217,11 @@ class RayBackend:
         handle = operator.actor(self._affinity(node)).remote(operator.name)
         actor = Actor(op, operator.name, node, handle)
         self._actors[number] = actor
+        self._starts.sent("actor", number, op, node)
+        begun = actor.handle.begin.remote().future()
+        begun.add_done_callback(
+            lambda _: self._report(partial(self._starts.begun, "actor", number))
+        )
         loaded = actor.handle.load.remote(pack(operator.payload)).future()
         loaded.add_done_callback(
             lambda done: self._report(
@@ -211,6 +231,7 @@ class RayBackend:
 
     def _stop_actor(self, number: int) -> None:
         actor = self._actors.pop(number, None)
+        self._starts.gone("actor", number)
         if actor is not None:
             self._closing.begin(number, actor, has_end=self._operators[actor.op].has_end)
 
@@ -233,9 +254,12 @@ class RayBackend:
         task.stream.watch_value(lambda value: self._report(partial(self._item_came, number, value)))
 
     def _item_came(self, number: int, item: object) -> None:
+        self._ending.heard(number)
+        self._starts.begun("task", number)
         task = self._tasks.get(number)
         if task is None:
             return
+        task.has_begun = True
         if not isinstance(item, Item):
             self._fail(task, item)
         elif item.meta is not None and task.credit < item.meta.nbytes:
@@ -329,11 +353,11 @@ class RayBackend:
             return
         if failure.actor_lost and task.actor is not None:
             self._lose_actor(task.actor, kind=failure.kind)
-        kind = "not_run" if failure.is_death and task.is_excused else failure.kind
-        self._end(task, _core.Event.TaskFailed(number, kind))
+        self._end(task, _core.Event.TaskFailed(number, failure.kind))
 
     def _end(self, task: Task, event: _core.Event) -> None:
         del self._tasks[task.number]
+        self._starts.gone("task", task.number)
         actor = self._actors.get(task.actor) if task.actor is not None else None
         if actor is not None:
             actor.tasks.remove(task.number)
@@ -360,12 +384,9 @@ class RayBackend:
     def _lose_actor(self, number: int, *, kind: Kind = "worker_died") -> None:
         """Reports that an actor is gone, once; its tasks report themselves afterwards."""
         actor = self._actors.pop(number, None)
+        self._starts.gone("actor", number)
         if actor is None:
             return
-        # Only the first of its tasks can have been at work; the others waited behind it.
-        for waiting in actor.tasks[1:]:
-            task = self._tasks[waiting]
-            task.is_excused = task.handed_over == 0
         # It may be out of reach only, and must not go on.
         ray.kill(actor.handle)
         lost = _core.Event.ActorLost(
@@ -411,6 +432,8 @@ class RayBackend:
             if compat.is_dead(actor.handle):
                 self._report(partial(self._lose_actor, number))
         self._report(self._closing.end_late)
+        self._report(self._ending.tell_old)
+        self._report(self._look_at_starts)
 
     def _hear_shares(self, shares: Sequence[_core.Node]) -> None:
         self._report(partial(self._events.extend, map(_core.Event.ShareChanged, shares)))
@@ -429,9 +452,13 @@ class RayBackend:
     def _leave(self, node: int) -> None:
         """Ends what was sent to a node that is lost: Ray might yet run it elsewhere."""
         for task in [task for task in self._tasks.values() if task.node == node]:
-            self._interrupt(task)
+            # Calls of actors end with them.
+            if task.actor is None:
+                self._ending.begin(task)
+            self._starts.gone("task", task.number)
             del self._tasks[task.number]
         for number in [number for number, actor in self._actors.items() if actor.node == node]:
+            self._starts.gone("actor", number)
             ray.kill(self._actors.pop(number).handle)
 
     def _end_without_input(self) -> None:
@@ -439,38 +466,95 @@ class RayBackend:
         lost = self._cluster.lost_ids()
         for task in list(self._tasks.values()):
             if not are_left([self._blocks[number] for number in task.blocks], lost):
-                self._interrupt(task)
+                # A call of an actor that waits for its input has not been sent, nor can it be.
+                if task.actor is None:
+                    self._ending.begin(task)
                 self._end(task, _core.Event.TaskFailed(task.number, "not_run"))
+
+    # What does not begin ----------------------------------------------------------------------
+
+    def _look_at_starts(self) -> None:
+        """Tells what has not begun for some time.
+
+        Raises:
+            WorkerError: Nothing of the run has begun or was at work for the longest time allowed.
+        """
+        if self._closed:
+            return
+        late = self._starts.late()
+        self._late = {
+            waiting.op: self._late.get(waiting.op) or self._tell(waiting) for waiting in late
+        }
+        overdue = self._starts.overdue(is_at_work=self._is_at_work())
+        if overdue is not None:
+            raise WorkerError(
+                f"nothing of the run has begun for {overdue.for_s:.0f} s: "
+                f"{self._why_late(overdue)}. It waits no longer than "
+                "DataContext.start_timeout_s, and for ever if that is None",
+                operator=self._operators[overdue.op].name,
+            )
+
+    def _is_at_work(self) -> bool:
+        """Whether something of the run works, or it is the consumer's turn."""
+        works = any(
+            task.parked is None and not self._starts.is_waiting("task", task.number)
+            for task in self._tasks.values()
+        )
+        loads = any(
+            not actor.is_loaded and not self._starts.is_waiting("actor", number)
+            for number, actor in self._actors.items()
+        )
+        return works or loads or bool(self._untaken)
+
+    def _tell(self, waiting: Waiting) -> str:
+        name = self._operators[waiting.op].name
+        told = f"{name} waits for Ray to begin it: {self._why_late(waiting)}"
+        _logger.warning("%s", told)
+        return told
+
+    def _why_late(self, waiting: Waiting) -> str:
+        has, free = self._cluster.resources_of(waiting.node)
+        held = self._wanted_at(waiting.node, self._begun())
+        sent = self._wanted_at(waiting.node, ((op, at) for op, at, _ in self._starts.waiting()))
+        body, at = self._operators[waiting.op].body, self._cluster.words_for(waiting.node)
+        told = shortage(body, at, has=has, free=free, held=held, sent=sent)
+        return "; ".join([told, *self._cluster.notes()])
+
+    def _wanted_at(self, node: int, works: Iterable[tuple[int, int]]) -> dict[str, float]:
+        """What is asked for at a node by works, given by their operators and nodes."""
+        wanted: dict[str, float] = {}
+        for op, at in works:
+            body = self._operators[op].body
+            amounts = {"CPU": body.cpu, "GPU": body.gpu, **body.custom} if at == node else {}
+            for name, amount in amounts.items():
+                wanted[name] = wanted.get(name, 0.0) + amount
+        return wanted
+
+    def _begun(self) -> Iterator[tuple[int, int]]:
+        """The operators and nodes of what holds resources."""
+        for task in self._tasks.values():
+            if task.actor is None and not self._starts.is_waiting("task", task.number):
+                yield task.op, task.node
+        for number, actor in self._actors.items():
+            if not self._starts.is_waiting("actor", number):
+                yield actor.op, actor.node
 
     # The end --------------------------------------------------------------------------------
 
     def _end_all(self) -> None:
         for task in self._tasks.values():
-            self._interrupt(task)
+            # Calls of actors end with them.
+            if task.actor is None:
+                self._ending.begin(task)
         self._tasks.clear()
         for actor in self._actors.values():
             ray.kill(actor.handle)
         while (left_s := self._closing.seconds_left()) is not None:
             self._hear(left_s)
             self._closing.end_late()
-        left = _still_there(self._ending, _CANCEL_GRACE_S)
-        for task_ended in left:
-            ray.cancel(task_ended, force=True)
-        _still_there(left, _FORCE_GRACE_S)
+        self._ending.finish()
 
 
-def _still_there(tasks: list[ray.ObjectRef[Any]], grace_s: float) -> list[ray.ObjectRef[Any]]:
-    """Those of the tasks that have not ended within a grace."""
-    if not tasks:
-        return []
-    left: list[ray.ObjectRef[Any]]
-    _, left = ray.wait(tasks, num_returns=len(tasks), timeout=grace_s, fetch_local=False)
-    return left
-
-
+_logger = logging.getLogger(__name__)
 # A run fails at its first error; what is kept beyond it are the deaths that were survived.
 _ERRORS_MAX = 100
-# How long workers may take to leave Python code when they are interrupted.
-_CANCEL_GRACE_S = 1.0
-# How long Ray may take to kill them.
-_FORCE_GRACE_S = 4.0

@@ -15,6 +15,7 @@ import ray
 
 from millstream import _core
 from millstream.errors import PlanError, WorkerError
+from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 from millstream.run.ray import compat
 from millstream.run.ray.sharing import sharing
 
@@ -79,6 +80,9 @@ class Cluster:
         self._ids: list[str] = []
         self._numbers: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
+        self._resources: dict[str, dict[str, float]] = {}
+        #: What the task or actor holds in which this program runs: its runs cannot use it.
+        self.held_by_program = held_by_program()
         self._first: list[_core.Node] | None = None
         # By Ray's ids. Nodes that the run knows and are there; a lost one never comes back.
         self._present: dict[str, _core.Node] = {}
@@ -110,6 +114,13 @@ class Cluster:
         node_id = self.id_of(number)
         return f"node {self._addresses.get(node_id, 'without an address')} ({node_id})"
 
+    def resources_of(self, number: int) -> tuple[dict[str, float], dict[str, float]]:
+        """What a node has, and what of that is free, by the names that operators use."""
+        node_id = self.id_of(number)
+        has = self._resources.get(node_id, {})
+        free = compat.free_per_node().get(node_id, {})
+        return _as_operators_say(has), _as_operators_say(free)
+
     @property
     def is_one_node(self) -> bool:
         """Whether placement needs no words."""
@@ -119,6 +130,18 @@ class Cluster:
         """The nodes that are there, by Ray id; called on any thread."""
         with self._lock:
             return dict(self._present)
+
+    def notes(self) -> list[str]:
+        """What a user should know of the nodes; called on any thread."""
+        here, held = self.held_by_program
+        amounts = {name: held.get(name, 0.0) for name in ("CPU", "GPU")}
+        told = " and ".join(f"{amount:g} {name}" for name, amount in amounts.items() if amount)
+        if not told:
+            return []
+        return [
+            f"this program runs inside a Ray task or actor that holds {told} of node {here}, "
+            "which its datasets cannot use: give it num_cpus=0, or the cluster more"
+        ]
 
     def lost_ids(self) -> set[str]:
         """The Ray ids of the nodes that were lost."""
@@ -163,6 +186,9 @@ class Cluster:
 
     def _node(self, node: dict[str, Any], free: float | None) -> _core.Node:
         resources = dict(node["Resources"])
+        here, held = self.held_by_program
+        if node["NodeID"] == here:
+            resources = {name: amount - held.get(name, 0.0) for name, amount in resources.items()}
         cpu = resources.pop("CPU", 0.0)
         gpu = resources.pop("GPU", 0.0)
         store = resources.pop("object_store_memory", 0.0)
@@ -170,6 +196,7 @@ class Cluster:
         custom = {name: amount for name, amount in resources.items() if name[:5] != "node:"}
         taken = 0.0 if free is None else store - free
         self._addresses[node["NodeID"]] = node["NodeManagerAddress"]
+        self._resources[node["NodeID"]] = dict(node["Resources"])
         return _core.Node(
             node=self.number(node["NodeID"]),
             cpu=cpu,
@@ -214,6 +241,21 @@ class Watcher:
             except Exception:
                 # The cluster is hard to reach, or Ray is being shut down: the next look tells.
                 _logger.debug("cannot look at the cluster", exc_info=True)
+
+
+def held_by_program() -> tuple[str, dict[str, float]]:
+    """What the Ray task or actor holds in which this program runs, if any, and on which node."""
+    context = ray.get_runtime_context()
+    try:
+        held = context.get_assigned_resources()
+    except (AssertionError, RuntimeError):
+        # It is a driver.
+        return "", {}
+    return str(context.get_node_id()), {name: float(amount) for name, amount in held.items()}
+
+
+def _as_operators_say(resources: dict[str, float]) -> dict[str, float]:
+    return {**resources, MEMORY: resources.get("memory", 0.0) / MEMORY_UNIT_BYTES}
 
 
 def _alive_nodes() -> list[dict[str, Any]]:

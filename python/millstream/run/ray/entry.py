@@ -39,6 +39,9 @@ class StageActor:
         # What Ray puts before the lines that user code prints.
         return self._operator
 
+    def begin(self) -> None:
+        """Tells by its end that the process is there."""
+
     def load(self, packed: Packed) -> Any:
         """Constructs the user's classes; see `remote.load`."""
         told = unfit(packed[0])

@@ -47,7 +47,12 @@ class Task:
         self.parked: Item | None = None
         self.schema: pa.Schema | None = None
         self.handed_over = 0
-        self.is_excused = False
+        self.has_begun = False
+        self._sent_ns = time.monotonic_ns()
+
+    def is_old(self, age_s: float) -> bool:
+        """Whether it was sent at least so long ago."""
+        return time.monotonic_ns() - self._sent_ns >= age_s * 1e9
 
 
 class Actor:

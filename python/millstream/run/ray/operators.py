@@ -28,6 +28,7 @@ class Operator:
 
     def __init__(self, op: OpBody) -> None:
         self.name = op.name
+        self.body = op
         self.has_end = op.stage.has_end
         self._units = op.units
         self._options = _options(op)
@@ -125,7 +126,8 @@ def _options(op: OpBody) -> dict[str, Any]:
 
 def _strategy(node: str | None) -> dict[str, Any]:
     if node is None:
-        return {}
+        # Not Ray's own default, which is the placement group of the task or actor that runs this.
+        return {"scheduling_strategy": "DEFAULT"}
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
 
 

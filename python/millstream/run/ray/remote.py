@@ -62,6 +62,7 @@ class Call(NamedTuple):
         rows_skipped: Rows of its output that an earlier attempt has handed over.
         context: The task and the attempt, in words.
         rows_wanted: Rows of its output to hand over after those; None: all.
+        tells_start: Whether the task says that it has begun, by an item of its own.
         units: What a task of a source reads; None for any other.
         slices: The parts of the blocks that it reads, by input; None: whole blocks.
         payload: The stage; None for a task on an actor, which has loaded it.
@@ -70,6 +71,7 @@ class Call(NamedTuple):
     rows_skipped: int
     context: str
     rows_wanted: int | None
+    tells_start: bool = False
     units: Sequence[ReadUnit] | None = None
     slices: Sequence[Sequence[tuple[int, int, int]]] | None = None
     payload: Payload | None = None
@@ -80,7 +82,8 @@ class Item(NamedTuple):
 
     Args:
         node: The Ray id of the node that it comes from.
-        meta: What is known of a block; None if there is only an end.
+        meta: What is known of a block; None if there is only an end, or, without one, if the task
+            has just begun.
         data: The block itself, as an Arrow IPC stream, if it is small; else it follows.
         end: The task's end, if this is the last item.
     """
@@ -156,6 +159,8 @@ def run_task(packed: Packed, blocks: Sequence[Block]) -> Iterator[Item | pa.Tabl
     """Runs one task on the stage of its payload, which is opened once per process."""
     try:
         call: Call = _unpack(packed)
+        if call.tells_start:
+            yield Item(_node(), None)
         stage = _open(call)
     except MillstreamError as error:
         yield Item(_node(), None, None, TaskError(error))
