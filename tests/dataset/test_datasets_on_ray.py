@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import millstream as ms
@@ -36,6 +38,26 @@ def test_a_pipeline_of_tasks_and_actors_from_file_to_file(tmp_path, monkeypatch)
     ds.write_parquet("out")
     back = ms.read_parquet("out").take_all()
     assert [row["id"] for row in back] == list(range(1, 1001, 2))
+
+
+def test_files_of_other_types_are_written_again_on_the_workers(tmp_path):
+    def mixed(row):
+        text = ["007", "7"][row["id"] % 2]
+        return {"id": row["id"], "x": None if row["id"] < 3 else row["id"] / 2, "k": text}
+
+    rows = [mixed({"id": id}) for id in range(12)]
+    ds = ms.range(12, override_num_blocks=4).map(mixed)
+    ds.write_parquet(tmp_path / "out", partition_cols=["k"], min_rows_per_file=6)
+    for folder in ("k=007", "k=7"):
+        (file,) = (tmp_path / "out" / folder).iterdir()
+        assert pq.read_schema(file).field("x").type == pa.float64()
+    back = ms.read_parquet(tmp_path / "out").take_all()
+    assert sorted(back, key=lambda row: row["id"]) == rows
+    with pytest.raises(ms.SchemaError, match=r"'x'.*int64.*string"):
+        ds.map(lambda row: {"x": "a" if row["id"] == 7 else row["id"]}).write_parquet(
+            tmp_path / "new" / "out"
+        )
+    assert not (tmp_path / "new").exists()
 
 
 def test_materialized_blocks_stay_in_the_store_and_are_used_again():

@@ -139,3 +139,46 @@ def test_materialized_blocks_are_written(tmp_path):
     ms.range(10).materialize().write_parquet(tmp_path / "out")
     table = pq.read_table(tmp_path / "out")
     assert table.equals(pa.table({"id": list(range(10))}))
+
+
+def test_few_rows_are_one_file(tmp_path):
+    ms.range(100).map(lambda row: row).write_parquet(tmp_path / "out")
+    assert len(visible(tmp_path / "out")) == 1
+    assert ms.read_parquet(tmp_path / "out").take_all() == ms.range(100).take_all()
+
+
+def test_files_of_other_types_are_written_again_with_those_of_all(tmp_path):
+    def mixed(row):
+        return {"id": row["id"], "x": None if row["id"] < 3 else row["id"] / 2}
+
+    ms.range(8, override_num_blocks=4).map(mixed).write_parquet(tmp_path / "out")
+    files = visible(tmp_path / "out")
+    assert len(files) == 4
+    assert {pq.read_schema(tmp_path / "out" / name).field("x").type for name in files} == {
+        pa.float64()
+    }
+    table = pq.read_table(tmp_path / "out")
+    assert table["id"].to_pylist() == list(range(8))
+    assert table["x"].to_pylist() == [None] * 3 + [id / 2 for id in range(3, 8)]
+
+
+def test_types_that_no_type_holds_leave_nothing_behind(tmp_path):
+    ds = ms.range(8, override_num_blocks=8).map(lambda r: {"x": "a" if r["id"] == 7 else r["id"]})
+    for mode in ["append", "overwrite"]:
+        with pytest.raises(ms.SchemaError, match=r"'x'.*int64.*string"):
+            ds.write_parquet(tmp_path / "new" / "out", mode=mode)
+        assert not (tmp_path / "new").exists()
+
+
+def test_text_in_paths_stays_text_and_folders_have_the_rows_asked_for(tmp_path):
+    ds = ms.range(60, override_num_blocks=6).map(
+        lambda row: {"id": row["id"], "k": ["007", "7"][row["id"] % 2]}
+    )
+    ds.write_parquet(tmp_path / "out", partition_cols=["k"], min_rows_per_file=12)
+    rows = ms.read_parquet(tmp_path / "out").take_all()
+    assert {row["id"]: row["k"] for row in rows} == {i: ["007", "7"][i % 2] for i in range(60)}
+    for folder in ["k=007", "k=7"]:
+        files = sorted((tmp_path / "out" / folder).iterdir())
+        counts = [pq.read_metadata(file).num_rows for file in files]
+        assert sum(counts) == 30
+        assert min(counts[:-1]) >= 12

@@ -4,6 +4,8 @@ import datetime
 import decimal
 import os
 import pickle
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -711,3 +713,44 @@ def test_other_file_systems_work():
         assert not [path for path in memory.find("/out", withdirs=True) if ".millstream" in path]
     finally:
         memory.rm("/out", recursive=True)
+
+
+_MANY_PARTITIONS = """
+import os, resource, sys, threading
+import pyarrow as pa
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from millstream.io import parquet_writer
+from millstream.io.parquet_sink import plan_write_parquet
+
+# Rows are written at once, so that all files would be open at the same time.
+parquet_writer._HELD_BYTES_MAX = 0
+transform, commit = plan_write_parquet(sys.argv[1], partition_cols=["k"], is_divided=True)
+commit.prepare()
+rows, most = [], [0]
+
+def task(start):
+    block = pa.table({"k": range(start, start + 120), "x": range(120)})
+    for row in transform.open()(iter([block])):
+        rows.append(row)
+        most[0] = max(most[0], len(os.listdir("/proc/self/fd")))
+
+threads = [threading.Thread(target=task, args=(start,)) for start in range(0, 360, 120)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+commit.commit(rows)
+print(sum(row["rows"][0].as_py() for row in rows), most[0])
+"""
+
+
+def test_tasks_of_a_process_open_no_more_files_together_than_it_may(tmp_path):
+    written = subprocess.run(
+        [sys.executable, "-c", _MANY_PARTITIONS, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    rows, most = map(int, written.stdout.split())
+    assert rows == 360
+    assert most < 200

@@ -33,7 +33,10 @@ COARSE = {
 }
 HELD = sorted(set(COLUMNS) - UNHELD)
 SAME = {
-    **{form: MapBatches(lambda batch: batch, batch_format=form) for form in ("numpy", "pyarrow")},
+    **{
+        form: MapBatches(lambda batch: batch, batch_format=form)
+        for form in ("numpy", "pandas", "pyarrow")
+    },
     "rows": FilterRows(lambda row: True),
     "nothing": None,
 }
@@ -78,7 +81,7 @@ def tasks(draw):
     return table, parts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(made=tasks(), form=st.sampled_from(sorted(SAME)), is_divided=st.booleans())
 def test_tables_come_back_through_functions_and_files(made, form, is_divided):
     table, parts = made
