@@ -174,3 +174,32 @@ def test_random_deaths_of_working_and_loading_workers(backend, tmp_path):
     assert values(run) == [2 * value + 1 for value in range(500)]
     assert calls(folder, "work*") > 3
     assert calls(folder, "model*") > 3
+
+
+@pytest.mark.parametrize("where", ["task", "actor", "constructor"])
+def test_the_code_with_which_user_code_ends_its_process_is_told(backend, where):
+    class Ends:
+        def __init__(self):
+            if where == "constructor":
+                os._exit(3)
+
+        def __call__(self, batch):
+            os._exit(3)
+
+    def ends(batch):
+        os._exit(3)
+
+    op = batches(ends) if where == "task" else batches(Ends, kind="actors")
+    with pytest.raises(WorkerError, match=r"os\._exit\(3\)") as caught:
+        list(start(backend, read(2, 1), op, deaths_max=1))
+    assert caught.value.operator == op.name
+
+
+def test_what_user_code_forks_may_end_as_it_likes(backend):
+    def forks(batch):
+        child = os.fork()
+        if child == 0:
+            os._exit(3)
+        return {"id": batch["id"], "code": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]}
+
+    assert values(start(backend, read(1, 1), batches(forks)), "code") == [3]

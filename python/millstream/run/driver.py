@@ -298,6 +298,8 @@ class _Loop:
         told = failure_text(action.cause, action.details)
         if action.cause in ("user_code", "actor_user_code"):
             return cause or UserCodeError(told, operator=operator)
+        if cause is not None:
+            told = f"{told}. The last time: {cause.message.partition(chr(10))[0]}"
         error = WorkerError(told, operator=operator)
         error.__cause__ = cause
         return error

@@ -19,7 +19,7 @@ from millstream import _core
 from millstream.errors import MillstreamError, WorkerError
 from millstream.run.inbox import Inbox
 from millstream.run.protocol import BlockHandle, OpBody, not_carried_out
-from millstream.run.ray import compat
+from millstream.run.ray import compat, exits
 from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.ending import Ending
@@ -345,7 +345,12 @@ class RayBackend:
             self._end_failed(task.number, failure)
 
     def _read_failure(self, raised: object, op: int, node: int) -> Failure:
-        return read_failure(raised, self._operators[op].name, self._cluster.words_for(node))
+        operator = self._operators[op]
+        failure = read_failure(raised, operator.name, self._cluster.words_for(node))
+        if failure.kind == "worker_died":
+            for code in exits.codes(operator.payload.key):
+                failure.error.message = f"user code ended its process by os._exit({code})"
+        return failure
 
     def _end_failed(self, number: int, failure: Failure) -> None:
         task = self._tasks.get(number)

@@ -25,6 +25,7 @@ from ray import cloudpickle
 import millstream
 from millstream import _core
 from millstream.errors import MillstreamError, UserCodeError
+from millstream.run.ray import exits
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
@@ -171,7 +172,9 @@ def run_task(packed: Packed, blocks: Sequence[Block]) -> Iterator[Item | pa.Tabl
 def load(packed: Packed) -> tuple[OpenStage | None, Loaded | TaskError]:
     """Constructs the user's classes, in an actor."""
     try:
-        return _load(_unpack(packed)), Loaded(_node())
+        payload = _unpack(packed)
+        exits.watch(payload.key)
+        return _load(payload), Loaded(_node())
     except MillstreamError as error:
         return None, TaskError(error)
 
@@ -237,6 +240,7 @@ def _open(call: Call) -> OpenStage:
     payload = call.payload
     if payload is None:
         raise RuntimeError("a task without an actor came without its stage")
+    exits.watch(payload.key)
     with _lock:
         stage = _opened.pop(payload.key, None)
         if stage is None:
