@@ -131,7 +131,8 @@ def read_parquet(
         shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
             in a random order that is the same in each run.
         include_paths: Whether the column `path` says which file a row is from.
-        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
+        file_extensions: Which files to read; `None`: all. A warning tells what the default leaves
+            out.
         ignore_missing_paths: Whether paths that do not exist, and links to files that are gone, are
             left out.
         skip_paths: Files or folders to leave out.
@@ -203,7 +204,7 @@ def read_binary_files(
             left out.
         shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
             in a random order that is the same in each run.
-        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
+        file_extensions: Which files to read; `None`: all.
         concurrency: Tasks at a time; default as many as there is room for.
         override_num_blocks: Into how many units the files are divided.
         ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
@@ -276,7 +277,8 @@ def read_images(
             left out.
         shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
             in a random order that is the same in each run.
-        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
+        file_extensions: Which files to read; `None`: all. A warning tells what the default leaves
+            out.
         concurrency: Tasks at a time; default as many as there is room for.
         override_num_blocks: Into how many units the files are divided.
         ray_remote_args: `resources`, `runtime_env` and the like, as in `Dataset`.
@@ -350,7 +352,8 @@ def read_video(
         resize: Height and width in pixels to resize to; `None`: frames keep their own.
         ignore_missing_paths: Whether paths that do not exist, and links to files that are gone, are
             left out.
-        file_extensions: Which files to read; `None`: all. A warning tells what is left out.
+        file_extensions: Which files to read; `None`: all. A warning tells what the default leaves
+            out.
         shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
             in a random order that is the same in each run.
         concurrency: Tasks at a time; default as many as there is room for.

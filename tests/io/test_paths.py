@@ -332,6 +332,9 @@ def test_shuffling_is_repeatable_by_its_seed(tmp_path):
             names(tmp_path, shuffle=shuffle)
     with pytest.raises(ArgumentError, match="seed"):
         FileShuffleConfig(seed=True)
+    assert FileShuffleConfig(5, reseed_after_execution=False) == FileShuffleConfig(5)
+    with pytest.raises(ArgumentError, match="leave the seed out"):
+        FileShuffleConfig(5, reseed_after_execution=True)
 
 
 def test_files_are_filtered_by_their_partition(tmp_path):
@@ -371,6 +374,10 @@ def test_folders_can_be_values():
     with pytest.raises(ReadError, match="do not match"):
         scheme.values("/base/cat/x.jpg")
     remote = Partitioning("dir", base_dir="memory://base/", field_names=["kind"])
+    local = Partitioning("dir", base_dir="file:///my%20base", field_names=["kind"])
+    assert local.values("/my base/cat/x.jpg") == {"kind": "cat"}
+    store = Partitioning("dir", base_dir="s3://bucket/base?region=eu-west-1", field_names=["kind"])
+    assert store.values("bucket/base/cat/x.jpg") == {"kind": "cat"}
     assert remote.values("/base/cat/x.jpg") == remote.values("base/cat/x.jpg") == {"kind": "cat"}
 
 

@@ -72,11 +72,20 @@ def name_on(filesystem: pa_fs.FileSystem, path: str) -> str:
     """Returns what a path, with or without its scheme, is called on a file system."""
     if isinstance(filesystem, pa_fs.LocalFileSystem):
         return _local(path)
-    address = _Address.of(path)
     rest = path.partition("://")[2] if path.startswith("file://") else path
-    if address.root:
-        rest = address.root.partition("://")[2].rpartition("@")[2] + address.rest
+    if _Address.of(path).root:
+        return name_of(path)
     return rest.rstrip("/") or rest
+
+
+def name_of(path: Path) -> str:
+    """Returns what a path is called on the file system of its address, which is not asked."""
+    text = os.fspath(path)
+    address = _Address.of(text)
+    if not address.root:
+        return _local(text)
+    name = address.root.partition("://")[2].rpartition("@")[2] + address.rest
+    return name.rstrip("/") or name
 
 
 def is_of_one_process(filesystem: pa_fs.FileSystem) -> bool:

@@ -32,11 +32,19 @@ class FileShuffleConfig:
 
     Args:
         seed: The same seed gives the same order, in each run; without one, each run has its own.
+        reseed_after_execution: Ray Data's name for another order in each run. With a seed it must
+            be false: a dataset does not know how often it has run.
     """
 
     seed: int | None = None
+    reseed_after_execution: bool = False
 
     def __post_init__(self) -> None:
+        if self.seed is not None and self.reseed_after_execution:
+            raise ArgumentError(
+                "with a seed, files have the same order in each run: leave the seed out for "
+                "another order in each, or pass reseed_after_execution=False"
+            )
         wrong = isinstance(self.seed, bool) or not isinstance(self.seed, int)
         if self.seed is not None and wrong:
             raise ArgumentError(f"the seed of a file shuffle must be an integer, not {self.seed!r}")

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 
 from millstream.errors import ArgumentError, ReadError
+from millstream.io.addresses import name_of
 
 #: How Hive writes a null into a path.
 NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"
@@ -114,8 +115,7 @@ class Partitioning:
     def _folders(self, path: str) -> list[str]:
         folder = path.rpartition("/")[0].strip("/")
         if self.base_dir:
-            base = os.fspath(self.base_dir).partition("://")[2] or os.path.abspath(self.base_dir)
-            base = base.strip("/")
+            base = name_of(self.base_dir).strip("/")
             if folder != base and not folder.startswith(base + "/"):
                 return []
             folder = folder[len(base) :]
