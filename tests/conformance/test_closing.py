@@ -93,6 +93,23 @@ def test_what_close_raises_is_a_warning_and_no_row_is_lost(backend, tmp_path, ca
     assert "MapBatches(Model): close() raised SystemExit: cannot say goodbye" in caplog.text
 
 
+def test_a_log_that_goes_nowhere_costs_no_row(backend, tmp_path):
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise ValueError("I/O operation on closed file")
+
+    def also():
+        raise ValueError("bad")
+
+    logger, broken = logging.getLogger("millstream"), Broken()
+    logger.addHandler(broken)
+    try:
+        run = start(backend, read(4, 2), pool(with_close(tmp_path, also), 1))
+        assert values(run) == list(range(4))
+    finally:
+        logger.removeHandler(broken)
+
+
 def test_a_consumer_that_leaves_has_idle_instances_closed(backend, tmp_path):
     run = start(backend, read(200, 200), pool(with_close(tmp_path)))
     next(run)

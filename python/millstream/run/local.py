@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import logging
 import queue
 import sys
 import threading
@@ -25,7 +24,7 @@ from millstream.blocks.usercode import RunEnded
 from millstream.errors import MillstreamError, SerializationError, UserCodeError
 from millstream.run import machine
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import BlockHandle, OpBody, not_carried_out
+from millstream.run.protocol import BlockHandle, OpBody, not_carried_out, warn
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
@@ -414,7 +413,7 @@ def _until_ended(run: Callable[[], None]) -> None:
 
 def _close_stage(stage: OpenStage) -> None:
     for raised in stage.close():
-        _logger.warning("%s", raised)
+        warn(raised)
 
 
 def _end_threads(threads: Sequence[_Thread]) -> None:
@@ -424,7 +423,7 @@ def _end_threads(threads: Sequence[_Thread]) -> None:
     _join(threads, _FORCE_GRACE_S)
     closing = [thread for thread in threads if thread.is_closing]
     if not _join(closing, _CLOSE_GRACE_S):
-        _logger.warning("close() of a class has not ended within %g s: it is left", _CLOSE_GRACE_S)
+        warn(f"close() of a class has not ended within {_CLOSE_GRACE_S:g} s: it is left")
         _raise_in(closing)
 
 
@@ -455,7 +454,6 @@ def _is_importing(thread: threading.Thread) -> bool:
     return False
 
 
-_logger = logging.getLogger(__name__)
 #: The part of the memory that blocks may take, as Ray's object store does by default.
 _STORE_SHARE = 0.3
 #: How long tasks may take to notice that their run has ended.

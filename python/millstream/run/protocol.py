@@ -6,6 +6,8 @@ A backend holds block numbers with their data and task numbers with their handle
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -204,5 +206,14 @@ class BlockHandle:
         return RuntimeError(f"block {self.block} has been released")
 
 
+def warn(text: str) -> None:
+    """Logs what costs no result; nor may it where the log goes nowhere, such as a closed stderr."""
+    with contextlib.suppress(Exception):
+        _logger.warning("%s", text)
+
+
 def _as_it_is(table: pa.Table) -> pa.Table:
     return table
+
+
+_logger = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ Owns how long that may take. Must not know why an actor is no longer needed.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +12,7 @@ from functools import partial
 
 import ray
 
+from millstream.run.protocol import warn
 from millstream.run.ray.handles import Actor
 
 
@@ -59,7 +59,7 @@ class Closing:
                 del self._actors[number]
                 ray.kill(actor.handle)
                 if is_told:
-                    _logger.warning("close() of %s has not ended in time", actor.operator)
+                    warn(f"{actor.operator}: close() has not ended in time: its process is ended")
 
     def _end(self, number: int, done: Future[list[str]]) -> None:
         actor, _, _ = self._actors.pop(number, (None, 0.0, False))
@@ -68,10 +68,9 @@ class Closing:
         ray.kill(actor.handle)
         # If its process has died meanwhile, so has what it held.
         for raised in [] if done.exception() else done.result():
-            _logger.warning("%s", raised)
+            warn(raised)
 
 
-_logger = logging.getLogger(__name__)
 #: How long classes may take to let go of what they hold.
 _PATIENCE_S = 10.0
 #: How long, where a task was interrupted for it.
