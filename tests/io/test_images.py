@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from io_sources import rows_of, table_of, tables_of
 from PIL import Image
 
+from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import images
-from millstream.io.images import plan_images
+from millstream.io.images import ImageFormat, plan_images
 from millstream.io.pixels import decode
 
 
@@ -276,6 +277,40 @@ def test_palettes_become_their_colours_unless_their_numbers_are_asked_for(format
     palette.save(file, format)
     assert np.array_equal(decode(file.getvalue()).pixels, colours)
     assert decode(file.getvalue(), mode="P").pixels.shape == (1, 2)
+
+
+WHITE = {
+    "bit": (np.ones((4, 6), bool), "PNG"),
+    "grey": (np.full((4, 6), 255, np.uint8), "PNG"),
+    "grey, alpha": (np.full((4, 6, 2), 255, np.uint8), "PNG"),
+    "deep grey": (np.full((4, 6), 65_535, np.uint16), "PNG"),
+    "colour": (np.full((4, 6, 3), 255, np.uint8), "PNG"),
+    "colour, alpha": (np.full((4, 6, 4), 255, np.uint8), "PNG"),
+    "print": (np.full((4, 6, 3), 255, np.uint8), "JPEG"),
+}
+#: What white is where it is not 255 in each band. Integers and floats have no white, nor do the
+#: numbers of palettes; to LAB, Pillow has no way from colours.
+WHITE_IN = {"I;16": 65_535, "CMYK": 0, "HSV": [0, 0, 255], "YCbCr": [255, 128, 128]}
+WITHOUT_WHITE = ("I", "F", "P", "PA", "LAB")
+
+
+@pytest.mark.parametrize("kind", WHITE)
+@pytest.mark.parametrize("mode", sorted(images._DTYPES))
+def test_white_stays_white_in_every_mode_or_the_mode_is_refused(kind, mode):
+    pixels, format = WHITE[kind]
+    image = Image.fromarray(pixels)
+    file = io.BytesIO()
+    (image.convert("CMYK") if kind == "print" else image).save(file, format)
+    try:
+        made = decode(file.getvalue(), size=(2, 3), mode=mode).pixels
+    except ValueError:
+        # Pillow has no way there, and says so.
+        assert mode in ("LAB", "La", "RGBa", "PA")
+        return
+    schema = ImageFormat((2, 3), mode).schema()
+    assert schema.field("image").type == tensor.from_ndarray(made[np.newaxis]).type
+    if mode not in WITHOUT_WHITE:
+        assert np.array_equal(made, np.broadcast_to(WHITE_IN.get(mode, 255), made.shape))
 
 
 def test_a_palette_that_can_be_seen_through_has_a_fourth_band():
