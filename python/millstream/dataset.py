@@ -162,6 +162,7 @@ class Dataset:
             compute: For this and all further arguments not named here see `Dataset`.
             batch_format: `"numpy"` and `"default"`: a dict of column name to array of shape
                 (rows, …); `"pandas"`: a `DataFrame`; `"pyarrow"` and `None`: a `pyarrow.Table`.
+                Integers with nulls stay integers: None where null in NumPy, nullable in pandas.
             zero_copy_batch: Whether `fn` may get read-only views of shared memory. `False`: its
                 own, writable copy.
             fn_args: See `Dataset`.

@@ -4,12 +4,13 @@ import datetime
 import decimal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.blocks import block, rows, tensor
+from millstream.blocks import block, columns, rows, tensor
 from millstream.errors import UserCodeError
 
 
@@ -131,3 +132,47 @@ def test_wide_rows_whose_keys_come_in_another_order_keep_their_values():
     names = [f"c{n}" for n in range(WIDE)]
     one, other = dict.fromkeys(names, 1), dict.fromkeys(reversed(names), 2)
     assert rows.from_rows([one, other]).to_pylist() == [one, other]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([2**64], r"18446744073709551616 in row 0, which has more than 64 bits"),
+        ([1, None, 2**63, -1], r"-1 in row 3 and 9223372036854775808 in row 2"),
+        ([0.5, 2**53 + 1], r"9007199254740993 in row 1, which is no exact float64"),
+        ([0.5, decimal.Decimal("0.1")], r"a decimal in row 1|a float in row 0"),
+        ([[1], [2, 3j]], r"a complex number in row 1"),
+        (
+            [datetime.date(2024, 1, 1), np.datetime64("2024-01-01")],
+            r"row 0 and a datetime64 in row 1",
+        ),
+    ],
+)
+def test_values_without_one_type_are_told_with_their_rows(values, told):
+    with pytest.raises(UserCodeError, match=f"'v'.*{told}"):
+        rows.from_rows([{"v": value} for value in values])
+
+
+def test_scalars_of_numpy_and_nulls_of_pandas_are_what_they_mean():
+    instant = pd.Timestamp(2**60 + 1)
+    table = pa.table(
+        {
+            name: columns.from_values(values)
+            for name, values in {
+                "days": [np.datetime64("2024-01-01"), None],
+                "spans": [np.timedelta64(3, "s"), None],
+                "instants": [instant, pd.NaT],
+                "numbers": [pd.NA, 7],
+                "mixed": [np.int8(1), 2**62],
+                "flat": [[np.array(3)], None],
+            }.items()
+        }
+    )
+    assert table.to_pydict() == {
+        "days": [datetime.date(2024, 1, 1), None],
+        "spans": [datetime.timedelta(seconds=3), None],
+        "instants": [instant, None],
+        "numbers": [None, 7],
+        "mixed": [1, 2**62],
+        "flat": [[3], None],
+    }

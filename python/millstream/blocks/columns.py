@@ -96,9 +96,6 @@ def from_values(
     first = next((value for value in values if value is not None), None)
     if first is None:
         return nulls(len(values), pa.null() if like is None else like)
-    if isinstance(first, (np.datetime64, np.timedelta64)):
-        empty = type(first)("NaT")
-        return from_ndarray(np.array([empty if v is None else v for v in values]), like)
     if _is_array(first) and not (is_list(like) and np.ndim(first) == 1):
         return _from_arrays(values, like)
     try:

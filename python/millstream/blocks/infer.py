@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import primitive
+from millstream.blocks import primitive, tensor
 from millstream.blocks.column_types import settle
 from millstream.blocks.common_type import common_type, is_list
 from millstream.blocks.convert import Column, nulls
@@ -47,6 +47,8 @@ def _array(values: Values, like: pa.DataType | None, row_of: RowOf) -> Column:
     if made is not None:
         return settle(made, like)
     kinds = _kinds(values)
+    if _UNUSUAL in kinds:
+        return _array([_usual(value) for value in values], like, row_of)
     _require_together(kinds, row_of)
     if not kinds:
         return nulls(len(values), pa.null() if like is None else like)
@@ -58,6 +60,11 @@ def _array(values: Values, like: pa.DataType | None, row_of: RowOf) -> Column:
         return settle(_structs(values, like, row_of), like)
     if kinds.keys() <= {_INTEGER, _FLOAT, _NUMPY}:
         return settle(_numbers(values, row_of), like)
+    if kinds.keys() in ({_NUMPY_DATE}, {_NUMPY_DURATION}):
+        first = values[next(iter(kinds.values()))]
+        empty = type(first)("NaT")
+        made = np.array([empty if value is None else value for value in values])
+        return settle(pa.array(made.astype(tensor.arrow_dtype(made.dtype))), like, in_utc=True)
     return settle(_others(values, kinds), like)
 
 
@@ -69,7 +76,8 @@ def _kinds(values: Values) -> dict[str, int]:
         kind = known.get(type(value))
         if kind is None:
             kind = _kind_of(value)
-            if not isinstance(value, datetime.datetime):
+            # Of these, values of one type are of several kinds.
+            if not isinstance(value, (datetime.datetime, np.ndarray)):
                 known[type(value)] = kind
         if kind not in kinds:
             kinds[kind] = index
@@ -78,11 +86,20 @@ def _kinds(values: Values) -> dict[str, int]:
 
 
 def _kind_of(value: Any) -> str:
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, datetime.datetime) and type(value).__name__ not in _PANDAS_NULLS:
         return _NAIVE if value.tzinfo is None else _ZONED
     if isinstance(value, np.generic):
         return _NUMPY if value.dtype.kind in "iuf" else _NUMPY_KINDS.get(value.dtype.kind, _OTHER)
+    if type(value).__name__ in _PANDAS_NULLS or (type(value) is np.ndarray and value.ndim == 0):
+        return _UNUSUAL
     return next((kind for type, kind in _CLASSES if isinstance(value, type)), _OTHER)
+
+
+def _usual(value: Any) -> Any:
+    """Returns what pandas has for a null, and an array without dimensions, as Python has it."""
+    if type(value).__name__ in _PANDAS_NULLS:
+        return None
+    return value[()] if type(value) is np.ndarray and value.ndim == 0 else value
 
 
 def _require_together(kinds: Mapping[str, int], row_of: RowOf) -> None:
@@ -106,6 +123,7 @@ def _require_together(kinds: Mapping[str, int], row_of: RowOf) -> None:
 
 def _numbers(values: Values, row_of: RowOf) -> pa.Array:
     """Integers and floats of Python and NumPy, of which at least two are of different types."""
+    _require_64_bits(values, row_of)
     types: dict[type, pa.DataType] = {}
     for value in values:
         if type(value) not in types and value is not None:
@@ -118,7 +136,27 @@ def _numbers(values: Values, row_of: RowOf) -> pa.Array:
             whole = isinstance(value, (int, np.integer))
             if whole and int(float(value)) != int(value):
                 raise TypeError(f"{value} in row {row_of(index)}, which is no exact float64")
+        values = [None if value is None else float(value) for value in values]
     return pa.array(values, common)
+
+
+def _require_64_bits(values: Values, row_of: RowOf) -> None:
+    whole = [
+        (int(value), index)
+        for index, value in enumerate(values)
+        if isinstance(value, (int, np.integer))
+    ]
+    if not whole:
+        return
+    (low, low_at), (high, high_at) = min(whole), max(whole)
+    if low < -(2**63) or high >= 2**64:
+        value, index = (high, high_at) if high >= 2**64 else (low, low_at)
+        raise TypeError(f"{value} in row {row_of(index)}, which has more than 64 bits")
+    if low < 0 and high >= 2**63:
+        raise TypeError(
+            f"{low} in row {row_of(low_at)} and {high} in row {row_of(high_at)}, which no integer "
+            "of 64 bits holds"
+        )
 
 
 def _number_type(value: Any, values: Values) -> pa.DataType:
@@ -208,6 +246,8 @@ def _one_piece(column: Column) -> pa.Array:
 
 
 _OTHER = "another value"
+_UNUSUAL = "an unusual form"
+_PANDAS_NULLS = ("NaTType", "NAType")
 _NULL = "null"
 _INTEGER = "an integer"
 _FLOAT = "a float"

@@ -58,6 +58,9 @@ class VariableShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
         """How many dimensions each tensor has."""
         return self._ndim
 
+    def __str__(self) -> str:
+        return f"extension<{_RAGGED_NAME}[value_type={self._value_type}, ndim={self._ndim}]>"
+
     @property
     def permutation(self) -> list[int] | None:
         """The order of the dimensions in memory, if it is not row-major."""
@@ -96,6 +99,9 @@ class AnyShapeTensorType(pa.ExtensionType):  # type: ignore[misc]
     def value_type(self) -> pa.DataType:
         """The type of the elements."""
         return self._value_type
+
+    def __str__(self) -> str:
+        return f"extension<{_ANY_NAME}[value_type={self._value_type}]>"
 
     def __arrow_ext_serialize__(self) -> bytes:
         return b""
