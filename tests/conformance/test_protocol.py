@@ -267,3 +267,15 @@ def test_each_action_is_carried_out_or_refused(backend):
                 backend.perform([action])
         elif action is not None:
             backend.perform([action])
+
+
+def test_a_task_that_gives_fewer_rows_than_it_handed_over_before_is_an_error(backend):
+    backend.open([read(10, 1)])
+    backend.perform([launch(1, units=(0, 1), rows_skipped=10)])
+    assert produced(events_until(backend, is_end)) == []
+    backend.perform([launch(2, units=(0, 1), rows_skipped=11)])
+    (event,) = [event for event in events_until(backend, is_end) if is_end(event)]
+    assert event.failure == "user_code"
+    told = str(backend.error_of(2, 0))
+    assert "1 rows fewer" in told
+    assert "operator: Read" in told

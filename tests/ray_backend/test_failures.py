@@ -16,7 +16,7 @@ from millstream.run.ray.failures import read_failure
         (exceptions.LocalRayletDiedError(), "worker_died"),
         (exceptions.OutOfMemoryError("killed"), "out_of_memory"),
         (exceptions.ActorDiedError(), "worker_died"),
-        (exceptions.ActorUnavailableError("gone", b"0" * 16), "worker_died"),
+        (exceptions.ActorUnavailableError("gone", b"0" * 16), "not_run"),
         (exceptions.NodeDiedError("gone"), "not_run"),
         (exceptions.TaskCancelledError(), "cancelled"),
         (exceptions.ObjectLostError("ab", "", ""), "not_run"),
@@ -51,3 +51,9 @@ def test_deaths_are_errors_of_workers():
     failure = read_failure(exceptions.WorkerCrashedError(), "Map(f)")
     assert isinstance(failure.error, WorkerError)
     assert failure.is_death
+
+
+def test_an_actor_that_does_not_answer_is_not_dead():
+    failure = read_failure(exceptions.ActorUnavailableError("gone", b"0" * 16), "Map(f)")
+    assert not failure.actor_lost
+    assert not failure.is_death

@@ -27,7 +27,7 @@ from millstream.blocks.usercode import (
     user_error,
     without_our_frames,
 )
-from millstream.errors import MillstreamError, ReadError
+from millstream.errors import MillstreamError, ReadError, UserCodeError
 
 __all__ = [
     "BlockMeta",
@@ -367,6 +367,11 @@ def _full(
             rows_wanted -= kept.num_rows
             if rows_wanted == 0:
                 break
+    if rows_skipped:
+        raise UserCodeError(
+            f"a task that was run again gave {rows_skipped} rows fewer than it had handed over "
+            "before: what lost rows are made of again must give the same rows each time"
+        )
     last = builder.finish()
     if last is not None:
         yield *last, True

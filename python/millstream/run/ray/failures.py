@@ -67,6 +67,9 @@ def read_failure(raised: object, operator: str, node: str = "one of the nodes") 
             return Failure("out_of_memory", _worker_error(cause, operator))
         case exceptions.RayActorError() if _OUT_OF_MEMORY in str(cause).lower():
             return Failure("out_of_memory", _worker_error(cause, operator), actor_lost=True)
+        case exceptions.ActorUnavailableError():
+            # It may live: only this call is known to have failed.
+            return Failure("not_run", _worker_error(cause, operator))
         case exceptions.NodeDiedError():
             return Failure("not_run", _worker_error(cause, operator), node_lost=True)
         case exceptions.ObjectLostError():

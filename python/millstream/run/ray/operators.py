@@ -40,7 +40,9 @@ class Operator:
             # What a user's object raises when it is pickled may be anything.
             raise unsendable(op.name, error) from error
         is_small = len(data) <= _PAYLOAD_INLINE_BYTES_MAX
-        self.payload = Payload(uuid.uuid4().hex, op.name, data if is_small else [ray.put(data)])
+        self.payload = Payload(
+            uuid.uuid4().hex, op.name, data if is_small else [ray.put(data)], _hides_gpus(op)
+        )
 
     def units_of(self, action: _core.Action.LaunchTask) -> Sequence[ReadUnit] | None:
         """The units that a task of a source reads."""
@@ -106,6 +108,12 @@ def unsendable(operator: str, error: Exception) -> SerializationError:
         "constructor of a class",
         operator=operator,
     )
+
+
+def _hides_gpus(op: OpBody) -> bool:
+    """Whether workers must see no GPU: they ask for none, and the user has not said what to see."""
+    variables = (op.ray_remote_args.get("runtime_env") or {}).get("env_vars") or {}
+    return not op.gpu and "CUDA_VISIBLE_DEVICES" not in variables
 
 
 def _options(op: OpBody) -> dict[str, Any]:

@@ -9,6 +9,7 @@ without ever fetching it. The last item carries the task's end, whether or not a
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -49,11 +50,13 @@ class Payload(NamedTuple):
         key: Names the stage in the whole cluster.
         operator: Its name.
         data: The pickled stage, or a list of the reference to it if it is large.
+        hides_gpus: Whether it asks for none, so that it must see none.
     """
 
     key: str
     operator: str
     data: bytes | list[ray.ObjectRef[bytes]]
+    hides_gpus: bool = False
 
 
 class Call(NamedTuple):
@@ -162,18 +165,20 @@ def run_task(packed: Packed, blocks: Sequence[Block]) -> Iterator[Item | pa.Tabl
         call: Call = _unpack(packed)
         if call.tells_start:
             yield Item(_node(), None)
-        stage = _open(call)
+        with _gpus_hidden(call.payload):
+            yield from _run(_open(call), call, blocks)
     except MillstreamError as error:
         yield Item(_node(), None, None, TaskError(error))
-        return
-    yield from _run(stage, call, blocks)
 
 
 def load(packed: Packed) -> tuple[OpenStage | None, Loaded | TaskError]:
     """Constructs the user's classes, in an actor."""
     try:
-        payload = _unpack(packed)
+        payload: Payload = _unpack(packed)
         exits.watch(payload.key)
+        if payload.hides_gpus:
+            # For as long as the process lives, which is this actor's own.
+            os.environ[_VISIBLE] = ""
         return _load(payload), Loaded(_node())
     except MillstreamError as error:
         return None, TaskError(error)
@@ -235,6 +240,26 @@ def _ipc(table: pa.Table) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
+@contextlib.contextmanager
+def _gpus_hidden(payload: Payload | None) -> Iterator[None]:
+    """Hides the node's GPUs from a stage that asks for none; Ray shows them all to it.
+
+    The process may be given to tasks that are not ours afterwards.
+    """
+    if payload is None or not payload.hides_gpus:
+        yield
+        return
+    before = os.environ.get(_VISIBLE)
+    os.environ[_VISIBLE] = ""
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_VISIBLE, None)
+        else:
+            os.environ[_VISIBLE] = before
+
+
 def _open(call: Call) -> OpenStage:
     """The opened stage of a call's payload, kept for the next task of this process."""
     payload = call.payload
@@ -282,6 +307,7 @@ def _address() -> str:
     return f"node {ray.util.get_node_ip_address()}"
 
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _VERSIONS = (millstream.__version__, _core.__version__)
 
 #: Up to this a block travels inside its item. Ray keeps objects below 100 KiB out of the store.
