@@ -149,6 +149,10 @@ def test_a_pattern_that_finds_nothing_is_named(tree):
     with pytest.raises(ReadError, match="no file matches") as caught:
         names(tree / "*.jpg")
     assert caught.value.file == str(tree / "*.jpg")
+    for pattern in ("nope/*.csv", "nope/**/*.csv", "a.txt/*", "a.txt/**"):
+        for options in ({}, {"filesystem": fsspec.filesystem("file")}):
+            with pytest.raises(ReadError, match=r"no file matches|Not a directory"):
+                names(tree / pattern, **options)
     assert names([tree / "*.jpg", tree / "*.csv"], ignore_missing_paths=True) == ["b.csv"]
 
 

@@ -144,7 +144,9 @@ def _matching(filesystem: pa_fs.FileSystem, pattern: str, ignore_missing: bool) 
     names = pattern.split("/")
     fixed = next(index for index, name in enumerate(names) if _is_pattern(name))
     folder = "/".join(names[:fixed]) or ("/" if fixed else "")
-    found = _in_order(_matching_below(filesystem, folder, names[fixed:]))
+    with blaming(pattern, "cannot look at the folder"):
+        is_there = not folder or filesystem.get_file_info(folder).type == pa_fs.FileType.Directory
+    found = _in_order(_matching_below(filesystem, folder, names[fixed:])) if is_there else []
     if not found and not ignore_missing:
         raise ReadError(f"no file matches {pattern}", file=pattern)
     return found
@@ -166,7 +168,7 @@ def _matching_below(
         below = _files_below(filesystem, folder, above)
         yield from (file for file in below if regex.fullmatch(file.path[start:]))
         return
-    if isinstance(filesystem, pa_fs.LocalFileSystem) and os.path.isdir(folder):
+    if isinstance(filesystem, pa_fs.LocalFileSystem):
         entered = _entered(folder, above)
         if entered is None:
             return
@@ -187,9 +189,9 @@ def _entries(filesystem: pa_fs.FileSystem, folder: str) -> Iterator[tuple[str, I
     """Yields what a folder holds: paths, each with its file unless it is a folder itself."""
     with blaming(folder, "cannot list the folder"):
         if isinstance(filesystem, pa_fs.LocalFileSystem):
-            yield from _local_entries(folder) if os.path.isdir(folder) else ()
+            yield from _local_entries(folder)
             return
-        infos = filesystem.get_file_info(pa_fs.FileSelector(folder, allow_not_found=True))
+        infos = filesystem.get_file_info(pa_fs.FileSelector(folder))
     for info in infos:
         if info.type == pa_fs.FileType.Directory:
             yield info.path, None
