@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millstream.blocks import block
 from millstream.blocks.transforms import FilterRows, MapBatches, MapRows, SelectColumns
@@ -278,3 +280,52 @@ def test_leaving_a_task_closes_its_input():
     next(outputs)
     outputs.close()
     assert len(closed) == 1
+
+
+def in_pieces(work, rows, *, skip=0, wanted=None, transforms=()):
+    stage = Stage("Read->Map", transforms, 1 << 20, rows)
+    return list(open_stage(stage).run(work, skip, "attempt 1 on node 0", wanted))
+
+
+def test_each_unit_is_a_block_where_blocks_must_not_be_joined():
+    units = [Unit(start=n * 2, tables=2, rows=1) for n in range(50)]
+    outputs = in_pieces(units, 0, transforms=(MapRows(lambda row: row),))
+    assert [meta.rows for meta, _ in outputs[:-1]] == [2] * 50
+    assert [meta.is_last for meta, _ in outputs[:-1]] == [False] * 49 + [True]
+    assert ids(outputs) == list(range(100))
+
+
+def test_blocks_of_a_piece_are_as_few_as_have_the_rows_of_a_batch():
+    tables = [pa.table({"id": [n]}) for n in range(11)]
+    seen = []
+
+    def note(batch):
+        seen.append(len(batch["id"]))
+        return batch
+
+    outputs = in_pieces(tables, 4, transforms=(MapBatches(note, batch_size=4),))
+    assert [meta.rows for meta, _ in outputs[:-1]] == [4, 7]
+    assert seen == [4, 4, 3]
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=12),
+    st.integers(0, 5),
+    st.integers(0, 50),
+    st.one_of(st.none(), st.integers(1, 50)),
+)
+def test_a_part_of_the_rows_of_pieces_is_exactly_that_part(sizes, rows, skip, wanted):
+    starts = np.cumsum([0, *sizes])
+    tables = [
+        pa.table({"id": np.arange(start, start + size)})
+        for start, size in zip(starts[:-1], sizes, strict=True)
+    ]
+    outputs = in_pieces(tables, rows, skip=skip, wanted=wanted)
+    if skip > starts[-1]:
+        assert isinstance(outputs[-1], TaskError)
+        return
+    last = None if wanted is None else skip + wanted
+    assert ids(outputs) == list(range(starts[-1]))[skip:last]
+    assert isinstance(outputs[-1], TaskEnd)
+    lasts = [meta.is_last for meta, _ in outputs[:-1]]
+    assert not any(lasts[:-1])

@@ -89,3 +89,11 @@ def test_reports_tell_of_the_cluster():
     assert "Finished after" in ds.stats()
     assert "Object store: at most" in ds.stats()
     assert [node.cpu_total for node in ds.report().snapshot.nodes] == [4.0]
+
+
+def test_as_many_blocks_come_out_as_were_asked_for_however_small_they_are():
+    ds = ms.range(300, override_num_blocks=300).map(lambda row: {"id": row["id"] + 1})
+    kept = ds.map(lambda row: row, num_cpus=0.5).materialize()
+    assert kept.num_blocks() == 300
+    assert [row["id"] for row in kept.iter_rows()] == list(range(1, 301))
+    assert kept.map(lambda row: row).count() == 300

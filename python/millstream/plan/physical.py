@@ -81,13 +81,10 @@ class PhysicalPlan:
     Args:
         ops: The operators, each after those that it reads.
         writes: Whether the last one writes files, so that its output are reports of them.
-        bundles: Whether the scheduler may bundle small units and blocks. Not if the user has said
-            how many there shall be (`override_num_blocks`).
     """
 
     ops: list[PhysicalOp]
     writes: bool = False
-    bundles: bool = True
 
     def to_core(self, context: DataContext, block_bytes_target: int) -> _core.Plan:
         """The plan in numbers, for the scheduler.
@@ -101,7 +98,6 @@ class PhysicalPlan:
             PlanError: The plan or a setting is none that the scheduler can run.
         """
         specs = [core_spec(op, number) for number, op in enumerate(self.ops)]
-        bundling = {} if self.bundles else {"task_span_target_us": 0}
         try:
             config = _core.Config(
                 execution=context.execution,
@@ -109,7 +105,6 @@ class PhysicalPlan:
                 block_bytes_target=block_bytes_target,
                 deaths_max=context.max_task_deaths,
                 strict_memory=context.execution_options.strict_memory,
-                **bundling,
             )
             return _core.Plan(specs, config)
         except (ValueError, OverflowError) as error:

@@ -61,7 +61,9 @@ def to_physical(plan: LogicalPlan, block_bytes_target: int = BLOCK_BYTES_MAX) ->
     ops: list[PhysicalOp] = []
     _add(ops, optimize(plan), block_bytes_target)
     writes = any(isinstance(each, Map) and each.writes for each in plan.operators)
-    return PhysicalPlan(ops, writes, bundles=not any(read.is_divided for read in plan.reads()))
+    if any(read.is_divided for read in plan.reads()):
+        ops = [replace(op, stage=replace(op.stage, piece_rows=op.bundle_rows_min)) for op in ops]
+    return PhysicalPlan(ops, writes)
 
 
 def _add(ops: list[PhysicalOp], plan: LogicalPlan, block_bytes_target: int) -> None:

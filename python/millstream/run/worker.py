@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import Protocol, TypeGuard, cast
 
 import pyarrow as pa
 
@@ -67,11 +67,14 @@ class Stage:
         name: The operator's name.
         transforms: Applied one after the other to each task's input.
         block_bytes_target: What a block should hold.
+        piece_rows: Where the blocks of the input must not be joined, a task works on them piece by
+            piece: each unit, or as few blocks as have so many rows. None: they may be joined.
     """
 
     name: str
     transforms: tuple[Transform, ...]
     block_bytes_target: int
+    piece_rows: int | None = None
 
     @property
     def has_end(self) -> bool:
@@ -161,6 +164,8 @@ def slices_of(
 
 Work = Sequence[ReadUnit] | Sequence[pa.Table] | Slices
 Dumps = Callable[[object], bytes]
+Applied = Sequence[tuple[str, Callable[[Iterator[pa.Table]], Iterator[pa.Table]]]]
+"""The opened transforms of a stage, each with its name."""
 
 
 def open_stage(
@@ -199,7 +204,7 @@ class OpenStage:
     def __init__(
         self,
         stage: Stage,
-        applied: Sequence[tuple[str, Callable[[Iterator[pa.Table]], Iterator[pa.Table]]]],
+        applied: Applied,
         dumps: Dumps | None,
         is_cancelled: Callable[[], bool],
     ) -> None:
@@ -274,17 +279,18 @@ class _Task:
 
     def blocks(
         self,
-        applied: Sequence[tuple[str, Callable[[Iterator[pa.Table]], Iterator[pa.Table]]]],
+        applied: Applied,
         rows_skipped: int,
         rows_wanted: int | None,
     ) -> Iterator[tuple[BlockMeta, pa.Table]]:
-        stream = self._input()
-        for name, apply in applied:
-            stream = _named(name, apply(stream))
-        builder = BlockBuilder(self._stage.block_bytes_target)
         known: pa.Schema | None = None
         empty: pa.Schema | None = None
-        for full, size, is_last in _full(builder, stream, rows_skipped, rows_wanted):
+        pieces = _pieces(self._work, self._stage.piece_rows)
+        streams = (self._stream(piece, applied) for piece in pieces)
+        part = _Part(rows_skipped, rows_wanted)
+        for full, size, is_last in _full(
+            streams, self._stage.block_bytes_target, part, len(pieces)
+        ):
             if full.num_rows == 0:
                 empty = full.schema if empty is None or not empty.names else empty
                 continue
@@ -295,14 +301,20 @@ class _Task:
         if known is None and empty is not None and rows_skipped == 0:
             yield BlockMeta(0, 0, empty, is_last=True), empty.empty_table()
 
-    def _input(self) -> Iterator[pa.Table]:
-        if isinstance(self._work, Slices):
-            yield from self._work.tables()
-        elif _are_units(self._work):
-            for unit in self._work:
+    def _stream(self, work: Work, applied: Applied) -> Iterator[pa.Table]:
+        stream = self._input(work)
+        for name, apply in applied:
+            stream = _named(name, apply(stream))
+        return stream
+
+    def _input(self, work: Work) -> Iterator[pa.Table]:
+        if isinstance(work, Slices):
+            yield from work.tables()
+        elif _are_units(work):
+            for unit in work:
                 yield from self._read(unit)
         else:
-            yield from self._work
+            yield from work
 
     def _read(self, unit: ReadUnit) -> Iterator[pa.Table]:
         self.file = _files_told(unit.files)
@@ -348,33 +360,67 @@ def _shared_kib() -> int:
     return int(next(shared, "0"))
 
 
+@dataclass
+class _Part:
+    """The rows of a task's output that are still to be skipped, and then to be made; None: all."""
+
+    rows_skipped: int
+    rows_wanted: int | None
+
+
 def _full(
-    builder: BlockBuilder, stream: Iterator[pa.Table], rows_skipped: int, rows_wanted: int | None
+    streams: Iterator[Iterator[pa.Table]], bytes_target: int, part: _Part, count: int
 ) -> Iterator[tuple[pa.Table, int, bool]]:
     """Yields blocks of the target size, and empty tables for the sake of their schema.
 
-    With each come its bytes, and whether it is known to be the last.
+    No block has rows of two streams, of which there are `count`. With each block come its bytes,
+    and whether it is known to be the last.
     """
-    for table in stream:
-        skipped = min(rows_skipped, table.num_rows)
-        rows_skipped -= skipped
-        if table.num_rows == 0:
-            yield table, 0, False
-        kept = table.slice(skipped, rows_wanted) if skipped or rows_wanted is not None else table
-        for full, size in builder.add(kept):
-            yield full, size, False
-        if rows_wanted is not None:
-            rows_wanted -= kept.num_rows
-            if rows_wanted == 0:
-                break
-    if rows_skipped:
-        raise UserCodeError(
-            f"a task that was run again gave {rows_skipped} rows fewer than it had handed over "
-            "before: what lost rows are made of again must give the same rows each time"
-        )
-    last = builder.finish()
-    if last is not None:
-        yield *last, True
+    for number, stream in enumerate(streams, start=1):
+        builder = BlockBuilder(bytes_target)
+        for table in stream:
+            skipped = min(part.rows_skipped, table.num_rows)
+            part.rows_skipped -= skipped
+            if table.num_rows == 0:
+                yield table, 0, False
+            is_whole = not skipped and part.rows_wanted is None
+            kept = table if is_whole else table.slice(skipped, part.rows_wanted)
+            for full, size in builder.add(kept):
+                yield full, size, False
+            if part.rows_wanted is not None:
+                part.rows_wanted -= kept.num_rows
+                if part.rows_wanted == 0:
+                    break
+        is_end = number == count or part.rows_wanted == 0
+        if is_end and part.rows_skipped:
+            raise UserCodeError(
+                f"a task that was run again gave {part.rows_skipped} rows fewer than it had handed "
+                "over before: what lost rows are made of again must give the same rows each time"
+            )
+        last = builder.finish()
+        if last is not None:
+            yield *last, is_end
+        if is_end:
+            return
+
+
+def _pieces(work: Work, rows: int | None) -> list[Work]:
+    """What is worked on without joining it: see `Stage.piece_rows`."""
+    if isinstance(work, Slices) and len(work.inputs) == 1:
+        work = list(work.tables())
+    if rows is None or isinstance(work, Slices) or len(work) <= 1:
+        return [work]
+    if _are_units(work):
+        return [[unit] for unit in work]
+    pieces: list[list[pa.Table]] = [[]]
+    for table in cast(Sequence[pa.Table], work):
+        if sum(held.num_rows for held in pieces[-1]) >= max(1, rows):
+            pieces.append([])
+        pieces[-1].append(table)
+    if len(pieces) > 1 and sum(held.num_rows for held in pieces[-1]) < rows:
+        last = pieces.pop()
+        pieces[-1] += last
+    return list(pieces)
 
 
 def _named(name: str, stream: Iterator[pa.Table]) -> Iterator[pa.Table]:

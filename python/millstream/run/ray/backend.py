@@ -12,6 +12,7 @@ import queue
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import ray
 
@@ -24,10 +25,10 @@ from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
 from millstream.run.ray.ending import Ending
 from millstream.run.ray.failures import Failure, Kind, read_failure
-from millstream.run.ray.handles import Actor, HeldBlock, Task, are_left
+from millstream.run.ray.handles import Actor, HeldBlock, Parked, Task, are_left
 from millstream.run.ray.operators import Operator
 from millstream.run.ray.reference import Reference
-from millstream.run.ray.remote import Block, Call, Item, Loaded, pack
+from millstream.run.ray.remote import Call, Item, Loaded, pack
 from millstream.run.ray.seat import Seat, no_share
 from millstream.run.ray.sharing import sharing
 from millstream.run.ray.starts import Starts, Waiting, shortage
@@ -127,7 +128,7 @@ class RayBackend:
         """The data of a block."""
         found = self._blocks[number]
         self._untaken.add(number)
-        return BlockHandle(number, found.meta, Reference(found.reference), Reference.fetch)
+        return BlockHandle(number, found.meta, found.kept(), Reference.fetch)
 
     def notes(self) -> list[str]:
         """What waits for Ray to begin it, and what the program itself holds."""
@@ -162,7 +163,12 @@ class RayBackend:
 
     def _launch(self, action: _core.Action.LaunchTask) -> None:
         operator = self._operators[action.op]
-        blocks = [self._blocks[number].reference for number in action.blocks]
+        # Several blocks may be in one object.
+        objects: dict[ray.ObjectRef[Any], int] = {}
+        places = []
+        for number in action.blocks:
+            held = self._blocks[number]
+            places.append((objects.setdefault(held.reference, len(objects)), held.place))
         context = f"task {action.task}, attempt {action.attempt + 1}"
         if action.actor is None:
             function = operator.function(self._affinity(action.node))
@@ -178,9 +184,10 @@ class RayBackend:
                 tells_start,
                 units,
                 action.slices,
+                places,
                 operator.payload,
             )
-            generator = function.remote(operator.packed(call), *blocks)
+            generator = function.remote(operator.packed(call), *objects)
         else:
             actor = self._actors.get(action.actor)
             if actor is None:
@@ -188,8 +195,8 @@ class RayBackend:
                 self._events.append(_core.Event.TaskFailed(action.task, "not_run"))
                 return
             actor.tasks.append(action.task)
-            call = Call(action.rows_skipped, context, action.rows_wanted)
-            generator = actor.run.remote(operator.packed(call), *blocks)
+            call = Call(action.rows_skipped, context, action.rows_wanted, places=places)
+            generator = actor.run.remote(operator.packed(call), *objects)
         task = Task(action, open_stream(generator))
         self._tasks[action.task] = task
         self._watch(task)
@@ -253,6 +260,9 @@ class RayBackend:
         number = task.number
         task.stream.watch_value(lambda value: self._report(partial(self._item_came, number, value)))
 
+    def _watch_block(self, task: Task, came: Report) -> None:
+        task.stream.watch_presence(lambda _: self._report(came))
+
     def _item_came(self, number: int, item: object) -> None:
         self._ending.heard(number)
         self._starts.begun("task", number)
@@ -262,32 +272,46 @@ class RayBackend:
         task.has_begun = True
         if not isinstance(item, Item):
             self._fail(task, item)
-        elif item.meta is not None and task.credit < item.meta.nbytes:
-            task.parked = item
-            self._events.append(_core.Event.BlockReady(number, task.handed_over, item.meta.nbytes))
-        else:
-            self._take(task, item)
+            return
+        task.parked = Parked(item)
+        self._hand_over(task)
 
     def _hand_over(self, task: Task) -> None:
-        """Takes the item with which a task waits, if it has the credit."""
-        item = task.parked
-        if item is not None and item.meta is not None and item.meta.nbytes <= task.credit:
-            task.parked = None
-            self._take(task, item)
-
-    def _take(self, task: Task, item: Item) -> None:
-        """Takes an item off its stream: a block if it has one, and the end if it has that."""
-        reference = task.stream.take()
-        if reference is None:
+        """Takes what a task waits with, as far as it has the credit."""
+        parked = task.parked
+        if parked is None:
+            return
+        item = parked.item
+        for place in range(parked.handed_over, len(item.metas)):
+            meta = item.metas[place]
+            if meta.nbytes > task.credit:
+                self._note_ready(task, parked, meta)
+                return
+            if parked.reference is None:
+                parked.reference = task.stream.take()
+            if parked.reference is None:
+                task.parked = None
+                self._fail(task)
+                return
+            if parked.contents is None:
+                task.parked = None
+                self._watch_block(task, partial(self._block_came, task.number, item, meta))
+                return
+            held = HeldBlock(parked.reference, meta, place, parked.contents)
+            self._produce(task, held, meta, item.node)
+            parked.handed_over = place + 1
+        task.parked = None
+        if parked.reference is None and task.stream.take() is None:
             self._fail(task)
             return
-        if item.meta is not None and item.data is None:
-            came = partial(self._block_came, task.number, item, item.meta)
-            task.stream.watch_presence(lambda _: self._report(came))
-            return
-        if item.meta is not None:
-            self._produce(task, item, item.meta, reference)
         self._go_on(task, item)
+
+    def _note_ready(self, task: Task, parked: Parked, meta: BlockMeta) -> None:
+        """Tells, once for each block, that a task waits with it for credit."""
+        if parked.told < task.handed_over:
+            parked.told = task.handed_over
+            ready = _core.Event.BlockReady(task.number, task.handed_over, meta.nbytes)
+            self._events.append(ready)
 
     def _block_came(self, number: int, item: Item, meta: BlockMeta) -> None:
         task = self._tasks.get(number)
@@ -298,7 +322,9 @@ class RayBackend:
             # Its worker died between the two objects.
             self._fail(task)
             return
-        self._produce(task, item, meta, reference)
+        task.schema = meta.schema or task.schema
+        meta = BlockMeta(meta.rows, meta.nbytes, task.schema)
+        self._produce(task, HeldBlock(reference, meta), meta, item.node)
         self._go_on(task, item)
 
     def _go_on(self, task: Task, item: Item) -> None:
@@ -308,17 +334,12 @@ class RayBackend:
         else:
             self._watch(task)
 
-    def _produce(
-        self, task: Task, item: Item, meta: BlockMeta, reference: ray.ObjectRef[Block]
-    ) -> None:
-        if item.data is None:
-            task.schema = meta.schema or task.schema
-            meta = BlockMeta(meta.rows, meta.nbytes, task.schema)
+    def _produce(self, task: Task, held: HeldBlock, meta: BlockMeta, node_id: str) -> None:
         number = next(self._numbers)
-        self._blocks[number] = HeldBlock(reference, meta, is_stored=item.data is None)
+        self._blocks[number] = held
         task.handed_over += 1
         task.credit -= meta.nbytes
-        node = self._cluster.number(item.node)
+        node = self._cluster.number(node_id)
         self._events.append(
             _core.Event.BlockProduced(task.number, number, meta.rows, meta.nbytes, node)
         )

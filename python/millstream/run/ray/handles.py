@@ -15,7 +15,8 @@ import ray
 from millstream import _core
 from millstream.run.ray import compat
 from millstream.run.ray.operators import STREAMING
-from millstream.run.ray.remote import Block, Item, table_of
+from millstream.run.ray.reference import Contents, Reference
+from millstream.run.ray.remote import Item
 from millstream.run.ray.stream import Stream
 from millstream.run.worker import BlockMeta
 
@@ -44,7 +45,7 @@ class Task:
         self.blocks = action.blocks
         self.credit = action.credit
         self.stream = stream
-        self.parked: Item | None = None
+        self.parked: Parked | None = None
         self.schema: pa.Schema | None = None
         self.handed_over = 0
         self.has_begun = False
@@ -76,25 +77,50 @@ class Actor:
         return (time.monotonic_ns() - self._started_ns) // 1000
 
 
+class Parked:
+    """An item that has come, how many of its blocks are handed over, and which is told to wait.
+
+    Args:
+        item: The item.
+    """
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.contents = None if item.data is None else Contents(item)
+        self.handed_over = 0
+        self.told = -1
+        self.reference: ray.ObjectRef[Any] | None = None
+
+
 class HeldBlock:
     """One block.
 
     Args:
-        reference: To its data.
+        reference: To the object that it is in.
         meta: What is known of it.
-        is_stored: Whether it lies in an object store; else it is in this process.
+        place: Its place among the blocks in that object.
+        contents: The object, if it is in this process; else it lies in an object store.
     """
 
     def __init__(
-        self, reference: ray.ObjectRef[Block], meta: BlockMeta, *, is_stored: bool
+        self,
+        reference: ray.ObjectRef[Any],
+        meta: BlockMeta,
+        place: int = 0,
+        contents: Contents | None = None,
     ) -> None:
         self.reference = reference
-        self.is_stored = is_stored
+        self.place = place
+        self.is_stored = contents is None
+        self._contents = contents
         self._meta = meta
+
+    def kept(self) -> Reference:
+        """The block as a consumer keeps it."""
+        return Reference(self.reference, self.place, self._contents)
 
     def meta(self) -> BlockMeta:
         """What is known of it; the schema of a small one is in its data only."""
         if self._meta.schema is not None:
             return self._meta
-        schema = table_of(ray.get(self.reference)).schema
-        return BlockMeta(self._meta.rows, self._meta.nbytes, schema)
+        return BlockMeta(self._meta.rows, self._meta.nbytes, self.kept().fetch().schema)

@@ -18,18 +18,42 @@ from millstream.errors import SerializationError
 from millstream.run.protocol import BlockGoneError
 from millstream.run.ray import compat
 from millstream.run.ray.cluster import require_connection
-from millstream.run.ray.remote import Block, Item, table_of
+from millstream.run.ray.remote import Block, Item, tables_of
+
+
+class Contents:
+    """The small blocks in an item that has come to this process; it is opened once for all of them.
+
+    Args:
+        item: The item.
+    """
+
+    def __init__(self, item: Item) -> None:
+        self._item = item
+        self._tables: list[pa.Table] | None = None
+
+    def tables(self) -> list[pa.Table]:
+        """The tables of the blocks."""
+        if self._tables is None:
+            self._tables = tables_of(self._item)
+        return self._tables
 
 
 class Reference:
     """A reference to a block, and the connection to Ray over which this process has it.
 
     Args:
-        reference: Ray's own.
+        reference: Ray's own, to the object that the block is in.
+        place: Its place among the blocks in that object.
+        contents: The object, if it is in this process.
     """
 
-    def __init__(self, reference: ray.ObjectRef[Block]) -> None:
+    def __init__(
+        self, reference: ray.ObjectRef[Block], place: int = 0, contents: Contents | None = None
+    ) -> None:
         self._reference = reference
+        self._place = place
+        self._contents = contents
         self._connection = compat.connection()
         _register()
 
@@ -43,6 +67,8 @@ class Reference:
             BlockGoneError: The block is lost.
         """
         self._require_connection()
+        if self._contents is not None:
+            return self._contents.tables()[self._place]
         try:
             found = ray.get(self._reference)
         except OwnerDiedError as error:
@@ -55,16 +81,16 @@ class Reference:
             raise BlockGoneError(
                 f"a block of the output is lost: {error}; its node went away: run again"
             ) from error
-        return table_of(found) if isinstance(found, Item) else block.copy(found)
+        return tables_of(found)[self._place] if isinstance(found, Item) else block.copy(found)
 
-    def sent(self) -> tuple[ray.ObjectRef[Block], str]:
+    def sent(self) -> tuple[ray.ObjectRef[Block], int, str]:
         """What Ray sends in its place: its own reference, and which cluster that is for.
 
         Raises:
             BlockGoneError: Ray has been started anew since.
         """
         self._require_connection()
-        return self._reference, compat.cluster()
+        return self._reference, self._place, compat.cluster()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Ray has its own way, see `_register`.
@@ -88,11 +114,11 @@ def _register() -> None:
     ray.util.register_serializer(Reference, serializer=Reference.sent, deserializer=_arrived)
 
 
-def _arrived(sent: tuple[ray.ObjectRef[Block], str]) -> Reference:
-    reference, cluster = sent
+def _arrived(sent: tuple[ray.ObjectRef[Block], int, str]) -> Reference:
+    reference, place, cluster = sent
     if not ray.is_initialized() or cluster != compat.cluster():
         raise SerializationError(
             "the blocks of a materialized dataset are in the object store of another Ray cluster "
             "than the one of this process, or this process has none"
         )
-    return Reference(reference)
+    return Reference(reference, place)

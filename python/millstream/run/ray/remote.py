@@ -2,9 +2,10 @@
 
 Owns the form in which blocks and what is known of them travel. Must not know the driver's side.
 
-A task is a stream of objects. What is known of a block comes first, as an `Item`, and a small
-block comes inside it; a larger one follows as an object of its own, which the driver passes on
-without ever fetching it. The last item carries the task's end, whether or not a block follows it.
+A task is a stream of objects. What is known of a block comes first, as an `Item`, and small blocks
+come inside it, several if they are made fast; a larger one follows as an object of its own, which
+the driver passes on without ever fetching it. The last item carries the task's end, whether or not
+a block follows it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import io
 import os
 import pickle
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -69,6 +71,8 @@ class Call(NamedTuple):
         tells_start: Whether the task says that it has begun, by an item of its own.
         units: What a task of a source reads; None for any other.
         slices: The parts of the blocks that it reads, by input; None: whole blocks.
+        places: For each block of its input, in which of the objects that the task is called with it
+            is, and at which place in that.
         payload: The stage; None for a task on an actor, which has loaded it.
     """
 
@@ -78,6 +82,7 @@ class Call(NamedTuple):
     tells_start: bool = False
     units: Sequence[ReadUnit] | None = None
     slices: Sequence[Sequence[tuple[int, int, int]]] | None = None
+    places: Sequence[tuple[int, int]] = ()
     payload: Payload | None = None
 
 
@@ -86,14 +91,14 @@ class Item(NamedTuple):
 
     Args:
         node: The Ray id of the node that it comes from.
-        meta: What is known of a block; None if there is only an end, or, without one, if the task
-            has just begun.
-        data: The block itself, as an Arrow IPC stream, if it is small; else it follows.
+        metas: What is known of its blocks; none if there is only an end, or, without one,
+            if the task has just begun.
+        data: The blocks, as an Arrow IPC stream, if they are small; else the only one follows.
         end: The task's end, if this is the last item.
     """
 
     node: str
-    meta: BlockMeta | None
+    metas: Sequence[BlockMeta]
     data: bytes | None = None
     end: TaskEnd | TaskError | None = None
 
@@ -112,11 +117,14 @@ class Loaded(NamedTuple):
 Block: TypeAlias = pa.Table | Item
 
 
-def table_of(found: Block) -> pa.Table:
-    """The table of a block, however it travelled."""
-    if isinstance(found, Item):
-        return pa.ipc.open_stream(found.data).read_all()
-    return found
+def tables_of(found: Block) -> list[pa.Table]:
+    """The tables of the blocks in an object, however they travelled."""
+    if not isinstance(found, Item):
+        return [found]
+    with pa.ipc.open_stream(found.data) as reader:
+        if len(found.metas) == 1:
+            return [reader.read_all()]
+        return [pa.Table.from_batches([batch]) for batch in reader]
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
@@ -164,11 +172,11 @@ def run_task(packed: Packed, blocks: Sequence[Block]) -> Iterator[Item | pa.Tabl
     try:
         call: Call = _unpack(packed)
         if call.tells_start:
-            yield Item(_node(), None)
+            yield Item(_node(), ())
         with _gpus_hidden(call.payload):
             yield from _run(_open(call), call, blocks)
     except MillstreamError as error:
-        yield Item(_node(), None, None, TaskError(error))
+        yield Item(_node(), (), None, TaskError(error))
 
 
 def load(packed: Packed) -> tuple[OpenStage | None, Loaded | TaskError]:
@@ -194,9 +202,13 @@ def run_loaded(
 
 
 def _run(stage: OpenStage, call: Call, blocks: Sequence[Block]) -> Iterator[Item | pa.Table]:
-    work: Work = [table_of(block) for block in blocks] if call.units is None else call.units
-    if call.slices is not None:
-        work = slices_of([table_of(block) for block in blocks], call.slices)
+    work: Work
+    if call.units is not None:
+        work = call.units
+    else:
+        found = [tables_of(block) for block in blocks]
+        tables = [found[number][place] for number, place in call.places]
+        work = tables if call.slices is None else slices_of(tables, call.slices)
     where = f"{call.context}, on {_address()}, process {os.getpid()}"
     return _items(stage.run(work, call.rows_skipped, where, call.rows_wanted))
 
@@ -204,26 +216,84 @@ def _run(stage: OpenStage, call: Call, blocks: Sequence[Block]) -> Iterator[Item
 def _items(outputs: Iterator[Output]) -> Iterator[Item | pa.Table]:
     """Gives outputs the form in which they travel.
 
-    The end of a task comes with its last block: each object of a stream costs the worker and the
-    driver about a millisecond.
+    The end of a task comes with its last block, and small blocks come together as long as none of
+    them has to wait for it: each object of a stream costs the worker and the driver milliseconds.
     """
     node = _node()
     sent: pa.Schema | None = None
+    parcel = Parcel(node)
+    asked_s = time.perf_counter()
     for output in outputs:
         if isinstance(output, (TaskEnd, TaskError)):
-            yield Item(node, None, None, output)
+            yield parcel.take(output)
             return
         meta, table = output
         del output
         end = _end(outputs) if meta.is_last else None
-        if meta.nbytes <= INLINE_BYTES_MAX:
-            yield Item(node, BlockMeta(meta.rows, meta.nbytes, None), _ipc(table), end)
-            continue
-        is_sent = sent is not None and sent.equals(table.schema)
-        sent = table.schema
-        yield Item(node, BlockMeta(meta.rows, meta.nbytes, None if is_sent else sent), None, end)
-        yield table
+        is_small = meta.nbytes <= INLINE_BYTES_MAX
+        if parcel.metas and not (is_small and parcel.fits(table)):
+            yield parcel.take()
+        if is_small:
+            parcel.add(meta, table)
+            is_slow = time.perf_counter() - asked_s > _PROMPT_S
+            if is_slow or end is not None or parcel.is_old():
+                yield parcel.take(end)
+        else:
+            is_sent = sent is not None and sent.equals(table.schema)
+            sent = table.schema
+            about = BlockMeta(meta.rows, meta.nbytes, None if is_sent else sent)
+            yield Item(node, [about], None, end)
+            yield table
         del table
+        asked_s = time.perf_counter()
+
+
+class Parcel:
+    """Small blocks of one schema that will travel in one item.
+
+    Args:
+        node: The Ray id of the node.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._batches: list[pa.RecordBatch] = []
+        self._schema: pa.Schema | None = None
+        self._size = 0
+        self._began_s = 0.0
+        self.metas: list[BlockMeta] = []
+
+    def fits(self, table: pa.Table) -> bool:
+        """Whether another block may go with those that are there."""
+        batches = table.to_batches()
+        return (
+            len(batches) == 1
+            and len(self._batches) == len(self.metas) < _TOGETHER_MAX
+            and self._size + pa.ipc.get_record_batch_size(batches[0]) <= INLINE_BYTES_MAX
+            and table.schema.equals(self._schema, check_metadata=True)
+        )
+
+    def add(self, meta: BlockMeta, table: pa.Table) -> None:
+        """Puts a block in."""
+        if not self.metas:
+            self._began_s = time.perf_counter()
+            self._schema = table.schema
+        # What comes in other than one piece stays alone, and so does a block without rows.
+        for batch in table.to_batches():
+            self._batches.append(batch)
+            self._size += pa.ipc.get_record_batch_size(batch)
+        self.metas.append(BlockMeta(meta.rows, meta.nbytes, None))
+
+    def is_old(self) -> bool:
+        """Whether its first block has waited long enough."""
+        return time.perf_counter() - self._began_s > _PROMPT_S
+
+    def take(self, end: TaskEnd | TaskError | None = None) -> Item:
+        """What is in it, with the task's end if that has come; it is empty then."""
+        metas, batches, self.metas, self._batches = self.metas, self._batches, [], []
+        self._size = 0
+        data = None if self._schema is None or not metas else _ipc(self._schema, batches)
+        return Item(self._node, metas, data, end)
 
 
 def _end(outputs: Iterator[Output]) -> TaskEnd | TaskError:
@@ -233,10 +303,11 @@ def _end(outputs: Iterator[Output]) -> TaskEnd | TaskError:
     return end
 
 
-def _ipc(table: pa.Table) -> bytes:
+def _ipc(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
 
 
@@ -312,6 +383,10 @@ _VERSIONS = (millstream.__version__, _core.__version__)
 
 #: Up to this a block travels inside its item. Ray keeps objects below 100 KiB out of the store.
 INLINE_BYTES_MAX = 64 * 1024
+#: Blocks that an item holds at most.
+_TOGETHER_MAX = 256
+#: A block is handed over at once if it took longer than this, and waits no longer for others.
+_PROMPT_S = 0.01
 
 #: The stages that this process has opened, the latest last.
 _opened: OrderedDict[str, OpenStage] = OrderedDict()
