@@ -66,6 +66,7 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/fixed_cost.py
 	$(BIN)/python benches/slow_consumer.py
 	$(BIN)/python benches/trace_cost.py
+	$(BIN)/python benches/written_files.py
 	$(BIN)/python benches/on_cluster.py
 	$(BIN)/python benches/replayed.py
 
