@@ -8,10 +8,10 @@ import pytest
 from column_samples import COLUMNS, same, values
 
 from millstream import feed
-from millstream.blocks import block
+from millstream.blocks import block, rows
 from millstream.blocks.builder import BlockBuilder
 from millstream.blocks.common_type import common_type, plain_type
-from millstream.errors import SchemaError
+from millstream.errors import SchemaError, UserCodeError
 
 PLAIN = {name: plain_type(column.type) for name, column in COLUMNS.items()}
 
@@ -89,3 +89,29 @@ def test_batches_of_any_two_types_meet_without_loss_or_name_the_types(left):
             require_told(error, left, right)
             continue
         require_same(values(batch["c"]), expected(left, right))
+
+
+def require_told_with_rows(error, left, right):
+    told = r"'c' .*( in row |no common type holds| is no exact )"
+    assert re.search(told, str(error)), f"{left} beside {right}: {error}"
+
+
+@pytest.mark.parametrize("left", COLUMNS)
+def test_rows_of_any_two_types_meet_without_loss_or_name_column_and_rows(left):
+    for right in COLUMNS:
+        both = [
+            *rows.iter_rows(block.plain(table(left))),
+            *rows.iter_rows(block.plain(table(right))),
+        ]
+        try:
+            made = rows.from_rows(both)
+        except UserCodeError as error:
+            require_told_with_rows(error, left, right)
+            continue
+        for found, wanted in zip(rows.iter_rows(made), both, strict=True):
+            assert same_python(found["c"], wanted["c"]), f"{left} beside {right}: {found}, {wanted}"
+
+
+def same_python(found, wanted):
+    """As `same`, but sequences are equal whatever their class: rows of maps are lists of pairs."""
+    return same(found, wanted) or found == wanted

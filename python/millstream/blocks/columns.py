@@ -126,7 +126,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _from_arrays(values: Iterable[Any], like: pa.DataType | None) -> Column:
-    rows = [None if value is None else np.asarray(value) for value in values]
+    rows = [None if value is None else _as_array(value, row) for row, value in enumerate(values)]
     arrays = [row for row in rows if row is not None]
     if all(array.ndim == 0 for array in arrays):
         return from_values([None if row is None else row[()] for row in rows])
@@ -138,6 +138,15 @@ def _from_arrays(values: Iterable[Any], like: pa.DataType | None) -> Column:
     if like is not None and tensor.is_tensor(like):
         return tensor.from_objects(rows, like)
     return from_values([None if row is None else row.tolist() for row in rows])
+
+
+def _as_array(value: Any, row: int) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise TypeError(
+            f"has arrays, but in row {row} a {type(value).__name__} that is none: {error}"
+        ) from error
 
 
 def _of_one_dtype(rows: list[Array | None]) -> list[Array | None]:

@@ -65,7 +65,7 @@ def _array(values: Values, like: pa.DataType | None, row_of: RowOf) -> Column:
         empty = type(first)("NaT")
         made = np.array([empty if value is None else value for value in values])
         return settle(pa.array(made.astype(tensor.arrow_dtype(made.dtype))), like, in_utc=True)
-    return settle(_others(values, kinds), like)
+    return settle(_others(values, kinds, row_of), like)
 
 
 def _kinds(values: Values) -> dict[str, int]:
@@ -89,10 +89,17 @@ def _kind_of(value: Any) -> str:
     if isinstance(value, datetime.datetime) and type(value).__name__ not in _PANDAS_NULLS:
         return _NAIVE if value.tzinfo is None else _ZONED
     if isinstance(value, np.generic):
-        return _NUMPY if value.dtype.kind in "iuf" else _NUMPY_KINDS.get(value.dtype.kind, _OTHER)
+        kind = _NUMPY if value.dtype.kind in "iuf" else _NUMPY_KINDS.get(value.dtype.kind)
+        return kind or _named(value)
     if type(value).__name__ in _PANDAS_NULLS or (type(value) is np.ndarray and value.ndim == 0):
         return _UNUSUAL
-    return next((kind for type, kind in _CLASSES if isinstance(value, type)), _OTHER)
+    found = (kind for type, kind in _CLASSES if isinstance(value, type))
+    return next(found, None) or _named(value)
+
+
+def _named(value: Any) -> str:
+    """The kind of values that only pyarrow may know, such as `uuid.UUID`."""
+    return f"a value of type {type(value).__name__}"
 
 
 def _usual(value: Any) -> Any:
@@ -113,11 +120,11 @@ def _require_together(kinds: Mapping[str, int], row_of: RowOf) -> None:
         group = _GROUPS.get(kind, kind)
         groups.setdefault(group, kind)
     if _DECIMAL in kinds and (_FLOAT in kinds or _NUMPY in kinds):
-        # A decimal goes with integers only.
+        # A decimal goes with integers of Python only.
         groups = {_DECIMAL: _DECIMAL, _FLOAT: _FLOAT if _FLOAT in kinds else _NUMPY}
-    told = [kind for kind in groups.values() if kind != _OTHER]
-    if len(told) > 1:
-        first, second = (f"{kind} in row {row_of(kinds[kind])}" for kind in told[:2])
+    if len(groups) > 1:
+        told = list(groups.values())[:2]
+        first, second = (f"{kind} in row {row_of(kinds[kind])}" for kind in told)
         raise TypeError(f"{first} and {second}, which no common type holds")
 
 
@@ -168,19 +175,35 @@ def _number_type(value: Any, values: Values) -> pa.DataType:
     return pa.uint64() if large else pa.int64()
 
 
-def _others(values: Values, kinds: Mapping[str, int]) -> pa.Array:
+def _others(values: Values, kinds: Mapping[str, int], row_of: RowOf) -> pa.Array:
     """Values of one kind that pyarrow knows: dates, times, decimals and the like."""
     if kinds.keys() == {_TEXT}:
         return pa.array(values, pa.large_string())
     if kinds.keys() == {_BYTES}:
         return pa.array(values, pa.large_binary())
+    if _DECIMAL in kinds:
+        # pyarrow finds no room for an integer of more digits than the first decimal.
+        whole = (int, np.integer)
+        return pa.array([decimal.Decimal(int(v)) if isinstance(v, whole) else v for v in values])
     column = pa.array(values)
     if pa.types.is_timestamp(column.type) and any(hasattr(v, "nanosecond") for v in values):
         # Arrow takes timestamps of pandas for datetimes, which have no nanoseconds.
-        return pa.array(values, pa.timestamp("ns", column.type.tz))
+        return _typed(values, pa.timestamp("ns", column.type.tz), row_of)
     if pa.types.is_duration(column.type) and any(hasattr(v, "nanoseconds") for v in values):
-        return pa.array(values, pa.duration("ns"))
+        return _typed(values, pa.duration("ns"), row_of)
     return column
+
+
+def _typed(values: Values, type: pa.DataType, row_of: RowOf) -> pa.Array:
+    try:
+        return pa.array(values, type)
+    except pa.ArrowInvalid as error:
+        for index, value in enumerate(values):
+            try:
+                pa.scalar(value, type)
+            except pa.ArrowInvalid:
+                raise TypeError(f"{value} in row {row_of(index)}, which is no {type}") from error
+        raise
 
 
 def _structs(values: Values, like: pa.DataType | None, row_of: RowOf) -> pa.Array:
@@ -245,7 +268,6 @@ def _one_piece(column: Column) -> pa.Array:
     return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
 
 
-_OTHER = "another value"
 _UNUSUAL = "an unusual form"
 _PANDAS_NULLS = ("NaTType", "NAType")
 _NULL = "null"
@@ -297,8 +319,9 @@ _CLASSES: tuple[tuple[Any, str], ...] = (
     (datetime.timedelta, _DURATION),
     (Mapping, _RECORD),
     (np.ndarray, _ARRAY),
-    # A named tuple has a meaning of its own, such as an interval of months and days.
-    ((list, range), _LIST),
+    # It is a tuple too.
+    (pa.MonthDayNano, "an interval"),
+    ((list, tuple, range), _LIST),
 )
 _KNOWN: dict[type, str] = {
     type(None): _NULL,
