@@ -74,6 +74,8 @@ def _kinds(values: Values) -> dict[str, int]:
     known = _KNOWN.copy()
     for index, value in enumerate(values):
         kind = known.get(type(value))
+        if kind is None and type(value) is np.ndarray and value.ndim:
+            kind = _ARRAY
         if kind is None:
             kind = _kind_of(value)
             # Of these, values of one type are of several kinds.
