@@ -608,7 +608,7 @@ class Dataset:
             min_bytes_per_file: Files are put together until they have as many bytes; the last file,
                 of each folder, may have fewer. Unless this, `min_rows_per_file` or
                 `override_num_blocks` of the source is given, files below 1 MiB are put together
-                until they have 16 MiB.
+                until they have 16 MiB, if they have at most 200 columns.
             ray_remote_args: `num_cpus`, `resources` and the like, as in `Dataset`.
             concurrency: Tasks at a time; default as many as there is room for.
             mode: `"append"` adds files, `"overwrite"` replaces what is there, `"ignore"` writes

@@ -411,6 +411,12 @@ def test_large_files_are_left_alone(tmp_path, monkeypatch):
     assert rows_per_file(write(tmp_path, *tasks, is_divided=False)) == [5, 49_995, 11]
 
 
+def test_small_files_of_very_many_columns_are_left_alone(tmp_path):
+    wide = pa.table({f"c{index}": [index] for index in range(201)})
+    assert len(write(tmp_path / "a", [wide], [wide], is_divided=False)) == 2
+    assert len(write(tmp_path / "b", [wide], [wide], min_rows_per_file=2)) == 1
+
+
 def test_files_of_a_sensible_size_and_one_schema_are_written_once(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_sink, "_BYTES_SMALL", 1)
     transform, commit = plan_write_parquet(tmp_path)

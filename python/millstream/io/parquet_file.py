@@ -62,10 +62,10 @@ def columns_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
     Raises:
         SchemaError: The values of a tensor column are not as the file says.
     """
+    types = dict(zip(schema.names, schema.types, strict=True))
     for index, field in enumerate(table.schema):
-        known = schema.get_field_index(field.name)
         # Rows without columns have a hidden one.
-        type = schema.field(known).type if known >= 0 else field.type
+        type = types.get(field.name, field.type)
         if _is_lost(field.type, type):
             column = table.column(index)
             if pa.types.is_dictionary(type):
