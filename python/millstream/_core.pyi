@@ -145,7 +145,8 @@ class OpSpec:
         heap_bytes: Bytes of memory beside the object store that it declares, likewise.
         concurrency_max: Tasks that may run at a time; 0: as many as there is room for.
         bundle_rows_min: Rows that a task wants as input. One with fewer is launched only when no
-            more input comes. 0: any number.
+            more input comes. 0: any number, and nobody knows whether a call or a row of it takes
+            long. A source takes units whatever it is, so of one it says only that.
         unit_bytes: For a source, each unit's bytes in memory, in the order of the rows; 0: unknown.
             For an open one, those that are known at submit.
         limit_rows: For a limit, how many rows; None for any other operator.

@@ -189,3 +189,14 @@ def test_datasets_keep_the_settings_they_were_made_under(context):
 def test_bulk_execution_gives_the_same_rows(context):
     context.execution = "bulk"
     assert ids(ms.range(50).map_batches(Add, concurrency=2)) == list(range(1, 51))
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_small_rows_take_few_calls_where_nobody_said_how_many_each_gets(context, rows):
+    context.execution_options.resource_limits.cpu = 2
+
+    def tell_call(batch):
+        return {"rows": [len(batch["id"])]}
+
+    sizes = [row["rows"] for row in ms.range(rows).map_batches(tell_call).take_all()]
+    assert (sum(sizes), len(sizes) <= 30) == (rows, True), sizes

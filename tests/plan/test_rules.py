@@ -84,7 +84,12 @@ def test_a_batch_size_after_what_changes_rows_stays_apart():
 
 def test_batches_are_bundled_to_the_largest_batch_of_the_operator():
     ds = ms.range(9).map_batches(f, batch_size=4).map_batches(g, batch_size=6)
-    assert [op.bundle_rows_min for op in ops(ds)] == [0, 6]
+    assert [op.bundle_rows_min for op in ops(ds)] == [1, 6]
+
+
+def test_only_where_a_function_takes_any_batch_may_its_call_be_what_takes_long():
+    reads = [ms.range(9), ms.range(9).map(f), ms.range(9).map_batches(f).map(g)]
+    assert [op.bundle_rows_min for ds in reads for op in ops(ds)] == [1, 1, 0]
 
 
 def test_pools_have_the_bounds_that_were_asked_for():

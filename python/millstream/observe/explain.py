@@ -60,7 +60,7 @@ def _details(op: PhysicalOp) -> str:
         parts.append(plural(op.limit_rows, "row"))
     if op.kind == "source":
         parts.append(plural(len(op.units), "unit"))
-    if op.bundle_rows_min:
+    elif op.bundle_rows_min:
         parts.append(f"at least {plural(op.bundle_rows_min, 'row')} per task")
     return "; ".join(parts)
 

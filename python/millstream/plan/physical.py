@@ -38,7 +38,8 @@ class PhysicalOp:
         actors_min: The smallest pool.
         actors_max: The largest pool.
         tasks_in_flight_max: Tasks that run or wait at one actor.
-        bundle_rows_min: Rows that a task wants in its input; 0: any number.
+        bundle_rows_min: Rows that a task wants in its input; 0: any number, and what takes long may
+            be a call as well as a row. Of a source it says only that.
         rows_out: The rows that it will put out, if that is known before it runs.
         is_rows_out_certain: Whether that holds whatever the user's functions do.
         ray_remote_args: Further options of the Ray task or actor; the local backend ignores them.

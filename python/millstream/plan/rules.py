@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from millstream.blocks.transforms import MapRows, SelectColumns
+from millstream.blocks.transforms import MapBatches, MapRows, SelectColumns
 from millstream.compute import ACTORS_UNBOUNDED, ActorPoolStrategy, TaskPoolStrategy
 from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Shape, Union, Zip
 from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
@@ -112,6 +112,11 @@ def _changes_rows(operator: Operator) -> bool:
     return not isinstance(operator, Map) or operator.changes_rows
 
 
+def _takes_any_batch(operator: Map) -> bool:
+    transform = operator.transform
+    return isinstance(transform, MapBatches) and transform.batch_size is None
+
+
 def _physical(group: list[Operator], block_bytes_target: int) -> PhysicalOp:
     name = "->".join(operator.name for operator in group)
     first, last = group[0], group[-1]
@@ -136,7 +141,8 @@ def _physical(group: list[Operator], block_bytes_target: int) -> PhysicalOp:
         bundle_rows_min=max((operator.batch_rows or 0 for operator in maps), default=0),
     )
     if isinstance(first, Read):
-        op = replace(op, kind="source", units=first.source.units, bundle_rows_min=0)
+        rows_min = 0 if any(map(_takes_any_batch, maps)) else 1
+        op = replace(op, kind="source", units=first.source.units, bundle_rows_min=rows_min)
         keeps_rows, is_certain = _keeps_rows(maps)
         if keeps_rows:
             op = replace(op, rows_out=first.source.rows, is_rows_out_certain=is_certain)

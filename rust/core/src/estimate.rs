@@ -2,6 +2,7 @@
 //!
 //! Owns the only floating-point numbers of the core. They guide choices and never enter an account.
 
+use crate::line::Line;
 use crate::units::{Bytes, Span};
 
 /// A running mean with its mean deviation, in which the past fades.
@@ -85,6 +86,7 @@ pub(crate) struct TaskEstimates {
     pub(crate) load: Estimate,
     /// From a request for more units until the last of them is there.
     pub(crate) listing: Estimate,
+    line: Line,
     units: UnitEstimates,
 }
 
@@ -147,10 +149,12 @@ struct UnitEstimates {
     busy: Estimate,
     rows: Estimate,
     bytes_out: Estimate,
+    line: Line,
 }
 
 impl UnitEstimates {
     fn add(&mut self, record: &TaskRecord) {
+        self.line.add(record.unit_bytes.0, record.busy.0);
         let among = (ROUNDS_OF_UNITS * record.live).max(TASKS_OF_UNITS);
         let bytes = record.unit_bytes.0;
         let most = self.bytes.mean().map_or(bytes, |mean| whole(TASKS_OF_LARGEST * mean).max(1));
@@ -183,11 +187,22 @@ impl TaskEstimates {
         self.busy_per_item.add(per_item(record.busy.0));
         self.rows_per_item.add(per_item(record.rows));
         self.bytes_per_item.add(per_item(record.bytes.0));
+        self.line.add(record.items, record.busy.0);
         self.blocks_per_task.add(record.blocks);
         self.busy.add(record.busy.0);
         if record.unit_bytes > Bytes::ZERO {
             self.units.add(record);
         }
+    }
+
+    /// How a task's time grows with its items.
+    pub(crate) fn by_items(&self) -> &Line {
+        &self.line
+    }
+
+    /// How a task's time grows with the bytes of its units.
+    pub(crate) fn by_unit_bytes(&self) -> &Line {
+        &self.units.line
     }
 
     /// Microseconds of work for a byte of units.

@@ -42,6 +42,7 @@ mod bottleneck;
 mod constraint;
 mod estimate;
 mod ledger;
+mod line;
 mod lineage;
 mod listing;
 mod live;

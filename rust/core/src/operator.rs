@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
 use crate::estimate::{Load, TaskEstimates};
+use crate::line::SIZES_DIFFER;
 use crate::lineage::RowRange;
 use crate::listing::Listing;
 use crate::live::LiveTasks;
@@ -218,6 +219,31 @@ pub(crate) enum Part {
     Coming(RowRange),
 }
 
+/// How much the tasks that were launched work on, in items or, where units differ, in their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sizes {
+    least: Option<u64>,
+    most: u64,
+}
+
+impl Sizes {
+    pub(crate) fn add(&mut self, load: Load) {
+        let (Load::Items(size) | Load::Bytes(Bytes(size))) = load;
+        self.least = Some(self.least.map_or(size, |least| least.min(size)));
+        self.most = self.most.max(size);
+    }
+
+    /// The smallest; none before the first task.
+    pub(crate) fn least(&self) -> Option<u64> {
+        self.least
+    }
+
+    /// Whether there are some, and they are about the same.
+    pub(crate) fn are_alike(&self) -> bool {
+        self.least.is_some_and(|least| self.most < least.saturating_mul(SIZES_DIFFER))
+    }
+}
+
 /// Totals since the start of the run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
@@ -276,6 +302,7 @@ pub(crate) struct Operator {
     pub(crate) credit: Bytes,
     pub(crate) quarantine: Quarantine,
     pub(crate) estimates: TaskEstimates,
+    pub(crate) sizes: Sizes,
     pub(crate) counters: Counters,
 }
 
@@ -302,6 +329,7 @@ impl Operator {
             credit: Bytes::ZERO,
             quarantine: Quarantine::default(),
             estimates: TaskEstimates::default(),
+            sizes: Sizes::default(),
             counters: Counters::default(),
         }
     }

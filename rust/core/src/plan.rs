@@ -122,7 +122,8 @@ pub struct OpSpec {
     /// own bounds.
     pub concurrency_max: u32,
     /// Rows that a task wants in its bundle; a task with fewer is launched only when no more
-    /// input comes. Zero: any number.
+    /// input comes. Zero: any number, and nobody knows whether a call or a row of it takes long. A source
+    /// takes units whatever it is, so of one it says only that.
     pub bundle_rows_min: Rows,
 }
 

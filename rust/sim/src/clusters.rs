@@ -9,6 +9,7 @@ use millstream_core::{
 
 use crate::checker::Violation;
 use crate::faults::Faults;
+use crate::laptop;
 use crate::published::{Goal, Outcome, seconds};
 use crate::simulation::{self, Ending, Report};
 use crate::timeline::PoolSize;
@@ -42,6 +43,10 @@ pub const fn workloads() -> &'static [ClusterWorkload] {
         ClusterWorkload { name: "ramp", run: ramp },
         ClusterWorkload { name: "spot", run: spot },
         ClusterWorkload { name: "chain_14", run: chain_14 },
+        ClusterWorkload { name: "slow_call", run: laptop::slow_call },
+        ClusterWorkload { name: "slow_call_8cpu", run: laptop::slow_call_of_many },
+        ClusterWorkload { name: "slow_call_pool", run: laptop::slow_call_pool },
+        ClusterWorkload { name: "slow_row", run: laptop::slow_row },
     ]
 }
 
@@ -192,7 +197,7 @@ fn chain_14(name: &'static str) -> Result<Outcome, Violation> {
     Ok(Outcome { makespan_s: f64::NAN, ratio: f64::NAN, ..outcome })
 }
 
-fn completed(scenario: &Scenario) -> Result<Report, Violation> {
+pub(crate) fn completed(scenario: &Scenario) -> Result<Report, Violation> {
     let report = simulation::run(scenario, None)?;
     let what = match &report.ending {
         Ending::Completed => return Ok(report),
@@ -210,7 +215,7 @@ fn gigabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e9
 }
 
-fn outcome(
+pub(crate) fn outcome(
     name: &'static str,
     scenario: &Scenario,
     report: &Report,
@@ -240,16 +245,16 @@ fn outcome(
 
 /// Tasks of one kind, and their actors.
 #[derive(Clone, Debug)]
-struct Stage {
+pub(crate) struct Stage {
     kind: OpKind,
     resources: Resources,
     unit_rows: Vec<u64>,
-    model: OpModel,
+    pub(crate) model: OpModel,
 }
 
 impl Stage {
     /// What a row becomes in the store.
-    fn emits(mut self, row_bytes: u64) -> Self {
+    pub(crate) fn emits(mut self, row_bytes: u64) -> Self {
         self.model.row_bytes = row_bytes;
         if let OpKind::Source { units, .. } = &mut self.kind {
             for (unit, rows) in units.iter_mut().zip(&self.unit_rows) {
@@ -259,7 +264,7 @@ impl Stage {
         self
     }
 
-    fn loads(mut self, load: Span) -> Self {
+    pub(crate) fn loads(mut self, load: Span) -> Self {
         self.model.load = load;
         self
     }
@@ -272,29 +277,29 @@ fn stage(kind: OpKind, resources: Resources, task: Span, item: Span) -> Stage {
 }
 
 /// `units` tasks of `each` that make `rows` blocks.
-fn source(units: usize, rows: u64, each: Span) -> Stage {
+pub(crate) fn source(units: usize, rows: u64, each: Span) -> Stage {
     let kind = OpKind::Source { units: vec![Unit::default(); units], is_open: false };
     let stage = stage(kind, Resources::cpu(Slots::whole(1)), Span::ZERO, each);
     Stage { unit_rows: vec![rows; units], ..stage }
 }
 
-fn tasks(each: Span) -> Stage {
+pub(crate) fn tasks(each: Span) -> Stage {
     stage(OpKind::Tasks, Resources::cpu(Slots::whole(1)), Span::ZERO, each)
 }
 
-fn pool([actors_min, actors_max]: [u32; 2], resources: Resources, each: Span) -> Stage {
+pub(crate) fn pool([actors_min, actors_max]: [u32; 2], resources: Resources, each: Span) -> Stage {
     let pool = PoolSpec { actors_min, actors_max, tasks_in_flight_max: 2 };
     stage(OpKind::Actors(pool), resources, Span::ZERO, each)
 }
 
-fn nodes(count: u32, cpus: u64, gpus: u64, store: u64) -> Vec<NodeSpec> {
+pub(crate) fn nodes(count: u32, cpus: u64, gpus: u64, store: u64) -> Vec<NodeSpec> {
     let resources =
         Resources { cpu: Slots::whole(cpus), gpu: Slots::whole(gpus), ..Resources::default() };
     let spec = |node| NodeSpec { node, resources: resources.clone(), store: Bytes(store) };
     (0..count).map(NodeId).map(spec).collect()
 }
 
-fn scenario(stages: &[Stage], nodes: Vec<NodeSpec>, faults: Faults) -> Scenario {
+pub(crate) fn scenario(stages: &[Stage], nodes: Vec<NodeSpec>, faults: Faults) -> Scenario {
     let spec = |(position, stage): (u32, &Stage)| OpSpec {
         name: format!("Stage{position}"),
         inputs: position.checked_sub(1).map(OpId).into_iter().collect(),
@@ -329,13 +334,13 @@ const fn seconds_of(seconds: u64) -> Span {
     Span(seconds * SECOND)
 }
 
-const fn millis(millis: u64) -> Span {
+pub(crate) const fn millis(millis: u64) -> Span {
     Span(millis * SECOND / 1_000)
 }
 
 const SECOND: u64 = 1_000_000;
 const MB: u64 = 1_000_000;
-const GB: u64 = 1_000 * MB;
+pub(crate) const GB: u64 = 1_000 * MB;
 const GIB: u64 = 1 << 30;
 /// 25 Gbit/s.
 const LINK_BYTES_PER_SECOND: u64 = 3_125 * MB;

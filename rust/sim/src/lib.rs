@@ -13,6 +13,7 @@ pub mod clusters;
 pub mod cost;
 pub mod description;
 pub mod faults;
+mod laptop;
 pub mod learn;
 pub mod listing;
 pub mod published;

@@ -326,8 +326,23 @@ fn rows_wanted(state: &State, op: OpId, reader: OpId) -> Rows {
     let high = quantity(state.op(op).estimates.busy.high().unwrap_or(0));
     let ahead = (LATENCIES_AHEAD * latency).max(high) + SPAN_AHEAD_US;
     let flowing = slots * ahead / span_each.max(MIN_SPAN_US);
-    let batches = slots * BATCHES_AHEAD * quantity(state.spec(reader).bundle_rows_min.0);
+    let batch = quantity(state.spec(reader).bundle_rows_min.0).max(rows_of_call(state, op, reader));
+    let batches = slots * BATCHES_AHEAD * batch;
     Rows(whole(flowing + batches) + 1)
+}
+
+/// Rows that a task of `reader` should have for the sake of its call, if it is that which takes long: no
+/// more than a block's worth of what `op` puts out.
+fn rows_of_call(state: &State, op: OpId, reader: OpId) -> f64 {
+    let above = &state.op(op).estimates;
+    let (bytes, rows) = (above.bytes_per_item(), above.rows_per_item());
+    let (Some(rows_long), Some(bytes), Some(rows)) =
+        (granularity::rows_of_call(state, reader), bytes, rows)
+    else {
+        return 0.0;
+    };
+    let block = quantity(state.plan.config().block_bytes_target.0);
+    rows_long.min(block * rows / bytes.max(1.0))
 }
 
 /// What to call a lack of room.

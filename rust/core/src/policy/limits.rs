@@ -43,6 +43,11 @@ pub(crate) fn items_wanted(state: &State, op: OpId) -> u64 {
     }
 }
 
+/// Whether a limit may make what `op` puts out superfluous.
+pub(crate) fn may_end(state: &State, op: OpId) -> bool {
+    limit_below(state, op).is_some()
+}
+
 /// Why an operator that is done launches nothing.
 pub(crate) fn reason_for_the_end(state: &State, op: OpId) -> Reason {
     let mut reached = state.below(op).filter(|reader| state.op(*reader).is_ended_early);

@@ -265,8 +265,9 @@ impl Scheduler {
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
         operator.work_next += 1;
-        let rows_coming =
-            whole(operator.estimates.rows_of(operator.load(items, unit_bytes)).unwrap_or(0.0));
+        let load = operator.load(items, unit_bytes);
+        operator.sizes.add(load);
+        let rows_coming = whole(operator.estimates.rows_of(load).unwrap_or(0.0));
         self.begin_lineage(op, number, &work, items);
         Box::new(Task { unit_bytes, rows_coming, ..Task::new(op, number, work, items) })
     }
