@@ -6,6 +6,8 @@
 
 use crate::attribution::{Activity, Attribution, Kind, Slotting};
 use crate::operator::Operator;
+use crate::policy::placement;
+use crate::pool::Pool;
 use crate::protocol::Reason;
 use crate::resources::Resources;
 use crate::state::State;
@@ -153,7 +155,10 @@ fn binding_at(
         Binding { constraint, op, paused_of }
     };
     match cause {
-        Cause::Slots | Cause::Actors => by_slots(scarce(request, slotting)),
+        Cause::Slots => by_slots(scarce(request, slotting)),
+        Cause::Actors => {
+            by_slots(Some(scarce(request, slotting).unwrap_or_else(|| holds_pool(state, op))))
+        }
         Cause::Kept => by_slots(Some(slot_kind(request))),
         Cause::Limit => by_slots(None),
         Cause::Loading => alone(Constraint::Loading, op),
@@ -175,6 +180,19 @@ fn scarce(request: &Resources, slotting: &Slotting) -> Option<Constraint> {
         return Some(Constraint::Gpu);
     }
     lacks(&slotting.cpu, request.cpu).then_some(Constraint::Cpu)
+}
+
+/// What keeps a pool from growing while there are slots for it: that it may not, that these are kept for
+/// others, or that another actor would have too little to do.
+fn holds_pool(state: &State, op: OpId) -> Constraint {
+    let may_grow = |pool: &Pool| pool.alive() < pool.spec.actors_max;
+    if !state.op(op).pool.as_ref().is_some_and(may_grow) {
+        Constraint::Limit
+    } else if placement::is_kept_out(state, op) {
+        slot_kind(&state.spec(op).resources)
+    } else {
+        Constraint::LastWork
+    }
 }
 
 fn slot_kind(request: &Resources) -> Constraint {

@@ -47,6 +47,7 @@ pub const fn workloads() -> &'static [ClusterWorkload] {
         ClusterWorkload { name: "slow_call_8cpu", run: laptop::slow_call_of_many },
         ClusterWorkload { name: "slow_call_pool", run: laptop::slow_call_pool },
         ClusterWorkload { name: "slow_row", run: laptop::slow_row },
+        ClusterWorkload { name: "pool_and_reader", run: laptop::pool_and_reader },
     ]
 }
 
@@ -330,7 +331,7 @@ pub(crate) fn scenario(stages: &[Stage], nodes: Vec<NodeSpec>, faults: Faults) -
     }
 }
 
-const fn seconds_of(seconds: u64) -> Span {
+pub(crate) const fn seconds_of(seconds: u64) -> Span {
     Span(seconds * SECOND)
 }
 

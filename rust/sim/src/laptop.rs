@@ -8,7 +8,7 @@ use millstream_core::{Bytes, Plan, Resources, Slots, Span};
 
 use crate::checker::Violation;
 use crate::clusters::{
-    GB, Stage, completed, millis, nodes, outcome, pool, scenario, source,
+    GB, Stage, completed, millis, nodes, outcome, pool, scenario, seconds_of, source,
 };
 use crate::faults::Faults;
 use crate::published::{Goal, Outcome, seconds};
@@ -37,6 +37,14 @@ pub(crate) fn slow_call_pool(name: &'static str) -> Result<Outcome, Violation> {
 /// 100 rows that take 0.3 s each: a row is not made to wait for others, and no CPU for the other.
 pub(crate) fn slow_row(name: &'static str) -> Result<Outcome, Violation> {
     run(name, &world(&[reads(100, Span::ZERO, CALL)], 2), CALL.times(100 / 2), 1.02)
+}
+
+/// 24 rows of 1 s for a pool of one or two actors on two CPUs, and a reader that takes 13 ms in all: it
+/// is soon through, and the second actor gets its CPU.
+pub(crate) fn pool_and_reader(name: &'static str) -> Result<Outcome, Violation> {
+    let actors = pool([1, 2], Resources::cpu(Slots::whole(1)), seconds_of(1)).loads(millis(500));
+    let stages = [reads(24, Span::ZERO, Span(540)), joins(actors, Span::ZERO, seconds_of(1))];
+    run(name, &world(&stages, 2), millis(500) + seconds_of(24 / 2), 1.01)
 }
 
 /// A source of units of one row of eight bytes, of which a task makes one block.

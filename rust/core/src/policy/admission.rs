@@ -307,6 +307,10 @@ fn check_downstream(state: &State, op: OpId) -> Result<(), Reason> {
     if rows < wanted {
         return Ok(());
     }
+    // Its end frees a slot, and nothing but that is scarce.
+    if scaling::awaits_the_end_of(state, op) && lookahead::rest_fits_with_ease(state, op) {
+        return Ok(());
+    }
     // Before anything is measured rows say nothing, since a task may make any number of them.
     let making = state.op(op).live.len() + state.queue_after(op).blocks();
     if wanted == Rows::ZERO && (making as u64) < PROBES_PER_SLOT * state.parallelism(reader) {

@@ -304,7 +304,7 @@ pub(crate) fn is_end_near(state: &State, op: OpId) -> bool {
 
 /// Whether all that `op` will put out yet, and all else that is on its way, takes a small part of the
 /// stores: room is not what decides then.
-fn rest_fits_with_ease(state: &State, op: OpId) -> bool {
+pub(crate) fn rest_fits_with_ease(state: &State, op: OpId) -> bool {
     let waiting = Portion::Units(state.op(op).listing.waiting());
     let coming: Bytes = state.op_ids().map(|at| coming(state, at)).sum();
     let rest = portion_growth(state, op, waiting) + coming + state.ledger.flowing();

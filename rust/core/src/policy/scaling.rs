@@ -1,7 +1,7 @@
 //! How many actors a pool should have.
 
 use crate::estimate::{quantity, whole};
-use crate::policy::division;
+use crate::policy::{division, placement};
 use crate::pool::Pool;
 use crate::state::State;
 use crate::units::OpId;
@@ -22,14 +22,30 @@ pub(crate) fn is_short(state: &State, op: OpId) -> bool {
 /// flight, up to its part of the slots that others need too, and only if an actor would have work left when it has
 /// loaded. No pool grows while another is short, for the other could not run at all.
 pub(crate) fn wants_more(state: &State, op: OpId) -> bool {
+    has_work_for_more(state, op)
+        && lacking(state, op) > 0
+        && !state.op_ids().any(|other| is_short(state, other))
+}
+
+/// Whether work waits that the actors of `op` cannot take, and one more may be and would have some left
+/// when it has loaded.
+fn has_work_for_more(state: &State, op: OpId) -> bool {
     may_start(state, op)
         && state.op(op).pool.as_ref().is_some_and(|pool| {
             pool.alive() < pool.spec.actors_max
                 && waiting_tasks(state, op) > pool.room()
-                && lacking(state, op) > 0
                 && outlasts_load(state, op, pool)
         })
-        && !state.op_ids().any(|other| is_short(state, other))
+}
+
+/// Whether a pool below has work for more actors, and a slot for one that is only kept for others such
+/// as source `op`: the sooner that is through, the sooner the pool gets it.
+pub(crate) fn awaits_the_end_of(state: &State, op: OpId) -> bool {
+    let shares = |pool: &OpId| state.spec(*pool).resources.shares_slots(&state.spec(op).resources);
+    state
+        .workers_below(op)
+        .filter(shares)
+        .any(|pool| has_work_for_more(state, pool) && placement::is_kept_out(state, pool))
 }
 
 /// How many workers `op` lacks of its part of the slots that others need too; any number where
