@@ -65,6 +65,8 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/block_size_sweep.py
 	$(BIN)/python benches/fixed_cost.py
 	$(BIN)/python benches/slow_consumer.py
+	$(BIN)/python benches/slow_call.py
+	$(BIN)/python benches/pool_and_reader.py
 	$(BIN)/python benches/trace_cost.py
 	$(BIN)/python benches/written_files.py
 	$(BIN)/python benches/on_cluster.py
