@@ -48,7 +48,8 @@ class ActorPoolStrategy:
         min_size: The smallest pool; default 1. A cluster on which it can never fit is refused
             before anything starts.
         max_size: The largest pool; `None`: as many as there is room for.
-        initial_size: With how many actors the pool starts; it then is the smallest pool too.
+        initial_size: With how many actors the pool starts; it then is the smallest pool too. Where
+            so many never fit, `min_size` is both.
         max_tasks_in_flight_per_actor: Tasks that run or wait at one actor; default 2.
 
     Raises:

@@ -244,10 +244,16 @@ def _submit(
     physical, core_plan = plan_run(plan, context, backend.nodes())
     nodes = backend.open(cast(list[OpBody], physical.ops))
     try:
-        scheduler = _core.Scheduler(core_plan, nodes, trace=context.trace)
+        return physical, _core.Scheduler(core_plan, nodes, trace=context.trace)
+    except _core.SubmitError:
+        # What a pool should start with may be more than there is.
+        physical = physical.with_least_pools()
+    target = block_bytes_target(context, [node.store_bytes for node in nodes])
+    core_plan = physical.to_core(context, target)
+    try:
+        return physical, _core.Scheduler(core_plan, nodes, trace=context.trace)
     except _core.SubmitError as error:
         raise refused(str(error), physical.ops, nodes, context, notes=backend.notes()) from None
-    return physical, scheduler
 
 
 def _check_reach(plan: LogicalPlan, context: DataContext) -> None:

@@ -7,7 +7,7 @@ user functions (they are inside the stages), or of how a backend runs anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from millstream import _core
@@ -35,7 +35,8 @@ class PhysicalOp:
         gpu: GPUs, likewise.
         custom: Custom resources by name, likewise.
         concurrency_max: Tasks at a time; 0: as many as there is room for.
-        actors_min: The smallest pool.
+        actors_min: The smallest pool, with which it starts.
+        actors_least: What the user lets the smallest pool be where that does not fit.
         actors_max: The largest pool.
         tasks_in_flight_max: Tasks that run or wait at one actor.
         bundle_rows_min: Rows that a task wants in its input; 0: any number, and what takes long may
@@ -56,6 +57,7 @@ class PhysicalOp:
     custom: Mapping[str, float] = field(default_factory=dict)
     concurrency_max: int = 0
     actors_min: int = 1
+    actors_least: int = 1
     actors_max: int = 1
     tasks_in_flight_max: int = 2
     bundle_rows_min: int = 0
@@ -86,6 +88,11 @@ class PhysicalPlan:
 
     ops: list[PhysicalOp]
     writes: bool = False
+
+    def with_least_pools(self) -> PhysicalPlan:
+        """The same with each pool as small as the user lets it be."""
+        ops = [replace(op, actors_min=min(op.actors_min, op.actors_least)) for op in self.ops]
+        return replace(self, ops=ops)
 
     def to_core(self, context: DataContext, block_bytes_target: int) -> _core.Plan:
         """The plan in numbers, for the scheduler.

@@ -157,6 +157,7 @@ def _with_compute(op: PhysicalOp, shape: Shape) -> PhysicalOp:
         op,
         kind="actors",
         actors_min=compute.initial_size,
+        actors_least=compute.min_size,
         actors_max=compute.max_size or ACTORS_UNBOUNDED,
         tasks_in_flight_max=compute.max_tasks_in_flight_per_actor,
     )
