@@ -6,7 +6,7 @@
 
 use crate::attribution::{Activity, Attribution, Kind, Slotting};
 use crate::operator::Operator;
-use crate::policy::placement;
+use crate::policy::scaling;
 use crate::pool::Pool;
 use crate::protocol::Reason;
 use crate::resources::Resources;
@@ -188,7 +188,7 @@ fn holds_pool(state: &State, op: OpId) -> Constraint {
     let may_grow = |pool: &Pool| pool.alive() < pool.spec.actors_max;
     if !state.op(op).pool.as_ref().is_some_and(may_grow) {
         Constraint::Limit
-    } else if placement::is_kept_out(state, op) {
+    } else if scaling::is_kept_small(state, op) {
         slot_kind(&state.spec(op).resources)
     } else {
         Constraint::LastWork

@@ -213,21 +213,24 @@ fn words(snapshot: &Snapshot) -> String {
     )
 }
 
-/// A pool on CPUs that reading and mapping need too, and whose rows take long.
-fn pool_on_cpus(actors_max: u32) -> Bottleneck {
+/// What holds a pool on CPUs that reading and mapping need too, and whose rows take long.
+fn holds_pool(actors_max: u32, store: u64) -> Bottleneck {
     let mut pipeline = Pipeline::new(Size { cpus: 4, ..USUAL });
     let pool = PoolSpec { actors_min: 1, actors_max, tasks_in_flight_max: 2 };
     pipeline.ops[INFER].kind = OpKind::Actors(pool);
     pipeline.ops[INFER].resources = Resources::cpu(Slots::whole(1));
+    pipeline.scenario.nodes[0].store = Bytes(store * MIB);
     pipeline.slow_down(INFER);
     pipeline.run().bottleneck().unwrap().bottleneck
 }
 
 #[test]
 fn a_pool_is_held_by_its_own_limit_only_where_it_has_as_many_actors_as_it_may() {
-    assert_eq!(pool_on_cpus(1), Bottleneck::OwnLimit);
-    assert_eq!(pool_on_cpus(3), Bottleneck::CpuShort);
-    assert_eq!(pool_on_cpus(64), Bottleneck::CpuShort);
+    assert_eq!(holds_pool(1, 4_000), Bottleneck::OwnLimit);
+    assert_eq!(holds_pool(64, 4_000), Bottleneck::CpuShort);
+    // What is left to read fits, so it is soon read, and the pool gets all that it may have.
+    assert_eq!(holds_pool(3, 4_000), Bottleneck::OwnLimit);
+    assert_eq!(holds_pool(3, 100), Bottleneck::CpuShort);
 }
 
 #[test]

@@ -274,12 +274,6 @@ pub(crate) fn may_seat(state: &State, op: OpId, node: NodeId) -> bool {
     !is_left_alone(state, op, node) && leaves_slots(state, op, node)
 }
 
-/// Whether slots for an actor of `op` are free, but kept for the tasks of others.
-pub(crate) fn is_kept_out(state: &State, op: OpId) -> bool {
-    let mut vacant = state.ledger.vacant(op);
-    vacant.any(|mut class| class.next().is_some()) && actor_node(state, op).is_none()
-}
-
 /// The node for an actor of a pool that lacks one, though no node has the heap for it: the one with
 /// the most of that, where each stateless operator can still run a task beside all actors, heap aside.
 pub(crate) fn actor_node_past_heap(state: &State, op: OpId) -> Option<NodeId> {

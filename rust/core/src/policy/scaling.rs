@@ -38,14 +38,19 @@ fn has_work_for_more(state: &State, op: OpId) -> bool {
         })
 }
 
-/// Whether a pool below has work for more actors, and a slot for one that is only kept for others such
-/// as source `op`: the sooner that is through, the sooner the pool gets it.
+/// Whether the pool of `op` has work for another actor, and slots for it are free but kept for others, or
+/// their part.
+pub(crate) fn is_kept_small(state: &State, op: OpId) -> bool {
+    let has_vacancy = || state.ledger.vacant(op).any(|mut class| class.next().is_some());
+    let is_kept = || lacking(state, op) == 0 || placement::actor_node(state, op).is_none();
+    has_work_for_more(state, op) && has_vacancy() && is_kept()
+}
+
+/// Whether a pool below is kept small for the sake of others such as `op`: the sooner that is through, the
+/// sooner the pool may grow.
 pub(crate) fn awaits_the_end_of(state: &State, op: OpId) -> bool {
     let shares = |pool: &OpId| state.spec(*pool).resources.shares_slots(&state.spec(op).resources);
-    state
-        .workers_below(op)
-        .filter(shares)
-        .any(|pool| has_work_for_more(state, pool) && placement::is_kept_out(state, pool))
+    state.workers_below(op).filter(shares).any(|pool| is_kept_small(state, pool))
 }
 
 /// How many workers `op` lacks of its part of the slots that others need too; any number where
