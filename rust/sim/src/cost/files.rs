@@ -87,7 +87,8 @@ fn submit() -> Scheduler {
         kind: OpKind::Source { units: Vec::new(), is_open: true },
         resources: Resources::cpu(Slots::whole(1)),
         concurrency_max: 0,
-        bundle_rows_min: Rows::ZERO,
+        // Nothing but reading takes time.
+        bundle_rows_min: Rows(1),
     };
     let config = Config { preserve_order: false, ..Config::default() };
     let plan = Plan::new(vec![read], config).expect("because it is one source");
