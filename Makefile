@@ -62,6 +62,8 @@ workloads: $(VENV)/installed-test ## Simulate the published workloads: as they a
 bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/hetero_sleep.py
 	$(BIN)/python benches/small_blocks.py
+	$(BIN)/python benches/wide.py
+	$(BIN)/python benches/tiny_blocks.py
 	$(BIN)/python benches/block_size_sweep.py
 	$(BIN)/python benches/fixed_cost.py
 	$(BIN)/python benches/slow_consumer.py
