@@ -173,8 +173,8 @@ class Dataset:
             num_gpus: See `Dataset`.
             memory: See `Dataset`.
             concurrency: See `Dataset`.
-            udf_modifying_row_count: `False` promises that `fn` returns as many rows as it gets.
-                Nothing depends on it at present.
+            udf_modifying_row_count: `False` promises that `fn` returns as many rows as it gets, so
+                that `count` need not run it; other numbers are an error then.
             **ray_remote_args: See `Dataset`.
 
         Example:
@@ -193,6 +193,7 @@ class Dataset:
             batch_size=batch_rows,
             batch_format=check_batch_format(batch_format),
             zero_copy_batch=zero_copy_batch,
+            keeps_rows=not udf_modifying_row_count,
         )
 
     def flat_map(
@@ -360,6 +361,7 @@ class Dataset:
             batch_format=batch_format,
             zero_copy_batch=False,
             concurrency=concurrency,
+            udf_modifying_row_count=False,
             **resources,
         )
 
@@ -531,7 +533,12 @@ class Dataset:
             print(row)  # noqa: T201 This is what it is for.
 
     def count(self) -> int:
-        """The number of rows: from the files' metadata if that says it, else by running."""
+        """The number of rows: from what is known of the sources if that says it, else by running.
+
+        Nothing runs, and so no function can raise, if the rows of all sources are known and all
+        operators keep their number: `map`, those on columns, `limit`, `union`, `zip`, and
+        `map_batches` with `udf_modifying_row_count=False`.
+        """
         known = self._plan.rows()
         return launch.count_rows(self._execute()) if known is None else known
 

@@ -211,4 +211,4 @@ def test_reports_of_a_failed_run_say_so():
 
 def test_datasets_describe_themselves():
     assert repr(ms.range(3)) == "Dataset(ReadRange, rows=3, id: int64)"
-    assert repr(ms.range(3).map(len)) == "Dataset(ReadRange -> Map(len), rows=?, ?)"
+    assert repr(ms.range(3).map(len)) == "Dataset(ReadRange -> Map(len), rows=3, ?)"

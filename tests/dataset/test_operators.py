@@ -200,3 +200,52 @@ def test_small_rows_take_few_calls_where_nobody_said_how_many_each_gets(context,
 
     sizes = [row["rows"] for row in ms.range(rows).map_batches(tell_call).take_all()]
     assert (sum(sizes), len(sizes) <= 30) == (rows, True), sizes
+
+
+def never(data):
+    raise AssertionError("this must not run")
+
+
+def test_count_runs_nothing_where_all_operators_keep_the_rows():
+    ds = ms.range(7).map(never).add_column("b", never).rename_columns({"id": "a"})
+    kept = ds.map_batches(never, udf_modifying_row_count=False)
+    assert kept.count() == 7
+    assert kept.limit(3).union(ms.range(2).map(never)).count() == 5
+    assert kept.zip(ms.range(7)).count() == 7
+
+
+@pytest.mark.parametrize("operator", ["map_batches", "flat_map", "filter"])
+def test_count_runs_what_may_change_the_rows(operator):
+    seen = []
+
+    def note(data):
+        seen.append(data)
+        return [data] if operator == "flat_map" else data
+
+    assert getattr(ms.range(3), operator)(note).count() == 3
+    assert seen
+
+
+@pytest.mark.parametrize(
+    "uneven",
+    [
+        lambda batch: {"id": batch["id"][:-1]},
+        lambda batch: {"id": [*batch["id"], 0]},
+        lambda batch: iter([batch, batch]),
+        lambda batch: iter([]),
+    ],
+)
+def test_a_function_that_breaks_its_promise_to_keep_the_rows_is_an_error(uneven):
+    ds = ms.range(8).map_batches(uneven, batch_size=4, udf_modifying_row_count=False)
+    with pytest.raises(ms.UserCodeError, match="udf_modifying_row_count=False") as caught:
+        ds.materialize()
+    assert "MapBatches" in caught.value.operator
+
+
+def test_a_batch_in_parts_keeps_its_rows():
+    def halves(batch):
+        yield {"id": batch["id"][:1]}
+        yield {"id": batch["id"][1:]}
+
+    ds = ms.range(8).map_batches(halves, batch_size=4, udf_modifying_row_count=False)
+    assert [row["id"] for row in ds.take_all()] == list(range(8))

@@ -105,6 +105,7 @@ class MapBatches(_Call):
             blocks, small ones joined.
         batch_format: `"numpy"`, `"pandas"`, `"pyarrow"`, or `"default"`, which is NumPy.
         zero_copy_batch: Whether batches may be read-only views instead of writable copies.
+        keeps_rows: Whether the function must return as many rows as it gets.
         **call: The `fn_…` arguments of `_Call`.
 
     Raises:
@@ -120,6 +121,7 @@ class MapBatches(_Call):
         batch_size: int | None = 1024,
         batch_format: BatchFormat = "default",
         zero_copy_batch: bool = False,
+        keeps_rows: bool = False,
         **call: Any,
     ) -> None:
         super().__init__(fn, **call)
@@ -129,19 +131,23 @@ class MapBatches(_Call):
         self.batch_size = batch_size
         self.batch_format = batch_format
         self.zero_copy_batch = zero_copy_batch
+        self.keeps_rows = keeps_rows
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
         function = self.function.open("batches")
 
         def apply(blocks: Blocks) -> Blocks:
-            results = function.calls(self._batches(blocks))
+            kept = _KeptRows(self.keeps_rows)
+            results = function.calls(kept.given(self._batches(blocks)))
             for result, place in self._told_of_views(results):
                 try:
                     made = from_batch(result, place.given)
                 except UserCodeError as error:
                     raise _placed(error, str(place)) from error.__cause__
+                kept.returned(made.num_rows, place)
                 yield made
+            kept.ended()
 
         return _Opened(apply, function)
 
@@ -234,6 +240,55 @@ class SelectColumns:
                 yield block.seal(table.select(list(self.columns)))
 
         return apply
+
+
+class _KeptRows:
+    """Checks that a function which is to keep the number of rows does.
+
+    Args:
+        is_due: Whether it is to.
+    """
+
+    def __init__(self, is_due: bool) -> None:
+        self._is_due = is_due
+        self._rows_in = 0
+        self._rows_out = 0
+
+    def given(
+        self, batches: Iterator[tuple[Batch, _BatchPlace]]
+    ) -> Iterator[tuple[Batch, _BatchPlace]]:
+        """Notes what the function is called with."""
+        for batch, place in batches:
+            self._rows_in = place.row_last + 1
+            yield batch, place
+
+    def returned(self, rows: int, place: _BatchPlace) -> None:
+        """Notes what it has returned for a batch.
+
+        Raises:
+            UserCodeError: It is too much, or it was too little for the batches before.
+        """
+        if self._is_due and self._rows_out < place.row_first:
+            raise _uneven(self._rows_out, place.row_first)
+        self._rows_out += rows
+        if self._is_due and self._rows_out > place.row_last + 1:
+            raise _uneven(self._rows_out, place.row_last + 1)
+
+    def ended(self) -> None:
+        """Notes that it will return no more.
+
+        Raises:
+            UserCodeError: It was too little.
+        """
+        if self._is_due and self._rows_out < self._rows_in:
+            raise _uneven(self._rows_out, self._rows_in)
+
+
+def _uneven(rows_out: int, rows_in: int) -> UserCodeError:
+    return UserCodeError(
+        f"the function returned {rows_out} rows for the first {rows_in} rows of its task, but "
+        "udf_modifying_row_count=False promises as many rows as it gets: leave that out"
+    )
 
 
 @dataclass(frozen=True)

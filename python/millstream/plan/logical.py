@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from millstream.blocks import beside, block
-from millstream.blocks.transforms import Transform
+from millstream.blocks.transforms import MapBatches, MapRows, Transform
 from millstream.compute import ComputeStrategy, TaskPoolStrategy
 from millstream.io.source import Source
 
@@ -86,6 +86,12 @@ class Map:
     columns: Callable[[pa.Schema], pa.Schema] | None = None
     writes: bool = False
     is_of_one_process: bool = False
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether it surely puts out as many rows as it gets, or is an error."""
+        keeps = isinstance(self.transform, MapRows) or self.columns is not None
+        return keeps or (isinstance(self.transform, MapBatches) and self.transform.keeps_rows)
 
     @property
     def name(self) -> str:
@@ -225,7 +231,7 @@ class LogicalPlan:
     def rows(self) -> int | None:
         """The rows of the output, if they are known without running.
 
-        User functions always run, since they may raise; so only operators on columns count.
+        Where every operator keeps them or limits them, no function runs for it, so none can raise.
         """
         return self._remembered("rows", LogicalPlan._rows_of)
 
@@ -293,7 +299,7 @@ class LogicalPlan:
         for operator in self.operators:
             if isinstance(operator, Limit):
                 rows = None if rows is None else min(rows, operator.rows)
-            elif operator.columns is None:
+            elif not operator.keeps_rows:
                 return None
         return rows
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from millstream.blocks.transforms import MapBatches, MapRows, SelectColumns
+from millstream.blocks.transforms import MapBatches, SelectColumns
 from millstream.compute import ACTORS_UNBOUNDED, ActorPoolStrategy, TaskPoolStrategy
 from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Shape, Union, Zip
 from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
@@ -86,8 +86,8 @@ def _add(ops: list[PhysicalOp], plan: LogicalPlan, block_bytes_target: int) -> N
 
 def _keeps_rows(maps: list[Map]) -> tuple[bool, bool]:
     """Whether a source probably puts out as many rows as it reads, and whether it surely does."""
-    certain = [isinstance(each.transform, MapRows) or each.columns is not None for each in maps]
-    return not any(each.changes_rows or each.writes for each in maps), all(certain)
+    certain = all(each.keeps_rows for each in maps)
+    return not any(each.changes_rows or each.writes for each in maps), certain
 
 
 def _fuses(group: list[Operator], operator: Operator) -> bool:
