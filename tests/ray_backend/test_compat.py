@@ -9,6 +9,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("leaves_nothing")]
 
 NAMES = [
     "_AUTO_CONNECT",
+    "_CLUSTER",
     "_DRAINING",
     "_FREE_PER_NODE",
     "_DEAD",
