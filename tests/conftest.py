@@ -10,6 +10,7 @@ import pytest
 #: Small, so that what does not fit shows. The cores are logical.
 CPUS = 4
 GPUS = 2
+LICENCES = 3
 STORE_BYTES = 200 << 20
 
 
@@ -26,6 +27,7 @@ def ray_cluster():
         ray.init(
             num_cpus=CPUS,
             num_gpus=GPUS,
+            resources={"licence": LICENCES},
             object_store_memory=STORE_BYTES,
             include_dashboard=False,
             logging_level="error",

@@ -48,6 +48,7 @@ __all__ = [
     "ReplayError",
     "Scheduler",
     "Snapshot",
+    "Standing",
     "SubmitError",
     "Times",
     "__version__",
@@ -84,6 +85,7 @@ _Bottleneck: TypeAlias = Literal[
     "slow_read",
     "slow_listing",
     "cpu_short",
+    "other_runs",
     "gpu_short",
     "store_full",
     "heap_full",
@@ -1025,19 +1027,61 @@ class Demand:
         shares: What it goes by: its share of each node; all of it as long as it was told none.
         wanted: What one more task would ask for, of each resource the most; nothing if it wants
             none. The number of this node means nothing.
+        seats: The actors of the smallest sizes of its pools: what each asks for, and the node where
+            it is, if it has started. They are the run's own as long as it runs.
+        tasks: What a task of each operator without a pool asks for. One of them at a time must have
+            a place beside all seats of all runs.
+        task_wanted: What its next task asks for; `None` if it would start none though it had the
+            slots.
+        is_at_rest: Whether nothing goes on in it before its consumer takes what it was given.
     """
 
-    def __new__(cls, *, held: Sequence[Node], shares: Sequence[Node], wanted: Node) -> Demand: ...
+    def __new__(
+        cls,
+        *,
+        held: Sequence[Node],
+        shares: Sequence[Node],
+        wanted: Node,
+        seats: Sequence[tuple[Node, int | None]] = ...,
+        tasks: Sequence[Node] = ...,
+        task_wanted: Node | None = None,
+        is_at_rest: bool = False,
+    ) -> Demand: ...
     @property
     def held(self) -> list[Node]: ...
     @property
     def shares(self) -> list[Node]: ...
     @property
     def wanted(self) -> Node: ...
+    @property
+    def seats(self) -> list[tuple[Node, int | None]]: ...
+    @property
+    def tasks(self) -> list[Node]: ...
+    @property
+    def task_wanted(self) -> Node | None: ...
+    @property
+    def is_at_rest(self) -> bool: ...
+
+@final
+class Standing:
+    """How a run stands among the others."""
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether it was admitted. Until then its share is nothing."""
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it waits for runs that all wait for their consumers, and came last of these."""
+    @property
+    def holders(self) -> list[tuple[int, Node]]:
+        """The other runs that hold slots, and how many."""
 
 @final
 class Arbiter:
     """Divides the nodes of a cluster between runs, by weight and without idle slots.
+
+    A run is admitted as a whole or waits, in the order of the numbers: the actors of its smallest
+    pools are its own as long as it runs.
 
     What all runs together may hold on a node is never more than it has, even while they have not
     yet heard of their shares. Threads may share it.
@@ -1063,6 +1107,9 @@ class Arbiter:
 
     def report(self, run: int, demand: Demand) -> None:
         """Notes what a run holds, goes by and wants now."""
+
+    def standing(self, run: int) -> Standing:
+        """How a run stands since the last division."""
 
     def divide(self) -> list[tuple[int, Node]]:
         """Divides anew: the runs to be told, each with its new share of a node."""

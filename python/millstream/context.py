@@ -82,6 +82,10 @@ class DataContext:
         start_timeout_s: On Ray, how many seconds a run may wait for Ray to begin its tasks and
             actors while nothing of it is at work; then it is an error, which says what is missing.
             What waits is told after some seconds in any case. `None`: it waits as long as it takes.
+        admission_timeout_s: On Ray, a run whose smallest pools do not fit beside those of runs that
+            came before it waits for its turn. After so many seconds in which nothing goes on in
+            any of those before their consumers take more, it is an error that says who holds what:
+            one of those loops may wait for this very run. `None`: it waits on.
         enable_progress_bars: Whether runs show their progress.
         trace: A file to which the scheduler's events and actions are written, as JSON lines.
 
@@ -102,6 +106,7 @@ class DataContext:
     max_task_deaths: int = 4
     weight: int = 1
     start_timeout_s: float | None = 60.0
+    admission_timeout_s: float | None = 300.0
     enable_progress_bars: bool = True
     trace: str | None = None
 
@@ -153,6 +158,9 @@ def _check_setting(name: str, value: Any) -> None:
         good = value in choices
     elif name == "enable_progress_bars":
         wanted, good = "True or False", isinstance(value, bool)
+    elif name == "admission_timeout_s":
+        wanted = "a number of seconds above 0, or None"
+        good = value is None or (_is_number(value) and value > 0)
     elif name == "execution_options":
         wanted, good = "an ExecutionOptions", isinstance(value, ExecutionOptions)
     elif name == "start_timeout_s":

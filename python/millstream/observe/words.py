@@ -32,6 +32,10 @@ BOTTLENECKS = {
         "CPUs: all were taken, most of them by {op}",
         "more CPUs or nodes, or a faster {op}; less of `num_cpus` if its tasks mostly wait",
     ),
+    "other_runs": (
+        "slots for {op} that were the share of other runs on the cluster",
+        "more nodes, smaller pools in those runs, or a larger `DataContext.weight` for this one",
+    ),
     "gpu_short": (
         "GPUs: all were taken, most of them by {op}",
         "more GPUs, a larger `batch_size`, or a smaller or faster model in {op}",
@@ -96,6 +100,10 @@ REASONS = {
         "waits for a full batch: {rows:count} of {wanted:count} rows",
     ),
     "no_free_slot": ("no free CPU or GPU", "no node has {needs} free"),
+    "share_held": (
+        "other runs have the slots",
+        "needs {needs}, which is the share of other runs on the cluster",
+    ),
     "concurrency_reached": ("its own limit of tasks", "runs its limit of {limit:count} tasks"),
     "slot_reserved": (
         "the last slots are kept for later operators",

@@ -124,7 +124,9 @@ def open_backend(context: DataContext) -> Backend:
         )
     from millstream.run.ray.backend import RayBackend
 
-    return RayBackend(context.weight, context.start_timeout_s)
+    return RayBackend(
+        context.weight, context.start_timeout_s, patience_s=context.admission_timeout_s
+    )
 
 
 def plan_run(

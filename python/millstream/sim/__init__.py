@@ -71,7 +71,8 @@ def swarm(seeds: int, first: int = 0) -> dict[str, int]:
         first: The first one.
 
     Returns:
-        How many worlds ended how (`completed`, `refused`, `failed`, `stopped`), and the `events`.
+        How many worlds ended how (`completed`, `refused`, `failed`, `stopped`), the `events`, and
+        how many seeds also had a world of several runs on one cluster (`shared`).
 
     Raises:
         millstream._core.OracleError: A seed violates an invariant. The message has the seed, the

@@ -1,6 +1,11 @@
 //! Several runs on one cluster: how much of each node each of them may use.
 //!
-//! Owns the shares. What is there is divided by weight between the runs that want more than they
+//! Owns the shares. A run is admitted as a whole or waits: what the smallest sizes of its pools take is
+//! its own as long as it runs, since actors keep what they hold. Of those that have to wait, who came
+//! first is admitted first. Beside that, the next task of each run that has one gets a place, in turns
+//! where there is not enough for all: tasks end.
+//!
+//! What is left is divided by weight between the runs that want more than they
 //! have; what a run does not want, the others get (nothing lies idle while one of them wants it).
 //! A share that is needed back is not taken by force: the borrower starts nothing there until
 //! enough of its tasks have ended, and only then does the owner's share grow. What nobody wants at
@@ -10,14 +15,19 @@
 //! one or the new one allows. So at each moment what all runs together may hold on a node is at most
 //! what it has. Knows nothing of plans.
 
+mod division;
+mod floors;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::arbiter::division::{Claim, divide};
+use crate::arbiter::floors::{Placement, first_fit, place};
 use crate::protocol::Event;
 use crate::resources::Resources;
 use crate::units::{Bytes, NodeId, Slots};
 
-/// A run, numbered by whoever drives it.
+/// A run, numbered by whoever drives it in the order in which they begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u32);
 
@@ -32,6 +42,37 @@ pub struct Demand {
     pub slots_wanted: Resources,
     /// Bytes that one more task would ask for; zero where it wants none.
     pub store_wanted: Bytes,
+    /// The actors of the smallest sizes of its pools.
+    pub seats: Vec<Seat>,
+    /// What a task of each operator without a pool asks for. Each must have a place beside all seats of
+    /// all runs, one at a time.
+    pub tasks: Vec<Resources>,
+    /// What its next task asks for; none if it would start none though it had the slots.
+    pub task_wanted: Option<Resources>,
+    /// Whether nothing goes on in it before its consumer takes what it was given.
+    pub is_at_rest: bool,
+}
+
+/// An actor that a run cannot do without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its slots.
+    pub request: Resources,
+    /// Where it is; none: it has not started.
+    pub node: Option<NodeId>,
+}
+
+/// How a run stands among the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it was admitted. Until then its share is nothing.
+    pub is_admitted: bool,
+    /// Whether it waits for runs that all wait for their consumers: if one of those waits for this run,
+    /// it does so forever. Of several such runs, the one that came last is said to be stuck, so that
+    /// no more are given up than must be.
+    pub is_stuck: bool,
+    /// The other runs that hold slots, and how many.
+    pub holders: Vec<(RunId, Resources)>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +81,11 @@ struct Run {
     demand: Demand,
     /// What it was told.
     shares: BTreeMap<NodeId, (Resources, Bytes)>,
+    is_admitted: bool,
+    /// Where its seats are, or would have a place.
+    seats: floors::Slots,
+    /// In which division it held slots beyond those last.
+    served: u64,
 }
 
 impl Run {
@@ -53,13 +99,32 @@ impl Run {
     fn claim(
         &self,
         node: NodeId,
-        grain: u64,
+        (floor, grain): (u64, u64),
         amount: impl Fn(&(Resources, Bytes)) -> u64,
     ) -> Claim {
         let of = |books: &BTreeMap<NodeId, (Resources, Bytes)>| books.get(&node).map_or(0, &amount);
         let held = of(&self.demand.held);
         let most = held.max(of(&self.demand.shares)).max(of(&self.shares));
-        Claim { weight: self.weight, held, most, grain }
+        let (weight, grain) = if self.is_admitted { (self.weight, grain) } else { (0, 0) };
+        Claim { weight, held, most, floor, grain }
+    }
+
+    /// All slots that it holds.
+    fn held(&self) -> Resources {
+        let mut all = Resources::default();
+        for (resources, _) in self.demand.held.values() {
+            all.credit(&Resources { heap: Bytes::ZERO, ..resources.clone() });
+        }
+        all
+    }
+
+    /// Whether it holds slots of tasks, or of actors that it could do without.
+    fn is_served(&self) -> bool {
+        let mut seated = Resources::default();
+        for seat in self.demand.seats.iter().filter(|seat| seat.node.is_some()) {
+            seated.credit(&seat.request);
+        }
+        !self.held().beyond(&seated).is_zero()
     }
 }
 
@@ -68,6 +133,7 @@ impl Run {
 pub struct Arbiter {
     nodes: BTreeMap<NodeId, (Resources, Bytes)>,
     runs: BTreeMap<RunId, Run>,
+    divisions: u64,
 }
 
 impl Arbiter {
@@ -75,7 +141,7 @@ impl Arbiter {
     #[must_use]
     pub fn new(nodes: impl IntoIterator<Item = (NodeId, Resources, Bytes)>) -> Self {
         let nodes = nodes.into_iter().map(|(node, has, store)| (node, (has, store))).collect();
-        Self { nodes, runs: BTreeMap::new() }
+        Self { nodes, runs: BTreeMap::new(), divisions: 0 }
     }
 
     /// A node can be used, or has more than was known.
@@ -88,6 +154,7 @@ impl Arbiter {
         self.nodes.remove(&node);
         for run in self.runs.values_mut() {
             run.shares.remove(&node);
+            run.seats.remove(&node);
         }
     }
 
@@ -95,8 +162,15 @@ impl Arbiter {
     /// zero counts as one. Unless it is the only one, it must go by a share of nothing until it is
     /// told more.
     pub fn begin(&mut self, run: RunId, weight: u32) {
-        let shares = BTreeMap::new();
-        self.runs.insert(run, Run { weight: weight.max(1), demand: Demand::default(), shares });
+        let new = Run {
+            weight: weight.max(1),
+            demand: Demand::default(),
+            shares: BTreeMap::new(),
+            is_admitted: false,
+            seats: floors::Slots::new(),
+            served: 0,
+        };
+        self.runs.insert(run, new);
     }
 
     /// A run has ended; what it held is free.
@@ -111,12 +185,31 @@ impl Arbiter {
         }
     }
 
+    /// How a run stands since the last division.
+    #[must_use]
+    pub fn standing(&self, id: RunId) -> Standing {
+        let mut waiting = self.runs.iter().filter(|(_, run)| !run.is_admitted);
+        let mut admitted = self.runs.values().filter(|run| run.is_admitted);
+        let is_last = waiting.next_back().is_some_and(|(last, _)| *last == id);
+        let holders = self.runs.iter().filter(|(other, _)| **other != id);
+        let holders = holders.map(|(other, run)| (*other, run.held()));
+        Standing {
+            is_admitted: self.runs.get(&id).is_some_and(|run| run.is_admitted),
+            is_stuck: is_last && admitted.all(|run| run.demand.is_at_rest),
+            holders: holders.filter(|(_, held)| !held.is_zero()).collect(),
+        }
+    }
+
     /// Divides anew. What follows for each run whose share of a node has changed, as the event that
     /// tells it.
     pub fn divide(&mut self) -> Vec<(RunId, Event)> {
+        self.divisions += 1;
+        self.admit();
+        let floors = self.floors();
         let mut changes = Vec::new();
         for (node, (has, store)) in &self.nodes {
-            let shares = divide_node(&self.runs, *node, has, *store);
+            let floors = floors.iter().map(|run| run.get(node).cloned().unwrap_or_default());
+            let shares = divide_node(&self.runs, *node, (has, *store), &floors.collect::<Vec<_>>());
             for ((id, run), (resources, store)) in self.runs.iter_mut().zip(shares) {
                 let share = (resources.clone(), store);
                 if run.is_settled(*node) && run.shares.get(node) != Some(&share) {
@@ -128,20 +221,134 @@ impl Arbiter {
         }
         changes
     }
+
+    /// Finds the seats of runs that were admitted, and admits others.
+    ///
+    /// Those that hold something are there already. The others wait in the order in which they came; but
+    /// a run without pools keeps nothing for long, so it need not wait for one that has some. And while a
+    /// run waits for its consumer, it may be that this waits for a run that came later: then that one
+    /// passes those that do not fit.
+    fn admit(&mut self) {
+        for run in self.runs.values_mut().filter(|run| !run.held().is_zero()) {
+            run.is_admitted = true;
+        }
+        let (there, waiting): (Vec<RunId>, Vec<RunId>) =
+            self.runs.keys().copied().partition(|id| self.runs[id].is_admitted);
+        for id in there {
+            self.seat_again(id);
+        }
+        let is_any_at_rest = self.runs.values().any(|run| run.is_admitted && run.demand.is_at_rest);
+        let mut has_passed_over = false;
+        for id in waiting {
+            let may_pass = is_any_at_rest || self.runs[&id].demand.seats.is_empty();
+            if has_passed_over && !may_pass {
+                continue;
+            }
+            let found = self.seats_of(id).filter(|found| self.have_tasks_place(id, found));
+            has_passed_over |= found.is_none();
+            if let (Some(found), Some(run)) = (found, self.runs.get_mut(&id)) {
+                (run.is_admitted, run.seats) = (true, found.taken);
+            }
+        }
+    }
+
+    /// Moves the seats of a run to where its actors are. Where not all fit in, or tasks would have no place
+    /// any more, they stay as they were.
+    fn seat_again(&mut self, id: RunId) {
+        let free = self.free_beside(id);
+        let placement = place(&self.runs[&id].demand.seats, free.clone());
+        let seats = &self.runs[&id].seats;
+        let fits = |(node, seats): (&NodeId, &Resources)| {
+            free.get(node).is_some_and(|free| free.fits(seats))
+        };
+        let may_stay = !seats.is_empty() && seats.iter().all(fits);
+        let is_good = placement.is_complete && self.have_tasks_place(id, &placement);
+        if let Some(run) = self.runs.get_mut(&id)
+            && (is_good || !may_stay)
+        {
+            run.seats = placement.taken;
+        }
+    }
+
+    /// Where all seats of a run have a place beside those of the runs that were admitted.
+    fn seats_of(&self, id: RunId) -> Option<Placement> {
+        let placement = place(&self.runs[&id].demand.seats, self.free_beside(id));
+        placement.is_complete.then_some(placement)
+    }
+
+    /// What the seats of the other runs that were admitted leave.
+    fn free_beside(&self, id: RunId) -> floors::Slots {
+        let mut free: floors::Slots =
+            self.nodes.iter().map(|(node, (has, _))| (*node, slots_of(has))).collect();
+        for (_, run) in self.runs.iter().filter(|(other, run)| **other != id && run.is_admitted) {
+            for (node, seats) in &run.seats {
+                if let Some(free) = free.get_mut(node) {
+                    *free = free.beyond(seats);
+                }
+            }
+        }
+        free
+    }
+
+    /// Whether a task of each operator of run `id` and of each admitted run has a place beside all seats.
+    fn have_tasks_place(&self, id: RunId, placement: &Placement) -> bool {
+        let runs = self.runs.iter().filter(|(other, run)| run.is_admitted || **other == id);
+        let mut tasks = runs.flat_map(|(_, run)| &run.demand.tasks);
+        tasks.all(|task| first_fit(&placement.left, task).is_some())
+    }
+
+    /// What each run gets whatever others want, in the order of the runs: its seats, and a place for its
+    /// next task. Where those do not all have one, who had slots least recently comes first.
+    fn floors(&mut self) -> Vec<floors::Slots> {
+        for run in self.runs.values_mut().filter(|run| run.is_served()) {
+            run.served = self.divisions;
+        }
+        let mut free: floors::Slots =
+            self.nodes.iter().map(|(node, (has, _))| (*node, slots_of(has))).collect();
+        let mut floors = Vec::new();
+        for run in self.runs.values() {
+            let seats = if run.is_admitted { run.seats.clone() } else { floors::Slots::new() };
+            for (node, seats) in &seats {
+                if let Some(free) = free.get_mut(node) {
+                    *free = free.beyond(seats);
+                }
+            }
+            floors.push(seats);
+        }
+        let wanting = self.runs.values().enumerate().filter(|(_, run)| run.is_admitted);
+        let mut wanting: Vec<(u64, usize, &Resources)> = wanting
+            .filter_map(|(at, run)| Some((run.served, at, run.demand.task_wanted.as_ref()?)))
+            .collect();
+        wanting.sort_by_key(|(served, at, _)| (*served, *at));
+        for (_, at, task) in wanting {
+            let Some(node) = first_fit(&free, task) else { continue };
+            if let Some(free) = free.get_mut(&node) {
+                free.debit(task);
+            }
+            floors[at].entry(node).or_default().credit(task);
+        }
+        floors
+    }
+}
+
+/// Without the heap, of which nobody is sure.
+fn slots_of(has: &Resources) -> Resources {
+    Resources { heap: Bytes::ZERO, ..has.clone() }
 }
 
 /// The share of each run of one node, in the order of the runs.
 fn divide_node(
     runs: &BTreeMap<RunId, Run>,
     node: NodeId,
-    has: &Resources,
-    store: Bytes,
+    (has, store): (&Resources, Bytes),
+    floors: &[Resources],
 ) -> Vec<(Resources, Bytes)> {
     let claims = |amount: &dyn Fn(&Resources) -> u64, total: u64| -> Vec<u64> {
-        let claim = |run: &Run| {
-            run.claim(node, amount(&run.demand.slots_wanted), |(resources, _)| amount(resources))
+        let claim = |(run, floor): (&Run, &Resources)| {
+            let bounds = (amount(floor), amount(&run.demand.slots_wanted));
+            run.claim(node, bounds, |(resources, _)| amount(resources))
         };
-        divide(total, &runs.values().map(claim).collect::<Vec<Claim>>())
+        divide(total, &runs.values().zip(floors).map(claim).collect::<Vec<Claim>>())
     };
     let cpu = claims(&|resources| resources.cpu.0, has.cpu.0);
     let gpu = claims(&|resources| resources.gpu.0, has.gpu.0);
@@ -163,7 +370,7 @@ fn divide_node(
             resources.custom.insert(name.clone(), Slots(share));
         }
     }
-    let claim = |run: &Run| run.claim(node, run.demand.store_wanted.0, |(_, bytes)| bytes.0);
+    let claim = |run: &Run| run.claim(node, (0, run.demand.store_wanted.0), |(_, bytes)| bytes.0);
     let stores = divide(store.0, &runs.values().map(claim).collect::<Vec<Claim>>());
     for (share, bytes) in shares.iter_mut().zip(stores) {
         share.1 = Bytes(bytes);
@@ -171,144 +378,9 @@ fn divide_node(
     shares
 }
 
-/// What a run has and wants of one resource of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Claim {
-    weight: u32,
-    held: u64,
-    /// The most that it may come to hold before it hears of its next share.
-    most: u64,
-    /// The least that more would help it; zero: it wants no more.
-    grain: u64,
-}
-
-/// Each run's share of `total`: what is due to it, as far as the others cannot hold it.
-fn divide(total: u64, claims: &[Claim]) -> Vec<u64> {
-    let due = spread(total, due(total, claims), claims);
-    let mut most: Vec<u64> = claims.iter().map(|claim| claim.most).collect();
-    let mut shares = alloc::vec![0; claims.len()];
-    for (position, due) in due.into_iter().enumerate() {
-        let all: u64 = most.iter().sum();
-        let free = total.saturating_sub(all - most[position]);
-        // A run may always be told less than what it goes by.
-        shares[position] = due.min(free.max(most[position]));
-        most[position] = most[position].max(shares[position]);
-    }
-    shares
-}
-
-/// Adds what nobody wants, by weight.
-fn spread(total: u64, mut due: Vec<u64>, claims: &[Claim]) -> Vec<u64> {
-    let mut left = total.saturating_sub(due.iter().sum());
-    let mut weights: u64 = claims.iter().map(|claim| u64::from(claim.weight)).sum();
-    for (due, claim) in due.iter_mut().zip(claims) {
-        let part = u128::from(left) * u128::from(claim.weight) / u128::from(weights);
-        let part = u64::try_from(part).unwrap_or(left);
-        *due += part;
-        left -= part;
-        weights -= u64::from(claim.weight);
-    }
-    due
-}
-
-/// What is due to each run: in proportion to its weight, but no more than it holds where it wants no
-/// more; of what wants more, whole grains.
-fn due(total: u64, claims: &[Claim]) -> Vec<u64> {
-    let mut due = level(total, claims);
-    for (due, claim) in due.iter_mut().zip(claims).filter(|(_, claim)| claim.grain > 0) {
-        *due -= *due % claim.grain;
-    }
-    let mut left = total.saturating_sub(due.iter().sum());
-    let next = |due: &[u64], left: u64| {
-        let wanting = claims.iter().enumerate();
-        let wanting = wanting.filter(|(_, claim)| claim.grain > 0 && claim.grain <= left);
-        // Compares due over weight without a division.
-        wanting.map(|(position, _)| position).min_by(|one, other| {
-            let scaled = |of: usize, by: usize| u128::from(due[of]) * u128::from(claims[by].weight);
-            scaled(*one, *other).cmp(&scaled(*other, *one))
-        })
-    };
-    while let Some(position) = next(&due, left) {
-        due[position] += claims[position].grain;
-        left -= claims[position].grain;
-    }
-    due
-}
-
-/// Fills all claims to the same level for their weight; those that want no more stay at what they
-/// hold, and the others get the difference.
-fn level(total: u64, claims: &[Claim]) -> Vec<u64> {
-    let mut shares: Vec<Option<u64>> = alloc::vec![None; claims.len()];
-    loop {
-        let open = || claims.iter().zip(&shares).filter(|(_, share)| share.is_none());
-        let weights: u64 = open().map(|(claim, _)| u64::from(claim.weight)).sum();
-        let left = total.saturating_sub(shares.iter().flatten().sum());
-        let fair = |claim: &Claim| {
-            let share = u128::from(left) * u128::from(claim.weight) / u128::from(weights.max(1));
-            u64::try_from(share).unwrap_or(left)
-        };
-        let is_content = |claim: &Claim| claim.grain == 0 && claim.held <= fair(claim);
-        let content: Vec<bool> = open().map(|(claim, _)| is_content(claim)).collect();
-        let is_settled = !content.contains(&true);
-        let settled: Vec<u64> = open()
-            .zip(&content)
-            .map(|((claim, _), content)| if *content { claim.held } else { fair(claim) })
-            .collect();
-        let open = shares.iter_mut().filter(|share| share.is_none());
-        for ((share, amount), content) in open.zip(settled).zip(content) {
-            if content || is_settled {
-                *share = Some(amount);
-            }
-        }
-        if is_settled {
-            return shares.into_iter().flatten().collect();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn claim(weight: u32, held: u64, grain: u64) -> Claim {
-        Claim { weight, held, most: held, grain }
-    }
-
-    #[test]
-    fn runs_that_want_more_share_by_weight() {
-        assert_eq!(divide(80, &[claim(1, 0, 10), claim(1, 0, 10)]), [40, 40]);
-        assert_eq!(divide(80, &[claim(3, 0, 10), claim(1, 0, 10)]), [60, 20]);
-        assert_eq!(divide(80, &[claim(1, 0, 10); 3]).iter().sum::<u64>(), 80, "whole grains");
-    }
-
-    #[test]
-    fn what_one_does_not_want_the_other_gets() {
-        assert_eq!(divide(80, &[claim(1, 10, 0), claim(1, 0, 10)]), [10, 70]);
-        assert_eq!(divide(80, &[claim(1, 0, 0), claim(1, 40, 10)]), [0, 80]);
-    }
-
-    #[test]
-    fn an_owner_gets_its_share_back_as_the_borrower_lets_go() {
-        let shares = divide(80, &[claim(1, 0, 10), claim(1, 80, 10)]);
-        assert_eq!(shares, [0, 40], "the borrower may start nothing, the owner not yet");
-        assert_eq!(divide(80, &[claim(1, 0, 10), claim(1, 60, 10)]), [20, 40]);
-        assert_eq!(divide(80, &[claim(1, 40, 10), claim(1, 40, 10)]), [40, 40]);
-    }
-
-    #[test]
-    fn what_nobody_wants_is_divided_too() {
-        assert_eq!(divide(80, &[claim(1, 10, 0)]), [80]);
-        assert_eq!(divide(80, &[claim(1, 10, 0), claim(1, 20, 0)]), [35, 45]);
-        assert_eq!(divide(85, &[claim(1, 0, 10), claim(1, 0, 10)]).iter().sum::<u64>(), 85);
-    }
-
-    #[test]
-    fn a_share_that_others_may_still_use_is_not_given_to_two() {
-        let busy = Claim { most: 80, ..claim(1, 20, 10) };
-        assert_eq!(divide(80, &[busy, claim(1, 0, 10)]), [40, 0], "it may not have heard yet");
-        assert_eq!(divide(80, &[claim(1, 20, 10), claim(1, 0, 10)]), [40, 40]);
-    }
 
     #[test]
     fn only_changes_are_told() {
@@ -343,27 +415,102 @@ mod tests {
         assert_eq!(arbiter.divide(), [(RunId(2), all)]);
     }
 
-    proptest! {
-        #[test]
-        fn together_they_never_hold_more_than_there_is(
-            total in 1u64..1_000,
-            drawn in proptest::collection::vec((1u32..5, 0u64..300, 0u64..50), 1..6),
-        ) {
-            let mut left = total;
-            let claims: Vec<Claim> = drawn
-                .into_iter()
-                .map(|(weight, held, grain)| {
-                    let held = held.min(left);
-                    left -= held;
-                    claim(weight, held, grain)
-                })
-                .collect();
-            let shares = divide(total, &claims);
-            let most = claims.iter().zip(&shares).map(|(claim, share)| claim.held.max(*share));
-            prop_assert!(most.sum::<u64>() <= total);
-            let due = due(total, &claims);
-            let unclaimed = total - due.iter().sum::<u64>();
-            prop_assert!(claims.iter().all(|c| c.grain == 0 || c.grain > unclaimed));
+    const CPUS: u64 = 4;
+
+    fn one_node() -> Arbiter {
+        Arbiter::new([(NodeId(0), Resources::cpu(Slots::whole(CPUS)), Bytes(100))])
+    }
+
+    fn cpus(count: u64) -> Resources {
+        Resources::cpu(Slots::whole(count))
+    }
+
+    /// A pool of so many actors of one CPU, some of which have started, and a reader.
+    fn pool(actors: usize, started: usize) -> Demand {
+        let node = |at| (at < started).then_some(NodeId(0));
+        let seats = (0..actors).map(|at| Seat { request: cpus(1), node: node(at) });
+        let held = (cpus(started as u64), Bytes::ZERO);
+        Demand {
+            held: BTreeMap::from([(NodeId(0), held)]),
+            seats: seats.collect(),
+            tasks: alloc::vec![cpus(1)],
+            task_wanted: Some(cpus(1)),
+            slots_wanted: cpus(1),
+            ..Demand::default()
         }
+    }
+
+    fn resting(demand: Demand) -> Demand {
+        Demand { is_at_rest: true, task_wanted: None, slots_wanted: cpus(0), ..demand }
+    }
+
+    fn admitted(arbiter: &mut Arbiter, demands: &[Demand]) -> Vec<bool> {
+        for (run, demand) in (0..).map(RunId).zip(demands) {
+            if !arbiter.runs.contains_key(&run) {
+                arbiter.begin(run, 1);
+            }
+            arbiter.report(run, demand.clone());
+        }
+        arbiter.divide();
+        (0..).zip(demands).map(|(run, _)| arbiter.standing(RunId(run)).is_admitted).collect()
+    }
+
+    #[test]
+    fn a_run_is_admitted_as_a_whole_or_waits() {
+        let demands = [pool(1, 0), pool(1, 0), pool(1, 0), pool(1, 0)];
+        let mut arbiter = one_node();
+        assert_eq!(admitted(&mut arbiter, &demands), [true, true, true, false]);
+        let share = arbiter.runs[&RunId(3)].shares[&NodeId(0)].clone();
+        assert_eq!(share, (cpus(0), Bytes::ZERO));
+        arbiter.end(RunId(0));
+        arbiter.divide();
+        assert!(arbiter.standing(RunId(3)).is_admitted);
+    }
+
+    #[test]
+    fn who_came_first_is_admitted_first() {
+        let demands =
+            [pool(2, 2), pool(3, 0), pool(1, 0), Demand { seats: Vec::new(), ..pool(0, 0) }];
+        let found = admitted(&mut one_node(), &demands);
+        assert_eq!(found, [true, false, false, true], "what has no pool keeps nothing for long");
+    }
+
+    #[test]
+    fn what_a_resting_run_may_wait_for_passes_others() {
+        let demands = [resting(pool(2, 2)), pool(3, 0), pool(1, 0)];
+        let mut arbiter = one_node();
+        assert_eq!(admitted(&mut arbiter, &demands), [true, false, true]);
+        assert!(!arbiter.standing(RunId(1)).is_stuck, "the last one goes on");
+        let demands = [resting(pool(2, 2)), pool(3, 0), resting(pool(1, 1))];
+        admitted(&mut arbiter, &demands);
+        let standing = arbiter.standing(RunId(1));
+        assert!(standing.is_stuck);
+        assert_eq!(standing.holders, [(RunId(0), cpus(2)), (RunId(2), cpus(1))]);
+    }
+
+    #[test]
+    fn a_place_for_one_task_goes_round() {
+        let busy = |demand: Demand| Demand {
+            held: BTreeMap::from([(NodeId(0), (cpus(2), Bytes::ZERO))]),
+            ..demand
+        };
+        let demands = [busy(pool(1, 1)), pool(2, 2)];
+        let mut arbiter = one_node();
+        admitted(&mut arbiter, &demands);
+        let floors = arbiter.floors();
+        assert_eq!(floors[0][&NodeId(0)], cpus(1), "it had the place last");
+        assert_eq!(floors[1][&NodeId(0)], cpus(3));
+    }
+
+    #[test]
+    fn seats_follow_the_actors_to_another_node() {
+        let nodes = [0, 1].map(|node| (NodeId(node), cpus(2), Bytes(100)));
+        let mut arbiter = Arbiter::new(nodes);
+        admitted(&mut arbiter, &[pool(1, 0)]);
+        assert_eq!(arbiter.runs[&RunId(0)].seats.keys().copied().collect::<Vec<_>>(), [NodeId(0)]);
+        let mut moved = pool(1, 1);
+        moved.seats[0].node = Some(NodeId(1));
+        admitted(&mut arbiter, &[moved]);
+        assert_eq!(arbiter.runs[&RunId(0)].seats.keys().copied().collect::<Vec<_>>(), [NodeId(1)]);
     }
 }

@@ -24,6 +24,8 @@ pub enum Bottleneck {
     CpuShort,
     /// GPUs.
     GpuShort,
+    /// Slots that are the share of other runs.
+    OtherRuns,
     /// Room in the object store.
     StoreFull,
     /// Heap for one more task or actor.
@@ -82,6 +84,7 @@ impl Snapshot {
         let is_source = op.is_source;
         match constraint {
             Constraint::Listing => causes.add(Bottleneck::SlowListing, Some(id), span),
+            Constraint::OtherRuns => causes.add(Bottleneck::OtherRuns, Some(id), span),
             Constraint::Store => causes.add(Bottleneck::StoreFull, Some(id), span),
             Constraint::Heap => causes.add(Bottleneck::HeapFull, Some(id), span),
             Constraint::Consumer => causes.add(Bottleneck::SlowConsumer, None, span),

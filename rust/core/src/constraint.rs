@@ -20,6 +20,8 @@ pub enum Constraint {
     Cpu,
     /// The GPUs are taken.
     Gpu,
+    /// Slots would do, but they are the share of other runs.
+    OtherRuns,
     /// The operator runs as many tasks or actors as it may.
     Limit,
     /// All that the operator has to do is under way.
@@ -56,6 +58,7 @@ enum Cause {
     /// At the operator above, with the next block in order.
     Order,
     Slots,
+    OtherRuns,
     Kept,
     Actors,
     Limit,
@@ -83,6 +86,7 @@ impl Hold {
             Reason::Listing { .. } => (InputWait, Cause::Listing),
             Reason::Order { .. } => (InputWait, Cause::Order),
             Reason::NoFreeSlot { .. } | Reason::NodesQuarantined { .. } => (Idle, Cause::Slots),
+            Reason::ShareHeld { .. } => (Idle, Cause::OtherRuns),
             Reason::ConcurrencyReached { .. } => (Idle, Cause::Limit),
             Reason::SlotReserved { .. } => (InputWait, Cause::Kept),
             Reason::HeapReserved { .. } => (MemoryHeld, Cause::Heap),
@@ -161,6 +165,7 @@ fn binding_at(
         }
         Cause::Kept => by_slots(Some(slot_kind(request))),
         Cause::Limit => by_slots(None),
+        Cause::OtherRuns => alone(Constraint::OtherRuns, op),
         Cause::Loading => alone(Constraint::Loading, op),
         Cause::Listing => alone(Constraint::Listing, op),
         Cause::Store => alone(store_or_consumer(state), op),

@@ -9,6 +9,7 @@ mod index;
 mod tests;
 mod vacancies;
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::ledger::index::{Entries, Index, Shape};
@@ -83,6 +84,27 @@ impl Account {
         (self.share.as_ref().unwrap_or(&self.total).clone(), self.store)
     }
 
+    /// Slots that the run holds beyond its share.
+    pub(crate) fn excess(&self) -> Resources {
+        let beyond = self.share.as_ref().map(|share| self.held().beyond(share));
+        Resources { heap: Bytes::ZERO, ..beyond.unwrap_or_default() }
+    }
+
+    /// Whether `request` would fit but for what other runs may use.
+    pub(crate) fn withholds(&self, request: &Resources) -> bool {
+        self.share.is_some() && {
+            let mut free = self.free.clone();
+            free.credit(&self.withheld);
+            free.fits_without_heap(request)
+        }
+    }
+
+    /// What actors leave to tasks of the run's share.
+    fn share_beside_actors(&self) -> Resources {
+        let share = self.share.as_ref().unwrap_or(&self.total);
+        share.beyond(&self.total.beyond(&self.beside_actors))
+    }
+
     /// Moves between what is free and what is withheld, so that no more is left than the share.
     fn withhold(&mut self) {
         let Some(share) = &self.share else { return };
@@ -129,6 +151,10 @@ pub(crate) struct Ledger {
     index: Index,
     /// The smallest store, and the largest.
     stores: (Bytes, Bytes),
+    /// Whether the run was told of a share.
+    is_shared: bool,
+    /// The nodes of which the run holds more slots than its share.
+    beyond_share: BTreeSet<NodeId>,
 }
 
 /// What one operator asks for.
@@ -165,6 +191,8 @@ impl Ledger {
             shapes: Vec::new(),
             index: Index::new(),
             stores: Default::default(),
+            is_shared: false,
+            beyond_share: BTreeSet::new(),
         };
         ledger.rebuild_index();
         ledger
@@ -205,8 +233,10 @@ impl Ledger {
     pub(crate) fn share(&mut self, node: NodeId, resources: Resources, store: Bytes) {
         if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
             account.store = store;
+            self.is_shared = true;
             account.share = Some(resources);
             account.withhold();
+            note_excess(&mut self.beyond_share, node, account);
             self.index.update(node, account, entries);
             self.stores = self.find_stores();
         }
@@ -215,11 +245,46 @@ impl Ledger {
     /// Closes a node's account. Its tasks and blocks must have been taken off before.
     pub(crate) fn lose(&mut self, node: NodeId) {
         if let Some(Record { account, entries }) = self.nodes.remove(&node) {
+            self.beyond_share.remove(&node);
             self.capacity.debit(&account.total);
             self.index.remove(&account, entries);
             self.stores = self.find_stores();
             self.adapt_heap();
         }
+    }
+
+    /// The nodes of which the run holds more slots than its share.
+    pub(crate) fn beyond_share(&self) -> impl Iterator<Item = NodeId> {
+        self.beyond_share.iter().copied()
+    }
+
+    /// Whether the run goes by shares, which may leave it less than nodes have.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Whether a node has what `op` asks for but for what other runs may use. Looks at all nodes where
+    /// there are such runs.
+    pub(crate) fn is_withheld(&self, op: OpId) -> bool {
+        let slots = &self.asks[op.0 as usize].slots;
+        let open = self.nodes.values().filter(|record| !record.account.draining);
+        self.is_shared && open.map(|record| &record.account).any(|account| account.withholds(slots))
+    }
+
+    /// Whether a node that takes new work has, beside all actors and one more of `other` if there is to be
+    /// one somewhere, the slots of `op` within the run's share. Looks at all nodes where there are shares.
+    pub(crate) fn fits_share_beside(&self, op: OpId, other: Option<(OpId, NodeId)>) -> bool {
+        if !self.is_shared() {
+            return other.is_some() || self.fitting(op, Share::BesideActors) > 0;
+        }
+        let slots = |op: OpId| &self.asks[op.0 as usize].slots;
+        self.nodes().filter(|(_, account)| !account.draining).any(|(node, account)| {
+            let mut left = account.share_beside_actors();
+            if let Some((other, _)) = other.filter(|(_, at)| *at == node) {
+                left = left.beyond(slots(other));
+            }
+            left.fits_without_heap(slots(op))
+        })
     }
 
     /// What all nodes have, draining ones too.
@@ -467,6 +532,7 @@ impl Ledger {
         if let Some(Record { account, entries }) = self.nodes.get_mut(&node) {
             exchange(account, &self.asks[op.0 as usize].slots);
             account.withhold();
+            note_excess(&mut self.beyond_share, node, account);
             self.index.update(node, account, entries);
         }
     }
@@ -553,6 +619,14 @@ impl Ledger {
         }
         assert_eq!(self.stores, self.find_stores(), "the smallest and the largest store");
         self.index.assert_recounted(self.nodes());
+    }
+}
+
+fn note_excess(beyond_share: &mut BTreeSet<NodeId>, node: NodeId, account: &Account) {
+    if account.share.is_none() || account.excess().is_zero() {
+        beyond_share.remove(&node);
+    } else {
+        beyond_share.insert(node);
     }
 }
 

@@ -61,7 +61,7 @@ mod state;
 mod table;
 mod units;
 
-pub use arbiter::{Arbiter, Demand, RunId};
+pub use arbiter::{Arbiter, Demand, RunId, Seat, Standing};
 pub use attribution::{Activity, Times};
 pub use bottleneck::{Bottleneck, Finding};
 pub use constraint::Constraint;

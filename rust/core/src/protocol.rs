@@ -414,6 +414,11 @@ pub enum Reason {
         /// What it needs.
         needs: Resources,
     },
+    /// A node would have what a task or actor needs, but it is the share of other runs.
+    ShareHeld {
+        /// What it needs.
+        needs: Resources,
+    },
     /// Its own limit of tasks at a time is reached.
     ConcurrencyReached {
         /// The limit.
@@ -532,6 +537,9 @@ impl fmt::Display for Reason {
                 write!(f, "waits for a full batch: {} of {} rows", rows.0, wanted.0)
             }
             Self::NoFreeSlot { needs } => write!(f, "no node has {needs} free"),
+            Self::ShareHeld { needs } => {
+                write!(f, "needs {needs}, which is the share of other runs on the cluster")
+            }
             Self::ConcurrencyReached { limit } => write!(f, "runs its limit of {limit} tasks"),
             Self::SlotReserved { by } => write!(f, "the last slots are kept for {by}"),
             Self::HeapReserved { needs, nodes } => {

@@ -431,13 +431,26 @@ impl State {
 
     /// Whether something goes on that will lead to an event by itself.
     pub(crate) fn is_moving(&self) -> bool {
-        (self.emitted_blocks > 0 && self.replacements == 0)
-            || self.ops.iter().any(|op| {
-                op.moving() > 0
-                    || op.listing.awaited() > 0
-                    || op.pool.as_ref().is_some_and(|pool| pool.starting() > 0)
-            })
-            || self.tasks.values().any(|task| task.is_cancelled)
+        self.awaits_consumer() || self.is_working()
+    }
+
+    /// Whether the consumer has blocks, and waits for none in the place of one that it found gone.
+    pub(crate) fn awaits_consumer(&self) -> bool {
+        self.emitted_blocks > 0 && self.replacements == 0
+    }
+
+    /// Whether something goes on beside the consumer.
+    pub(crate) fn is_working(&self) -> bool {
+        self.is_running() || self.tasks.values().any(|task| task.is_cancelled)
+    }
+
+    /// Whether a task runs that is not paused, an actor starts, or more units are being listed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.ops.iter().any(|op| {
+            op.moving() > 0
+                || op.listing.awaited() > 0
+                || op.pool.as_ref().is_some_and(|pool| pool.starting() > 0)
+        })
     }
 }
 

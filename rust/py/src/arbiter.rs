@@ -20,13 +20,31 @@ pub(crate) struct Demand(pub(crate) core::Demand);
 #[pymethods]
 impl Demand {
     #[new]
-    #[pyo3(signature = (*, held, shares, wanted))]
-    fn new(held: Vec<Node>, shares: Vec<Node>, wanted: Node) -> Self {
+    #[pyo3(signature = (
+        *, held, shares, wanted, seats=Vec::new(), tasks=Vec::new(), task_wanted=None, is_at_rest=false
+    ))]
+    fn new(
+        held: Vec<Node>,
+        shares: Vec<Node>,
+        wanted: Node,
+        seats: Vec<(Node, Option<u32>)>,
+        tasks: Vec<Node>,
+        task_wanted: Option<Node>,
+        is_at_rest: bool,
+    ) -> Self {
+        let seat = |(request, node): (Node, Option<u32>)| core::Seat {
+            request: request.resources,
+            node: node.map(NodeId),
+        };
         Self(core::Demand {
             held: by_node(held),
             shares: by_node(shares),
             slots_wanted: wanted.resources,
             store_wanted: wanted.store,
+            seats: seats.into_iter().map(seat).collect(),
+            tasks: tasks.into_iter().map(|task| task.resources).collect(),
+            task_wanted: task_wanted.map(|task| task.resources),
+            is_at_rest,
         })
     }
 
@@ -44,6 +62,49 @@ impl Demand {
     fn wanted(&self) -> Node {
         let (resources, store) = (self.0.slots_wanted.clone(), self.0.store_wanted);
         Node { id: NodeId(0), resources, store }
+    }
+
+    #[getter]
+    fn seats(&self) -> Vec<(Node, Option<u32>)> {
+        let seat = |seat: &core::Seat| (amount(&seat.request), seat.node.map(|node| node.0));
+        self.0.seats.iter().map(seat).collect()
+    }
+
+    #[getter]
+    fn tasks(&self) -> Vec<Node> {
+        self.0.tasks.iter().map(amount).collect()
+    }
+
+    #[getter]
+    fn task_wanted(&self) -> Option<Node> {
+        self.0.task_wanted.as_ref().map(amount)
+    }
+
+    #[getter]
+    fn is_at_rest(&self) -> bool {
+        self.0.is_at_rest
+    }
+}
+
+/// How a run stands among the others.
+#[pyclass(frozen, module = "millstream._core")]
+pub(crate) struct Standing(core::Standing);
+
+#[pymethods]
+impl Standing {
+    #[getter]
+    fn is_admitted(&self) -> bool {
+        self.0.is_admitted
+    }
+
+    #[getter]
+    fn is_stuck(&self) -> bool {
+        self.0.is_stuck
+    }
+
+    #[getter]
+    fn holders(&self) -> Vec<(u32, Node)> {
+        self.0.holders.iter().map(|(run, held)| (run.0, amount(held))).collect()
     }
 }
 
@@ -88,6 +149,11 @@ impl Arbiter {
         Ok(())
     }
 
+    /// How a run stands since the last division.
+    fn standing(&self, run: u32) -> PyResult<Standing> {
+        Ok(Standing(self.inner()?.standing(RunId(run))))
+    }
+
     /// Divides anew: the runs to be told, each with its new share of a node.
     fn divide(&self) -> PyResult<Vec<(u32, Node)>> {
         let changes = self.inner()?.divide().into_iter().map(|(run, event)| match event {
@@ -106,6 +172,11 @@ impl Arbiter {
             .lock()
             .map_err(|_| PyRuntimeError::new_err("the arbiter stopped at a broken invariant"))
     }
+}
+
+/// Slots as a node, whose number means nothing.
+fn amount(resources: &Resources) -> Node {
+    Node { id: NodeId(0), resources: resources.clone(), store: Bytes::ZERO }
 }
 
 fn by_node(nodes: Vec<Node>) -> BTreeMap<NodeId, (Resources, Bytes)> {

@@ -27,7 +27,7 @@ pub(crate) fn of_cause(cause: FailCause) -> Details {
 /// What an operator that holds is told with.
 pub(crate) fn of_reason(reason: &Reason) -> Details {
     let mut details = fields(reason);
-    if let Reason::NoFreeSlot { needs } = reason {
+    if let Reason::NoFreeSlot { needs } | Reason::ShareHeld { needs } = reason {
         details.insert("needs".to_owned(), Detail::Text(needs.to_string()));
     }
     details

@@ -38,6 +38,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<protocol::Action>()?;
     module.add_class::<scheduler::Scheduler>()?;
     module.add_class::<arbiter::Demand>()?;
+    module.add_class::<arbiter::Standing>()?;
     module.add_class::<arbiter::Arbiter>()?;
     module.add_class::<snapshot::OpSnapshot>()?;
     module.add_class::<snapshot::NodeSnapshot>()?;

@@ -97,6 +97,7 @@ pub(crate) const fn constraint(constraint: Constraint) -> &'static str {
         Constraint::Listing => "listing",
         Constraint::Store => "store",
         Constraint::Heap => "heap",
+        Constraint::OtherRuns => "other_runs",
         Constraint::Consumer => "consumer",
     }
 }

@@ -53,6 +53,8 @@ pub struct Cluster<'a> {
     actors: BTreeMap<ActorId, Actor>,
     /// One for each consumer.
     consumers: Vec<Reader>,
+    /// After so many blocks the consumers take no more.
+    bar: Option<u64>,
     lister: Lister,
     links: Links,
     /// Workers without an actor that have nothing to do, by node.
@@ -130,6 +132,7 @@ impl<'a> Cluster<'a> {
             unreported: BTreeSet::new(),
             actors: BTreeMap::new(),
             consumers: vec![Reader::default(); scenario.consumers() as usize],
+            bar: None,
             lister: Lister::default(),
             links: Links::default(),
             idle_workers: BTreeMap::new(),
@@ -183,6 +186,20 @@ impl<'a> Cluster<'a> {
     #[must_use]
     pub const fn copies_max(&self) -> u64 {
         self.copies_max
+    }
+
+    /// Lets the consumers take no more than so many blocks together, or all again.
+    pub fn bar_consumers(&mut self, after: Option<u64>) {
+        if self.bar != after {
+            self.bar = after;
+            (0..self.consumers.len()).for_each(|at| self.consume(at));
+        }
+    }
+
+    /// Blocks that the consumers have taken.
+    #[must_use]
+    pub fn blocks_taken(&self) -> u64 {
+        self.consumers.iter().map(|consumer| consumer.blocks_taken).sum()
     }
 
     /// What the workers of each operator did with their time.

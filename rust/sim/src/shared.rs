@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use millstream_core::{Arbiter, Bytes, Event, NodeId, Resources, RunId, Scheduler, Time};
+use millstream_core::{
+    Arbiter, Bytes, Demand, Event, NodeId, Resources, RunId, Scheduler, Span, Time,
+};
 
 use crate::checker::{Checker, Violation};
 use crate::cluster::Cluster;
+use crate::simulation;
 use crate::trace::{NodeSpec, step};
 use crate::workload::Scenario;
 
@@ -20,7 +23,21 @@ pub struct Tenant {
     /// Its weight.
     pub weight: u32,
     /// When it is submitted.
-    pub begins: Time,
+    pub begins: Begins,
+}
+
+/// When a run is submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// At a time.
+    At(Time),
+    /// Inside the loop over another run, which goes on when this one has ended.
+    Inside {
+        /// The position of that run.
+        outer: usize,
+        /// The blocks that its consumer has taken before.
+        blocks: u64,
+    },
 }
 
 /// What a run held of all CPUs, from a moment on.
@@ -37,6 +54,8 @@ pub struct Holding {
 pub struct TenantReport {
     /// When it ended.
     pub ended: Time,
+    /// Whether it could not be admitted as long as others waited for their consumers.
+    pub is_given_up: bool,
     /// Each change of what it held.
     pub holdings: Vec<Holding>,
 }
@@ -79,7 +98,7 @@ pub fn run(tenants: &[Tenant]) -> Result<SharedReport, Violation> {
     let arbiter = Arbiter::new(nodes.iter().cloned().map(Into::into));
     let runs = tenants.iter().map(Run::new).collect::<Result<Vec<Run<'_>>, Violation>>()?;
     let (now, bytes_peak) = (Time::default(), BTreeMap::new());
-    let mut shared = Shared { arbiter, runs, now, bytes_peak };
+    let mut shared = Shared { arbiter, runs, now, bytes_peak, steps: 0, divides_at: None };
     while shared.advance()? {}
     let tenants = shared.runs.into_iter().map(|run| run.report).collect();
     Ok(SharedReport { tenants, bytes_peak: shared.bytes_peak })
@@ -118,13 +137,10 @@ impl<'a> Run<'a> {
         self.has_begun && !self.has_ended
     }
 
-    /// When it has something to do.
+    /// When it has something to do by itself.
     fn due(&self) -> Option<Time> {
-        match (self.has_begun, self.has_ended) {
-            (_, true) => None,
-            (false, _) => Some(self.tenant.begins),
-            (true, _) => self.cluster.due(),
-        }
+        let due = [self.cluster.due(), self.scheduler.next_wakeup()].into_iter().flatten().min();
+        due.filter(|_| self.is_active())
     }
 
     fn turn(&mut self, now: Time, mut news: Vec<Event>) -> Result<(), Violation> {
@@ -152,6 +168,9 @@ struct Shared<'a> {
     runs: Vec<Run<'a>>,
     now: Time,
     bytes_peak: BTreeMap<NodeId, u64>,
+    steps: u64,
+    /// When the cluster is divided again though nothing happens: demands had not come to rest.
+    divides_at: Option<Time>,
 }
 
 impl Shared<'_> {
@@ -160,24 +179,49 @@ impl Shared<'_> {
         if self.runs.iter().all(|run| run.has_ended) {
             return Ok(false);
         }
-        let Some(now) = self.runs.iter().filter_map(Run::due).min() else {
-            return Err(self.violation("I4", "nothing moves in any run".to_owned()));
-        };
-        self.now = now;
-        for position in 0..self.runs.len() {
-            if self.runs[position].due().is_none_or(|due| due > now) {
-                continue;
-            }
-            if !self.runs[position].has_begun {
-                self.begin(position)?;
-                continue;
-            }
-            self.runs[position].turn(now, Vec::new())?;
-            self.end_if_done(position)?;
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return Err(self.violation("I4", format!("the runs do not end{}", self.pending())));
+        }
+        let due = (0..self.runs.len()).filter_map(|at| self.due(at)).chain(self.divides_at).min();
+        match due {
+            Some(due) => self.happen(self.now.max(due))?,
+            None => self.give_up_stuck()?,
         }
         self.divide()?;
+        self.bar_outer();
         self.check_nodes()?;
         Ok(true)
+    }
+
+    /// When a run has something to do, or begins.
+    fn due(&self, position: usize) -> Option<Time> {
+        let run = &self.runs[position];
+        match run.tenant.begins {
+            _ if run.has_begun => run.due(),
+            Begins::At(time) => Some(time),
+            Begins::Inside { outer, blocks } => {
+                let outer = &self.runs[outer];
+                let is_there = outer.has_begun && outer.cluster.blocks_taken() >= blocks;
+                (outer.has_ended || is_there).then_some(self.now)
+            }
+        }
+    }
+
+    fn happen(&mut self, now: Time) -> Result<(), Violation> {
+        self.now = now;
+        for position in 0..self.runs.len() {
+            if self.due(position).is_none_or(|due| due > now) {
+                continue;
+            }
+            if self.runs[position].has_begun {
+                self.runs[position].turn(now, Vec::new())?;
+                self.end_if_done(position)?;
+            } else {
+                self.begin(position)?;
+            }
+        }
+        Ok(())
     }
 
     /// A run begins with a share of nothing, so that it launches nothing before it has one.
@@ -189,12 +233,13 @@ impl Shared<'_> {
             let (node, resources, store) = (node.node, Resources::default(), Bytes::ZERO);
             Event::ShareChanged { node, resources, store }
         };
-        run.turn(self.now, run.tenant.scenario.nodes.iter().map(nothing).collect())
+        run.turn(self.now, run.tenant.scenario.nodes.iter().map(nothing).collect())?;
+        self.end_if_done(position)
     }
 
     fn end_if_done(&mut self, position: usize) -> Result<(), Violation> {
         let run = &mut self.runs[position];
-        if run.scheduler.is_done() {
+        if run.is_active() && run.scheduler.is_done() {
             run.checker.judge_end(self.now)?;
             run.has_ended = true;
             run.report.ended = self.now;
@@ -203,8 +248,60 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Divides the cluster until nobody's share changes any more.
+    /// Nobody takes a block of a run before all have ended that begin inside its loop there.
+    fn bar_outer(&mut self) {
+        for position in 0..self.runs.len() {
+            let inner = self.runs.iter().filter(|run| !run.has_ended);
+            let bars = inner.filter_map(|run| match run.tenant.begins {
+                Begins::Inside { outer, blocks } if outer == position => Some(blocks),
+                _ => None,
+            });
+            let bar = bars.min();
+            self.runs[position].cluster.bar_consumers(bar);
+        }
+    }
+
+    /// Nothing moves: the run that is said to be stuck is given up, which has to be one that could not be
+    /// admitted.
+    fn give_up_stuck(&mut self) -> Result<(), Violation> {
+        let is_stuck = |at: &usize| self.arbiter.standing(id(*at)).is_stuck;
+        let active = (0..self.runs.len()).filter(|at| self.runs[*at].is_active());
+        let Some(position) = active.into_iter().find(is_stuck) else {
+            return Err(self.violation("I4", format!("nothing moves{}", self.pending())));
+        };
+        if self.fit_together(position) {
+            let what = format!("run {position} is given up, but it fits{}", self.pending());
+            return Err(self.violation("I4", what));
+        }
+        self.runs[position].report.is_given_up = true;
+        self.runs[position].turn(self.now, vec![Event::StopRequested])?;
+        self.end_if_done(position)
+    }
+
+    /// Whether what a run needs to get on fits beside what those need that were admitted. Of several nodes
+    /// only what all of them have is compared.
+    fn fit_together(&self, position: usize) -> bool {
+        let there = (0..self.runs.len()).filter(|at| {
+            *at == position
+                || (self.runs[*at].is_active() && self.arbiter.standing(id(*at)).is_admitted)
+        });
+        let demands: Vec<Demand> = there.map(|at| self.runs[at].scheduler.run_demand()).collect();
+        let mut has = Resources::default();
+        for node in &self.runs[position].tenant.scenario.nodes {
+            has.credit(&node.resources);
+        }
+        let mut seats = Resources::default();
+        for seat in demands.iter().flat_map(|demand| &demand.seats) {
+            seats.credit(&seat.request);
+        }
+        let is_one = self.runs[position].tenant.scenario.nodes.len() == 1;
+        let mut tasks = demands.iter().flat_map(|demand| &demand.tasks);
+        is_one && has.fits(&seats) && tasks.all(|task| has.fits_both(&seats, task))
+    }
+
+    /// Divides the cluster until nobody's share changes any more, or for the time being.
     fn divide(&mut self) -> Result<(), Violation> {
+        self.divides_at = None;
         for _ in 0..ROUNDS_MAX {
             for (position, run) in self.runs.iter().enumerate().filter(|(_, run)| run.is_active()) {
                 self.arbiter.report(id(position), run.scheduler.run_demand());
@@ -222,7 +319,8 @@ impl Shared<'_> {
                 }
             }
         }
-        Err(self.violation("I4", "the shares never come to rest".to_owned()))
+        self.divides_at = Some(self.now.after(EXCHANGE));
+        Ok(())
     }
 
     fn check_nodes(&mut self) -> Result<(), Violation> {
@@ -245,6 +343,18 @@ impl Shared<'_> {
         Ok(())
     }
 
+    /// What is left to do in all runs, and what holds it.
+    fn pending(&self) -> String {
+        let runs = self.runs.iter().enumerate().filter(|(_, run)| run.is_active());
+        let words = runs.map(|(position, run)| {
+            let standing = self.arbiter.standing(id(position));
+            let demand = run.scheduler.run_demand();
+            let pending = simulation::pending(&run.scheduler.snapshot());
+            format!("\nrun {position}, {standing:?}, {demand:?}\n{pending}")
+        });
+        words.collect()
+    }
+
     fn violation(&self, invariant: &'static str, what: String) -> Violation {
         Violation { invariant, at: self.now, what }
     }
@@ -254,5 +364,9 @@ fn id(position: usize) -> RunId {
     RunId(u32::try_from(position).expect("because there are few runs"))
 }
 
-/// Shares follow demands, and demands follow shares; both settle within a few rounds.
+/// Shares follow demands, and demands follow shares; mostly both settle within a few rounds.
 const ROUNDS_MAX: usize = 20;
+/// When they are exchanged again if not.
+const EXCHANGE: Span = Span(200_000);
+/// Far more than small worlds take.
+const STEPS_MAX: u64 = 200_000;

@@ -362,7 +362,7 @@ fn turns_max(scenario: &Scenario) -> u64 {
 }
 
 /// What is left to do, and what holds it.
-fn pending(snapshot: &Snapshot) -> String {
+pub(crate) fn pending(snapshot: &Snapshot) -> String {
     let ops = snapshot.ops.iter().map(|op| {
         format!(
             "  '{}' {:?}: {}; {} running, {} paused, {} blocks wait, {} of {} units done, \
@@ -413,7 +413,7 @@ fn refused(words: &str) -> Report {
 }
 
 /// What a panic said, as the violation that it is.
-fn panicked(at: Time, panic: &(dyn Any + Send), details: &str) -> Violation {
+pub(crate) fn panicked(at: Time, panic: &(dyn Any + Send), details: &str) -> Violation {
     let words = panic
         .downcast_ref::<String>()
         .cloned()

@@ -9,6 +9,7 @@ mod exchange;
 mod graph;
 mod heap;
 mod listing;
+pub mod several;
 mod split;
 
 use std::collections::BTreeMap;
@@ -39,8 +40,17 @@ pub struct Failure {
     pub seed: u64,
     /// The oracle and what it saw.
     pub violation: Violation,
-    /// A smaller world that violates the same one.
-    pub shrunk: Box<Shrunk>,
+    /// What it happened in.
+    pub world: Failing,
+}
+
+/// Which world of a seed fails.
+#[derive(Clone, Debug)]
+pub enum Failing {
+    /// That of one run; a smaller one that violates the same oracle.
+    One(Box<Shrunk>),
+    /// That of several runs.
+    Several,
 }
 
 impl Failure {
@@ -48,15 +58,19 @@ impl Failure {
     #[must_use]
     pub fn of(seed: u64, violation: Violation) -> Self {
         let judge = |world: &Scenario| simulation::run(world, None).map(drop);
-        let shrunk = Box::new(shrink(&scenario(seed), &violation, &judge));
-        Self { seed, violation, shrunk }
+        let world = Failing::One(Box::new(shrink(&scenario(seed), &violation, &judge)));
+        Self { seed, violation, world }
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { seed, violation, shrunk } = self;
+        let Self { seed, violation, world } = self;
         writeln!(f, "seed {seed}: {violation}")?;
+        let Failing::One(shrunk) = world else {
+            writeln!(f, "in its world of several runs:\n{}", several::describe_tenants(*seed))?;
+            return write!(f, "again: python -m millstream.sim swarm --first {seed} --seeds 1");
+        };
         writeln!(f, "{}", describe(&scenario(*seed)))?;
         writeln!(f, "a smaller world that fails alike: {}", shrunk.violation)?;
         writeln!(f, "{}", describe(&shrunk.scenario))?;
@@ -87,6 +101,8 @@ pub struct Summary {
     pub stopped: u64,
     /// Events in all worlds.
     pub events: u64,
+    /// Seeds that also had a world of several runs on one cluster.
+    pub shared: u64,
 }
 
 /// Runs the worlds of `count` seeds from `first` on.
@@ -97,6 +113,7 @@ pub fn run(first: u64, count: u64) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
     for seed in first..first.saturating_add(count) {
         let report = run_seed(seed)?;
+        summary.shared += u64::from(several::draws(seed));
         summary.events += report.events;
         *match report.ending {
             Ending::Completed => &mut summary.completed,
@@ -108,12 +125,15 @@ pub fn run(first: u64, count: u64) -> Result<Summary, Failure> {
     Ok(summary)
 }
 
-/// Runs the world of one seed.
+/// Runs the world of one seed, and that of several runs if it has one.
 ///
 /// # Errors
 /// The oracle that it violates.
 pub fn run_seed(seed: u64) -> Result<Report, Failure> {
-    simulation::run(&scenario(seed), None).map_err(|violation| Failure::of(seed, violation))
+    let report = simulation::run(&scenario(seed), None);
+    let report = report.map_err(|violation| Failure::of(seed, violation))?;
+    several::run(seed).map_err(|violation| Failure { seed, violation, world: Failing::Several })?;
+    Ok(report)
 }
 
 /// The world of a seed.

@@ -10,7 +10,7 @@ use crate::checker::Violation;
 use crate::clusters::{self, ClusterWorkload};
 use crate::published::{BLOCK_BYTES, Jitter, Outcome, Workload, seconds, workloads};
 use crate::scale;
-use crate::shared::{self, SharedReport, Tenant};
+use crate::shared::{self, Begins, SharedReport, Tenant};
 
 /// A run that violates an oracle, or is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +122,8 @@ fn two_datasets() -> Result<Compared, Failure> {
     let one = workloads().into_iter().find(|workload| workload.name == "appendix_a");
     let one = one.expect("because the table has this row");
     let both = one.with_memory(Bytes(2 * one.memory.0));
-    let tenant = || Tenant { scenario: both.scenario(), weight: 1, begins: Time::default() };
+    let tenant =
+        || Tenant { scenario: both.scenario(), weight: 1, begins: Begins::At(Time::default()) };
     let named =
         |violation| Failure { workload: "two_datasets".to_owned(), jitter: one.jitter, violation };
     let report = shared::run(&[tenant(), tenant()]).map_err(named)?;

@@ -5,7 +5,7 @@ use millstream_core::{
     Time, Unit,
 };
 use millstream_sim::published::{Workload, workloads};
-use millstream_sim::shared::{Tenant, TenantReport, run};
+use millstream_sim::shared::{Begins, Tenant, TenantReport, run};
 use millstream_sim::trace::NodeSpec;
 
 fn pipeline(name: &str) -> Workload {
@@ -20,7 +20,7 @@ fn tenant(name: &str, weight: u32, begins_s: u64) -> Tenant {
         resources: Resources::cpu(Slots::whole(8)),
         store: STORE,
     }];
-    Tenant { scenario, weight, begins: second(begins_s) }
+    Tenant { scenario, weight, begins: Begins::At(second(begins_s)) }
 }
 
 fn second(seconds: u64) -> Time {

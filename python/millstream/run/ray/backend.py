@@ -29,7 +29,7 @@ from millstream.run.ray.handles import Actor, HeldBlock, Parked, Task, are_left
 from millstream.run.ray.operators import Operator
 from millstream.run.ray.reference import Reference
 from millstream.run.ray.remote import Call, Item, Loaded, pack
-from millstream.run.ray.seat import Seat, no_share
+from millstream.run.ray.seat import Occupant, Seat, no_share
 from millstream.run.ray.sharing import sharing
 from millstream.run.ray.starts import Starts, Waiting, shortage
 from millstream.run.ray.stream import open_stream
@@ -46,9 +46,16 @@ class RayBackend:
         weight: Of what several runs want, each gets in proportion to its weight.
         start_timeout_s: How long a run may wait of which nothing begins or is at work; None: for
             ever.
+        patience_s: How long the run waits for its turn while nothing goes on in the runs that came
+            before it; None: for ever.
     """
 
-    def __init__(self, weight: int = 1, start_timeout_s: float | None = 60.0) -> None:
+    def __init__(
+        self,
+        weight: int = 1,
+        start_timeout_s: float | None = 60.0,
+        patience_s: float | None = None,
+    ) -> None:
         self._connection = Connection()
         self._cluster = Cluster()
         self._operators: list[Operator] = []
@@ -69,6 +76,7 @@ class RayBackend:
         self._suspects: queue.SimpleQueue[tuple[int, Report]] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
         self._weight = weight
+        self._patience_s = patience_s
         self._seat: Seat | None = None
         self._closed = False
 
@@ -85,7 +93,15 @@ class RayBackend:
 
     def share(self, demand: Callable[[], _core.Demand]) -> list[_core.Event]:
         """Has the run share the nodes with all other runs in the cluster."""
-        self._seat = Seat(self._cluster, demand, self._weight, self._hear_shares)
+        occupant = Occupant(
+            name=" -> ".join(operator.name for operator in self._operators),
+            demand=demand,
+            weight=self._weight,
+            patience_s=self._patience_s,
+            hear=self._hear_shares,
+            fail=lambda error: self._report(partial(_raise, error)),
+        )
+        self._seat = Seat(self._cluster, occupant)
         return [no_share(node) for node in self.nodes()] if sharing.begin(self._seat) else []
 
     def perform(self, actions: Sequence[_core.Action]) -> None:
@@ -131,8 +147,10 @@ class RayBackend:
         return BlockHandle(number, found.meta, found.kept(), Reference.fetch)
 
     def notes(self) -> list[str]:
-        """What waits for Ray to begin it, and what the program itself holds."""
-        return [*self._late.values(), *([] if self._late else self._cluster.notes())]
+        """What waits for Ray to begin it, and what the program itself and other runs hold."""
+        seat = self._seat
+        around = [] if seat is None else seat.notes()
+        return [*self._late.values(), *([] if self._late else self._cluster.notes()), *around]
 
     def error_of(self, task: int | None, op: int) -> MillstreamError | None:
         """What a task or a constructor raised, or how its worker died."""
@@ -152,6 +170,7 @@ class RayBackend:
         finally:
             if self._seat is not None:
                 sharing.end(self._seat)
+                self._seat = None
             self._connection.release()
         self._tasks.clear()
         self._actors.clear()
@@ -579,6 +598,10 @@ class RayBackend:
             self._hear(left_s)
             self._closing.end_late()
         self._ending.finish()
+
+
+def _raise(error: MillstreamError) -> None:
+    raise error
 
 
 _logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from millstream.run.ray import compat
-from millstream.run.ray.table import Answer, Report, Table
+from millstream.run.ray.table import Answer, Report, Table, Told
 
 
 class Tenant(Protocol):
@@ -29,8 +29,8 @@ class Tenant(Protocol):
     def report(self) -> Report:
         """What it says of itself; called on any thread."""
 
-    def tell(self, shares: dict[str, Any]) -> None:
-        """Tells it new shares; called on any thread."""
+    def tell(self, told: Told) -> None:
+        """Tells it new shares, and how it stands; called on any thread."""
 
 
 class Sharing:
@@ -114,11 +114,11 @@ class Sharing:
             return
         reports = {number: tenant.report() for number, tenant in tenants.items()}
         answer = self._exchange(driver, bool(others), reports)
-        for number, shares in answer.items():
-            if shares:
-                tenants[number].tell(shares)
+        for number, told in answer.items():
+            tenants[number].tell(told)
         with self._lock:
-            self._is_dividing = not is_alone or any(answer.values())
+            has_news = any(told.shares for told in answer.values())
+            self._is_dividing = not is_alone or has_news
 
     def _exchange(self, driver: str, has_others: bool, reports: dict[int, Report]) -> Answer:
         if not has_others:

@@ -39,6 +39,11 @@ class Share(NamedTuple):
         """The same as a node of the core."""
         return _core.Node(node=number, **self._asdict())
 
+    def __str__(self) -> str:
+        """Its slots in words, such as `"3 CPU, 0.5 GPU"`."""
+        slots = {"CPU": self.cpu, "GPU": self.gpu, **self.custom}
+        return ", ".join(f"{amount:g} {name}" for name, amount in slots.items() if amount)
+
 
 Shares: TypeAlias = Mapping[str, Share]
 """What is whose, by the Ray id of the node."""
@@ -53,6 +58,12 @@ class Report(NamedTuple):
         held: What its tasks, actors and blocks hold.
         goes_by: The shares that it knows of.
         wanted: What one more of its tasks would ask for.
+        name: What others call it.
+        seats: What each actor of the smallest sizes of its pools asks for, and where it is, if it
+            has started.
+        tasks: What a task of each operator without a pool asks for.
+        task_wanted: What its next task asks for, if it would start one.
+        is_at_rest: Whether nothing goes on in it before its consumer takes what it was given.
     """
 
     weight: int
@@ -60,10 +71,32 @@ class Report(NamedTuple):
     held: Shares
     goes_by: Shares
     wanted: Share
+    name: str = "a run"
+    seats: tuple[tuple[Share, str | None], ...] = ()
+    tasks: tuple[Share, ...] = ()
+    task_wanted: Share | None = None
+    is_at_rest: bool = False
 
 
-Answer: TypeAlias = dict[int, dict[str, Share]]
-"""For each run of a driver, those shares that it does not go by yet."""
+class Told(NamedTuple):
+    """What a run is told.
+
+    Args:
+        shares: Those that it does not go by yet.
+        is_admitted: Whether the smallest sizes of its pools are its own; until then its share is
+            nothing, and it waits for its turn.
+        is_stuck: Whether it waits for runs that all wait for their consumers.
+        holders: What the other runs hold, by their names.
+    """
+
+    shares: dict[str, Share]
+    is_admitted: bool = True
+    is_stuck: bool = False
+    holders: tuple[tuple[str, Share], ...] = ()
+
+
+Answer: TypeAlias = dict[int, Told]
+"""For each run of a driver, what it is told."""
 
 
 class Table:
@@ -106,11 +139,12 @@ class Table:
         return {run: self._news((driver, run)) for run in reports}
 
     def _note_runs(self) -> None:
-        for key in self._runs.keys() - self._reports.keys():
+        for key in sorted(self._runs.keys() - self._reports.keys()):
             number = self._runs.pop(key)
             del self._told[number]
             self._arbiter.end(number)
-        for key in self._reports.keys() - self._runs.keys():
+        # Who comes first is admitted first.
+        for key in sorted(self._reports.keys() - self._runs.keys()):
             number = self._runs[key] = next(self._counter)
             self._told[number] = {}
             self._arbiter.begin(number, self._reports[key].weight)
@@ -142,9 +176,17 @@ class Table:
             held=[share.at(self._number(node)) for node, share in report.held.items()],
             shares=[share.at(self._number(node)) for node, share in report.goes_by.items()],
             wanted=report.wanted.at(0),
+            seats=[(seat.at(0), self._nodes.get(at or "")) for seat, at in report.seats],
+            tasks=[task.at(0) for task in report.tasks],
+            task_wanted=report.task_wanted and report.task_wanted.at(0),
+            is_at_rest=report.is_at_rest,
         )
 
-    def _news(self, key: tuple[str, int]) -> dict[str, Share]:
+    def _news(self, key: tuple[str, int]) -> Told:
         goes_by = self._reports[key].goes_by
         told = self._told[self._runs[key]]
-        return {node: share for node, share in told.items() if goes_by.get(node, share) != share}
+        news = {node: share for node, share in told.items() if goes_by.get(node, share) != share}
+        standing = self._arbiter.standing(self._runs[key])
+        names = {number: self._reports[key].name for key, number in self._runs.items()}
+        holders = tuple((names[run], Share.of(held)) for run, held in standing.holders)
+        return Told(news, standing.is_admitted, standing.is_stuck, holders)

@@ -45,6 +45,20 @@ pub(crate) fn verdict(state: &State, op: OpId) -> Verdict {
 
 /// The next launch of `op`, or why there is none. `pass` is what the most necessary one may pass.
 pub(crate) fn launch(state: &State, op: OpId, pass: Pass) -> Result<Launch, Reason> {
+    launch_at(state, op, pass, placement::site)
+}
+
+/// Whether `op` would launch a task if it had the slots.
+pub(crate) fn lacks_only_slots(state: &State, op: OpId, pass: Pass) -> bool {
+    launch_at(state, op, pass, placement::site_with_slots).is_ok()
+}
+
+fn launch_at(
+    state: &State,
+    op: OpId,
+    pass: Pass,
+    site: fn(&State, &Need<'_>) -> Result<Site, Reason>,
+) -> Result<Launch, Reason> {
     let (operator, forced) = (state.op(op), pass > Pass::Nothing);
     if state.is_stopping || state.has_failed {
         return Err(Reason::Stopping);
@@ -63,7 +77,7 @@ pub(crate) fn launch(state: &State, op: OpId, pass: Pass) -> Result<Launch, Reas
         let block = task.block_next(state.block_bytes(op));
         let need =
             Need { op, number: *number, input: &input, block, growth: Bytes::ZERO, held, pass };
-        let site = placement::site(state, &need)?;
+        let site = site(state, &need)?;
         return Ok(Launch { candidate, site });
     }
     if operator.is_ended_early {
@@ -84,7 +98,7 @@ pub(crate) fn launch(state: &State, op: OpId, pass: Pass) -> Result<Launch, Reas
     };
     let (number, block) = (operator.work_next, state.block_bytes(op));
     let need = Need { op, number, input: &input, block, growth, held: None, pass };
-    let site = placement::site(state, &need)?;
+    let site = site(state, &need)?;
     Ok(Launch { candidate: Candidate::New(portion), site })
 }
 

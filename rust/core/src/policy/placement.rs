@@ -109,6 +109,25 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
     search.end()
 }
 
+/// The first node that would do if nothing held slots; an operator with a pool needs none.
+pub(crate) fn site_with_slots(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
+    let mut refusal = Reason::NoFreeSlot { needs: state.ledger.request(need.op).clone() };
+    if state.op(need.op).pool.is_some() {
+        return Err(refusal);
+    }
+    let request = &state.spec(need.op).resources;
+    let input = Input::of(state, need.input);
+    for (node, account) in state.ledger.nodes().filter(|(_, account)| !account.draining) {
+        if account.total.fits_without_heap(request) {
+            match room_at(state, need, node, account, &input) {
+                Ok(site) => return Ok(site),
+                Err(reason) => prefer(&mut refusal, reason),
+            }
+        }
+    }
+    Err(refusal)
+}
+
 /// Whether workers of `op` kept failing at a node.
 fn is_left_alone(state: &State, op: OpId, node: NodeId) -> bool {
     state.op(op).quarantine.has(node)
@@ -119,6 +138,7 @@ fn no_slot(state: &State, op: OpId) -> Reason {
     let request = state.ledger.request(op);
     let left_alone = state.op(op).quarantine.nodes().count();
     match state.ledger.fitting(op, Share::FreeSlots) {
+        0 if is_share_held(state, op) => Reason::ShareHeld { needs: request.clone() },
         0 => Reason::NoFreeSlot { needs: request.clone() },
         _ if left_alone > 0 => {
             let nodes = u32::try_from(left_alone).unwrap_or(u32::MAX);
@@ -182,6 +202,9 @@ impl Search {
 /// The actor with the fewest tasks; among those with equally few, one where most of the input is.
 fn actor_site(state: &State, need: &Need<'_>, pool: &Pool) -> Result<Site, Reason> {
     let mut refusal = match (pool.ready(), pool.starting()) {
+        (0, 0) if pool.alive() == 0 && is_share_held(state, need.op) => {
+            Reason::ShareHeld { needs: state.ledger.request(need.op).clone() }
+        }
         (0, starting) => Reason::ActorStarting { actors: starting },
         (ready, _) => Reason::ActorsBusy { actors: ready },
     };
@@ -202,6 +225,11 @@ fn actor_site(state: &State, need: &Need<'_>, pool: &Pool) -> Result<Site, Reaso
         }
     }
     Err(refusal)
+}
+
+/// Whether slots for an actor or task of `op` would be free, but are the share of other runs.
+fn is_share_held(state: &State, op: OpId) -> bool {
+    state.ledger.fitting(op, Share::FreeSlots) == 0 && state.ledger.is_withheld(op)
 }
 
 /// Actors that take a task, best first: for each load those near the input, then one of each node.
@@ -271,7 +299,25 @@ pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
 /// Whether an actor of `op` may be at a node, if it has the room: the operator uses that node, and each
 /// stateless one still finds a slot.
 pub(crate) fn may_seat(state: &State, op: OpId, node: NodeId) -> bool {
-    !is_left_alone(state, op, node) && leaves_slots(state, op, node)
+    !is_left_alone(state, op, node)
+        && leaves_slots(state, op, node)
+        && leaves_share(state, op, node)
+}
+
+/// Whether an actor of `op` at `node` is one of its pool's smallest size, or each stateless operator that
+/// needs the same slots still finds some within the run's share. What those need of other kinds it gets
+/// when it wants it.
+fn leaves_share(state: &State, op: OpId, node: NodeId) -> bool {
+    let has_least =
+        state.op(op).pool.as_ref().is_some_and(|pool| pool.size() >= pool.spec.actors_min);
+    let request = &state.spec(op).resources;
+    let mut stateless = state.op_ids().filter(|other| state.op(*other).pool.is_none());
+    !has_least
+        || stateless.all(|other| {
+            state.op(other).is_done
+                || !state.spec(other).resources.shares_slots(request)
+                || state.ledger.fits_share_beside(other, Some((op, node)))
+        })
 }
 
 /// The node for an actor of a pool that lacks one, though no node has the heap for it: the one with

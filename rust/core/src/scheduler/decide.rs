@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use crate::attribution::Stretch;
 use crate::estimate::whole;
-use crate::ledger::Share;
 use crate::lineage::Origin;
 use crate::operator::Task;
 use crate::plan::OpKind;
@@ -32,6 +31,7 @@ impl Scheduler {
             return;
         }
         self.review_quarantines();
+        self.give_back_slots();
         self.advance_operators();
         if self.state.has_failed {
             return;
@@ -172,7 +172,7 @@ impl Scheduler {
                     self.wakeup = [self.wakeup, review].into_iter().flatten().min();
                     self.attribution.hold(op, self.state.now, &reason);
                     self.refusal(op).launch = Some(self.actions.len());
-                    if matches!(reason, Reason::NoFreeSlot { .. }) {
+                    if matches!(reason, Reason::NoFreeSlot { .. } | Reason::ShareHeld { .. }) {
                         self.reclaim_slots(op);
                     }
                 }
@@ -374,7 +374,14 @@ impl Scheduler {
                 self.launch(op, launch);
                 true
             }
-            Err(Reason::NoFreeSlot { .. }) => {
+            Err(Reason::ActorStarting { actors: 0 } | Reason::ShareHeld { .. })
+                if self.state.op(op).pool.is_some() =>
+            {
+                (self.stop_surplus_actor(op) && self.start_actors(scaling::is_short))
+                    || self.clear_retiring(op)
+                    || self.clear_for_first_actor(op)
+            }
+            Err(Reason::NoFreeSlot { .. } | Reason::ShareHeld { .. }) => {
                 self.stop_idle_actor(op) || self.preempt_other(op) || self.preempt_youngest(op)
             }
             Err(Reason::HeapReserved { .. }) => {
@@ -385,11 +392,6 @@ impl Scheduler {
             }
             Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
                 self.preempt_youngest(op)
-            }
-            Err(Reason::ActorStarting { actors: 0 }) => {
-                (self.stop_surplus_actor(op) && self.start_actors(scaling::is_short))
-                    || self.clear_retiring(op)
-                    || self.clear_for_first_actor(op)
             }
             Err(_) => false,
         }
@@ -429,7 +431,7 @@ impl Scheduler {
     /// Stops an idle actor where actors alone leave `op` no slot: they grew before a node drained or
     /// was lost.
     pub(super) fn stop_idle_actor(&mut self, op: OpId) -> bool {
-        if self.state.ledger.fitting(op, Share::BesideActors) > 0 {
+        if self.state.ledger.fits_share_beside(op, None) {
             return false;
         }
         self.stop_surplus_actor(op)
@@ -447,7 +449,7 @@ impl Scheduler {
     /// Cancels the youngest paused task above `op` or beside it that holds slots which it needs, unless
     /// it fills a gap. Where actors alone leave `op` no slot, that would gain nothing.
     fn preempt_other(&mut self, op: OpId) -> bool {
-        if self.state.ledger.fitting(op, Share::BesideActors) == 0 {
+        if !self.state.ledger.fits_share_beside(op, None) {
             return false;
         }
         let below = self.state.plan.below(op);

@@ -1,8 +1,10 @@
 //! What a run would tell those that it shares a cluster with.
 
-use crate::arbiter::Demand;
+use alloc::vec::Vec;
+
+use crate::arbiter::{Demand, Seat};
+use crate::policy::placement::Pass;
 use crate::policy::{admission, scaling};
-use crate::protocol::{Reason, Verdict};
 use crate::resources::Resources;
 use crate::state::State;
 use crate::units::{Bytes, OpId};
@@ -20,28 +22,54 @@ pub(super) fn take(state: &State) -> Demand {
     if state.is_stopping || state.has_failed {
         return demand;
     }
+    let is_seated = |seat: &Seat| seat.node.is_some();
     for op in state.op_ids().filter(|op| !state.op(*op).is_done) {
         demand.store_wanted = demand.store_wanted.max(state.block_bytes(op)).max(Bytes(1));
         if wants_slots(state, op) {
             raise(&mut demand.slots_wanted, state.ledger.request(op));
         }
+        if state.op(op).pool.is_some() {
+            demand.seats.extend(seats(state, op));
+        } else if !slots(state, op).is_zero() {
+            demand.tasks.push(slots(state, op));
+        }
     }
+    let next = state.op_ids().rev().find(|op| wants_task(state, *op));
+    demand.task_wanted = next.map(|op| slots(state, op));
+    demand.is_at_rest = state.awaits_consumer()
+        && !state.is_working()
+        && demand.task_wanted.is_none()
+        && demand.seats.iter().all(is_seated);
     demand
 }
 
+/// The actors of the smallest size of the pool of `op`, those first that have started.
+fn seats(state: &State, op: OpId) -> Vec<Seat> {
+    let Some(pool) = &state.op(op).pool else { return Vec::new() };
+    let request = slots(state, op);
+    if request.is_zero() || (state.is_bulk() && !state.op(op).input_ended()) {
+        return Vec::new();
+    }
+    let there = pool.actors().filter(|(_, actor)| !actor.is_retiring);
+    let there = there.map(|(_, actor)| Some(actor.node)).chain(core::iter::repeat(None));
+    let seat = |node| Seat { request: request.clone(), node };
+    there.take(pool.spec.actors_min as usize).map(seat).collect()
+}
+
 fn wants_slots(state: &State, op: OpId) -> bool {
-    scaling::is_short(state, op)
-        || scaling::wants_more(state, op)
-        || matches!(
-            admission::verdict(state, op),
-            Verdict::Admit
-                | Verdict::Hold(
-                    Reason::NoFreeSlot { .. }
-                        | Reason::NodesQuarantined { .. }
-                        | Reason::HeapReserved { .. }
-                        | Reason::SlotReserved { .. }
-                )
-        )
+    scaling::is_short(state, op) || scaling::wants_more(state, op) || wants_task(state, op)
+}
+
+/// Whether `op`, which has no pool, would launch a task if it had the slots. Where nothing moves it may
+/// pass limits.
+fn wants_task(state: &State, op: OpId) -> bool {
+    let pass = if state.is_moving() { Pass::Nothing } else { Pass::Limits };
+    state.op(op).pool.is_none() && admission::lacks_only_slots(state, op, pass)
+}
+
+/// What a task or an actor of `op` asks for but for heap, of which nobody is sure.
+fn slots(state: &State, op: OpId) -> Resources {
+    Resources { heap: Bytes::ZERO, ..state.spec(op).resources.clone() }
 }
 
 /// Raises each amount to that of `request`.

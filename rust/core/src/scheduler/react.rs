@@ -451,9 +451,15 @@ impl Scheduler {
             has_work && !has_place
         };
         let crowded_out = self.state.op_ids().find(is_crowded_out);
-        if let Some(op) = crowded_out {
+        if let Some(op) = crowded_out.filter(|_| !self.may_wait_for_share()) {
             self.fail(op, None, FailCause::NodesGone);
         }
+    }
+
+    /// Whether the run lacks only what is the share of others: a share of nothing is no node that is gone.
+    /// What can run is told by what the nodes have.
+    fn may_wait_for_share(&self) -> bool {
+        self.state.ledger.is_shared() && self.state.fits_nodes()
     }
 
     pub(super) fn output_taken(&mut self, block: BlockId) {

@@ -70,7 +70,13 @@ impl Scheduler {
                 self.launch(op, launch);
                 true
             }
-            Err(Reason::NoFreeSlot { .. }) => {
+            Err(Reason::ActorStarting { actors: 0 } | Reason::ShareHeld { .. })
+                if self.state.op(op).pool.is_some() =>
+            {
+                self.clear_place(op)
+                    || (placement::has_place_beside_tasks(&self.state, op) && self.preempt_for(op))
+            }
+            Err(Reason::NoFreeSlot { .. } | Reason::ShareHeld { .. }) => {
                 self.stop_idle_actor(op) || self.preempt_for(op) || self.resume_oldest(op)
             }
             Err(Reason::HeapReserved { .. }) => {
@@ -78,10 +84,6 @@ impl Scheduler {
             }
             Err(Reason::ActorsBusy { .. } | Reason::ConcurrencyReached { .. }) => {
                 self.preempt_behind_retries(op)
-            }
-            Err(Reason::ActorStarting { actors: 0 }) => {
-                self.clear_place(op)
-                    || (placement::has_place_beside_tasks(&self.state, op) && self.preempt_for(op))
             }
             Err(_) => false,
         }
@@ -188,7 +190,7 @@ impl Scheduler {
     }
 
     /// Whether the slots of a task are free when it has ended: an actor keeps them, unless it is to end.
-    fn frees_slots(&self, task: &Task) -> bool {
+    pub(super) fn frees_slots(&self, task: &Task) -> bool {
         let Some(actor) = task.actor else { return true };
         let pool = self.state.op(task.op).pool.as_ref();
         pool.and_then(|pool| pool.actor(actor)).is_none_or(|actor| actor.is_retiring)

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::resources::Resources;
-use crate::state::SubmitError;
+use crate::state::{State, SubmitError};
 use crate::units::{Bytes, NodeId, Slots};
 
 /// Refuses a plan that could never run: an operator that no node can hold, or pools that cannot
@@ -26,7 +26,15 @@ pub(super) fn check(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result
         return Ok(());
     }
     check_memory(plan, nodes)?;
-    let free = place_pools(plan, nodes)?;
+    let Placed { free, lacking } = place_pools(plan.ops().iter(), nodes);
+    if let Some((op, placed, wanted)) = lacking {
+        let mut needs = Resources::default();
+        for (op, count) in pools_of(plan.ops().iter()) {
+            needs.credit(&op.resources.times(u64::from(count)));
+        }
+        let (pools, has, name) = (pools_in_words(plan), total(nodes), op.name.clone());
+        return Err(SubmitError::Pools { pools, needs, has, name, placed, wanted });
+    }
     for op in plan.ops().iter().filter(|op| !op.has_actors()) {
         if !free.iter().any(|has| has.fits(&op.resources)) {
             return Err(SubmitError::NoRoomBesidePools {
@@ -55,42 +63,56 @@ fn check_memory(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(),
     Ok(())
 }
 
-/// What the nodes have left when each pool has its smallest size, the hungriest pool placed first.
-fn place_pools(
-    plan: &Plan,
+impl State {
+    /// Whether the nodes that take new work could hold what is left of the plan if nothing else were there.
+    pub(crate) fn fits_nodes(&self) -> bool {
+        let open = self.ledger.nodes().filter(|(_, account)| !account.draining);
+        let nodes: Vec<(NodeId, Resources, Bytes)> =
+            open.map(|(node, account)| (node, account.total.clone(), account.store)).collect();
+        let left = || self.op_ids().filter(|op| !self.op(*op).is_done).map(|op| self.spec(op));
+        let Placed { free, lacking } = place_pools(left(), &nodes);
+        let fits = |op: &OpSpec| free.iter().any(|has| has.fits_without_heap(&op.resources));
+        lacking.is_none() && left().filter(|op| !op.has_actors()).all(fits)
+    }
+}
+
+/// Pools that are placed.
+struct Placed<'a> {
+    /// What the nodes have left.
+    free: Vec<Resources>,
+    /// The first pool that does not fit, how many of its actors do, and its smallest size.
+    lacking: Option<(&'a OpSpec, u32, u32)>,
+}
+
+/// Places the smallest size of each pool, the hungriest pool first.
+fn place_pools<'a>(
+    ops: impl Iterator<Item = &'a OpSpec>,
     nodes: &[(NodeId, Resources, Bytes)],
-) -> Result<Vec<Resources>, SubmitError> {
+) -> Placed<'a> {
     let mut free: Vec<Resources> = nodes.iter().map(|(_, has, _)| has.clone()).collect();
-    let mut pools = pools_of(plan);
+    let mut pools = pools_of(ops);
     pools.sort_by_key(|(op, _)| core::cmp::Reverse((op.resources.gpu, op.resources.cpu)));
     for (op, wanted) in pools {
         for placed in 0..wanted {
             let Some(node) = free.iter_mut().find(|has| has.fits(&op.resources)) else {
-                let mut needs = Resources::default();
-                for (op, count) in pools_of(plan) {
-                    needs.credit(&op.resources.times(u64::from(count)));
-                }
-                let (pools, has, name) = (pools_in_words(plan), total(nodes), op.name.clone());
-                return Err(SubmitError::Pools { pools, needs, has, name, placed, wanted });
+                return Placed { free, lacking: Some((op, placed, wanted)) };
             };
             node.debit(&op.resources);
         }
     }
-    Ok(free)
+    Placed { free, lacking: None }
 }
 
-fn pools_of(plan: &Plan) -> Vec<(&OpSpec, u32)> {
-    plan.ops()
-        .iter()
-        .filter_map(|op| match op.kind {
-            OpKind::Actors(pool) => Some((op, pool.actors_min)),
-            _ => None,
-        })
-        .collect()
+fn pools_of<'a>(ops: impl Iterator<Item = &'a OpSpec>) -> Vec<(&'a OpSpec, u32)> {
+    ops.filter_map(|op| match op.kind {
+        OpKind::Actors(pool) => Some((op, pool.actors_min)),
+        _ => None,
+    })
+    .collect()
 }
 
 fn pools_in_words(plan: &Plan) -> String {
-    let words: Vec<String> = pools_of(plan)
+    let words: Vec<String> = pools_of(plan.ops().iter())
         .iter()
         .map(|(op, count)| alloc::format!("'{}' {count} x ({})", op.name, op.resources))
         .collect();

@@ -13,7 +13,7 @@ use crate::rows::Content;
 pub(super) struct Reader {
     waiting: VecDeque<Item>,
     working_on: Option<BlockId>,
-    blocks_taken: u64,
+    pub(super) blocks_taken: u64,
     /// When its last event reaches the driver.
     reported: Time,
     is_gone: bool,
@@ -72,6 +72,9 @@ impl Cluster<'_> {
     }
 
     pub(super) fn consume(&mut self, at: usize) {
+        if self.bar.is_some_and(|bar| self.blocks_taken() >= bar) {
+            return;
+        }
         let consumer = &mut self.consumers[at];
         if consumer.working_on.is_some() {
             return;
@@ -106,8 +109,7 @@ impl Cluster<'_> {
         let Some(block) = self.consumers[at].working_on.take() else { return };
         self.consumers[at].blocks_taken += 1;
         self.tell(at, Event::OutputTaken { block });
-        let all: u64 = self.consumers.iter().map(|consumer| consumer.blocks_taken).sum();
-        if self.scenario.consumer.blocks_max == Some(all) {
+        if self.scenario.consumer.blocks_max == Some(self.blocks_taken()) {
             self.befall(self.now, Event::StopRequested);
         }
         let (number, taken) =

@@ -1,0 +1,192 @@
+//! How much of one resource of one node is due to each run.
+//!
+//! Owns the arithmetic. Knows no resource by name, and no node.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+/// What a run has and wants of one resource of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Zero: it gets nothing.
+    pub(super) weight: u32,
+    pub(super) held: u64,
+    /// The most that it may come to hold before it hears of its next share.
+    pub(super) most: u64,
+    /// What it gets whatever others want. All floors together fit.
+    pub(super) floor: u64,
+    /// The least that more would help it; zero: it wants no more.
+    pub(super) grain: u64,
+}
+
+impl Claim {
+    /// What it would keep of more than that.
+    fn ceiling(&self) -> u64 {
+        if self.grain > 0 { u64::MAX } else { self.held.max(self.floor) }
+    }
+}
+
+/// Each run's share of `total`: what is due to it, as far as the others cannot hold it.
+pub(super) fn divide(total: u64, claims: &[Claim]) -> Vec<u64> {
+    let due = spread(total, due(total, claims), claims);
+    let mut most: Vec<u64> = claims.iter().map(|claim| claim.most).collect();
+    let mut shares = alloc::vec![0; claims.len()];
+    for (position, due) in due.into_iter().enumerate() {
+        let all: u64 = most.iter().sum();
+        let free = total.saturating_sub(all - most[position]);
+        // A run may always be told less than what it goes by.
+        shares[position] = due.min(free.max(most[position]));
+        most[position] = most[position].max(shares[position]);
+    }
+    shares
+}
+
+/// Adds what nobody wants, by weight.
+fn spread(total: u64, mut due: Vec<u64>, claims: &[Claim]) -> Vec<u64> {
+    let mut left = total.saturating_sub(due.iter().sum());
+    let mut weights: u64 = claims.iter().map(|claim| u64::from(claim.weight)).sum();
+    for (due, claim) in due.iter_mut().zip(claims) {
+        let part = u128::from(left) * u128::from(claim.weight) / u128::from(weights.max(1));
+        let part = u64::try_from(part).unwrap_or(left);
+        *due += part;
+        left -= part;
+        weights -= u64::from(claim.weight);
+    }
+    due
+}
+
+/// What is due to each run: in proportion to its weight, but no less than its floor, and no more than it
+/// holds where it wants no more; of what wants more, whole grains beyond the floor.
+fn due(total: u64, claims: &[Claim]) -> Vec<u64> {
+    let mut due = level(total, claims);
+    for (due, claim) in due.iter_mut().zip(claims).filter(|(_, claim)| claim.grain > 0) {
+        *due -= (*due - claim.floor) % claim.grain;
+    }
+    let mut left = total.saturating_sub(due.iter().sum());
+    let next = |due: &[u64], left: u64| {
+        let wanting = claims.iter().enumerate();
+        let wanting = wanting.filter(|(_, claim)| claim.grain > 0 && claim.grain <= left);
+        let wanting = wanting.filter(|(_, claim)| claim.weight > 0);
+        // Compares due over weight without a division.
+        wanting.map(|(position, _)| position).min_by(|one, other| {
+            let scaled = |of: usize, by: usize| u128::from(due[of]) * u128::from(claims[by].weight);
+            scaled(*one, *other).cmp(&scaled(*other, *one))
+        })
+    };
+    while let Some(position) = next(&due, left) {
+        due[position] += claims[position].grain;
+        left -= claims[position].grain;
+    }
+    due
+}
+
+/// Fills all claims to the same level for their weight, between their floors and what they want. What
+/// those that are at a bound have more or less, the others share.
+fn level(total: u64, claims: &[Claim]) -> Vec<u64> {
+    let mut shares: Vec<Option<u64>> = alloc::vec![None; claims.len()];
+    loop {
+        let open = || claims.iter().zip(&shares).filter(|(_, share)| share.is_none());
+        let weights: u64 = open().map(|(claim, _)| u64::from(claim.weight)).sum();
+        let left = total.saturating_sub(shares.iter().flatten().sum());
+        let fair = |claim: &Claim| {
+            let share = u128::from(left) * u128::from(claim.weight) / u128::from(weights.max(1));
+            u64::try_from(share).unwrap_or(left)
+        };
+        let lifted: u64 = open().map(|(c, _)| c.floor.saturating_sub(fair(c))).sum();
+        let lowered: u64 = open().map(|(c, _)| fair(c).saturating_sub(c.ceiling())).sum();
+        let bound = |claim: &Claim| match lifted.cmp(&lowered) {
+            Ordering::Greater => (claim.floor > fair(claim)).then_some(claim.floor),
+            Ordering::Less => (claim.ceiling() < fair(claim)).then(|| claim.ceiling()),
+            Ordering::Equal => Some(fair(claim).max(claim.floor).min(claim.ceiling())),
+        };
+        let settled: Vec<Option<u64>> = claims.iter().map(bound).collect();
+        for (share, settled) in shares.iter_mut().zip(settled).filter(|(share, _)| share.is_none())
+        {
+            *share = settled;
+        }
+        if shares.iter().all(Option::is_some) {
+            return shares.into_iter().flatten().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn claim(weight: u32, held: u64, grain: u64) -> Claim {
+        Claim { weight, held, most: held, floor: 0, grain }
+    }
+
+    #[test]
+    fn runs_that_want_more_share_by_weight() {
+        assert_eq!(divide(80, &[claim(1, 0, 10), claim(1, 0, 10)]), [40, 40]);
+        assert_eq!(divide(80, &[claim(3, 0, 10), claim(1, 0, 10)]), [60, 20]);
+        assert_eq!(divide(80, &[claim(1, 0, 10); 3]).iter().sum::<u64>(), 80, "whole grains");
+    }
+
+    #[test]
+    fn what_one_does_not_want_the_other_gets() {
+        assert_eq!(divide(80, &[claim(1, 10, 0), claim(1, 0, 10)]), [10, 70]);
+        assert_eq!(divide(80, &[claim(1, 0, 0), claim(1, 40, 10)]), [0, 80]);
+    }
+
+    #[test]
+    fn an_owner_gets_its_share_back_as_the_borrower_lets_go() {
+        let shares = divide(80, &[claim(1, 0, 10), claim(1, 80, 10)]);
+        assert_eq!(shares, [0, 40], "the borrower may start nothing, the owner not yet");
+        assert_eq!(divide(80, &[claim(1, 0, 10), claim(1, 60, 10)]), [20, 40]);
+        assert_eq!(divide(80, &[claim(1, 40, 10), claim(1, 40, 10)]), [40, 40]);
+    }
+
+    #[test]
+    fn what_nobody_wants_is_divided_too() {
+        assert_eq!(divide(80, &[claim(1, 10, 0)]), [80]);
+        assert_eq!(divide(80, &[claim(1, 10, 0), claim(1, 20, 0)]), [35, 45]);
+        assert_eq!(divide(85, &[claim(1, 0, 10), claim(1, 0, 10)]).iter().sum::<u64>(), 85);
+    }
+
+    #[test]
+    fn a_share_that_others_may_still_use_is_not_given_to_two() {
+        let busy = Claim { most: 80, ..claim(1, 20, 10) };
+        assert_eq!(divide(80, &[busy, claim(1, 0, 10)]), [40, 0], "it may not have heard yet");
+        assert_eq!(divide(80, &[claim(1, 20, 10), claim(1, 0, 10)]), [40, 40]);
+    }
+
+    #[test]
+    fn nobody_gets_less_than_its_floor() {
+        let floored = |floor, claim: Claim| Claim { floor, ..claim };
+        assert_eq!(divide(80, &[floored(60, claim(1, 0, 10)), claim(1, 0, 10)]), [60, 20]);
+        assert_eq!(divide(80, &[floored(60, claim(1, 0, 0)), claim(1, 0, 10)]), [60, 20]);
+        assert_eq!(divide(80, &[floored(15, claim(1, 0, 30)), claim(1, 0, 5)]), [15, 65]);
+        let out = Claim { weight: 0, ..claim(1, 0, 0) };
+        assert_eq!(divide(80, &[out, claim(1, 0, 10)]), [0, 80], "who has no weight gets nothing");
+    }
+
+    proptest! {
+        #[test]
+        fn together_they_never_hold_more_than_there_is(
+            total in 1u64..1_000,
+            drawn in proptest::collection::vec((1u32..5, 0u64..300, 0u64..50, 0u64..300), 1..6),
+        ) {
+            let (mut left, mut unpromised) = (total, total);
+            let claims: Vec<Claim> = drawn
+                .into_iter()
+                .map(|(weight, held, grain, floor)| {
+                    let (held, floor) = (held.min(left), floor.min(unpromised));
+                    (left, unpromised) = (left - held, unpromised - floor);
+                    Claim { floor, ..claim(weight, held, grain) }
+                })
+                .collect();
+            let shares = divide(total, &claims);
+            let most = claims.iter().zip(&shares).map(|(claim, share)| claim.held.max(*share));
+            prop_assert!(most.sum::<u64>() <= total);
+            let due = due(total, &claims);
+            prop_assert!(claims.iter().zip(&due).all(|(claim, due)| *due >= claim.floor));
+            prop_assert!(due.iter().sum::<u64>() <= total);
+            let unclaimed = total - due.iter().sum::<u64>();
+            prop_assert!(claims.iter().all(|c| c.grain == 0 || c.grain > unclaimed));
+        }
+    }
+}
