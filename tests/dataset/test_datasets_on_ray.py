@@ -100,13 +100,12 @@ def test_as_many_blocks_come_out_as_were_asked_for_however_small_they_are():
 
 
 def test_a_pool_starts_with_what_fits_if_its_least_does():
+    class Same:
+        def __call__(self, batch):
+            return batch
+
     for sizes in ({"min_size": 1, "max_size": 999}, {"initial_size": 500, "max_size": 999}):
         pool = ms.ActorPoolStrategy(**sizes)
         assert ms.range(9).map_batches(Same, compute=pool, num_gpus=1, batch_size=3).count() == 9
     with pytest.raises(ms.ResourcesError, match="500"):
-        ms.range(9).map_batches(Same, concurrency=500).count()
-
-
-class Same:
-    def __call__(self, batch):
-        return batch
+        ms.range(9).map_batches(Same, num_gpus=1, batch_size=3, concurrency=500).count()
