@@ -6,6 +6,7 @@ use millstream_core::{
 };
 use millstream_sim::published::{Workload, workloads};
 use millstream_sim::shared::{Begins, Tenant, TenantReport, run};
+use millstream_sim::swarm::several;
 use millstream_sim::trace::NodeSpec;
 
 fn pipeline(name: &str) -> Workload {
@@ -65,6 +66,50 @@ fn a_free_share_flows_within_five_seconds_and_back() {
     assert!(half.contains(&second_run.cpu_at(second(65))), "{:?}", second_run.holdings);
     let after = Time(first.ended.0 + 5_000_000);
     assert_eq!(second_run.cpu_at(after), 80_000, "{:?}", second_run.holdings);
+}
+
+/// A source and a pool of actors on one node, whose consumer takes blocks at once.
+fn pooled(actors: u32, cpus: u64, begins: Begins) -> Tenant {
+    let mut tenant = tenant("three_stage", 1, 0);
+    let scenario = &mut tenant.scenario;
+    scenario.nodes[0].resources = Resources::cpu(Slots::whole(cpus));
+    scenario.plan = resized(&scenario.plan, actors);
+    Tenant { begins, ..tenant }
+}
+
+fn resized(plan: &Plan, actors: u32) -> Plan {
+    let mut ops = plan.ops().to_vec();
+    for op in &mut ops {
+        if let OpKind::Actors(pool) = &mut op.kind {
+            (pool.actors_min, pool.actors_max) = (actors, actors);
+            op.resources = Resources::cpu(Slots::whole(1));
+        }
+    }
+    Plan::new(ops, *plan.config()).expect("because only a size was changed")
+}
+
+#[test]
+fn four_pools_on_four_cpus_take_turns() {
+    let tenants: Vec<Tenant> = (0..4).map(|_| pooled(1, 4, Begins::At(second(0)))).collect();
+    let found = reports(&tenants);
+    assert!(found.iter().all(|report| !report.is_given_up));
+    let first = found.iter().map(|report| report.ended).min().expect("there are four");
+    assert_eq!(found[3].cpu_time(Time::default(), first), 0, "the fourth waits as a whole");
+}
+
+#[test]
+fn a_run_in_the_loop_of_another_gets_what_fits_beside_it() {
+    let inner = Begins::Inside { outer: 0, blocks: 2 };
+    let found = reports(&[pooled(2, 4, Begins::At(second(0))), pooled(1, 4, inner)]);
+    assert!(found.iter().all(|report| !report.is_given_up), "{found:?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_runs_each_time() {
+    for seed in 0..20 {
+        let report = || several::run_anyway(seed).map_err(|violation| violation.to_string());
+        assert_eq!(report(), report(), "seed {seed}");
+    }
 }
 
 /// `chain_14`: more stages of actors than slots hang where nobody counts them.

@@ -296,6 +296,12 @@ pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
     best.max_by_key(merit).map(|(node, _)| node)
 }
 
+/// Whether an actor of `op` would have a place at another node than this one, where it is.
+pub(crate) fn has_place_but(state: &State, op: OpId, node: NodeId) -> bool {
+    let may_go = |at| at != node && !is_left_alone(state, op, at) && leaves_slots(state, op, at);
+    state.ledger.vacant(op).any(|mut class| class.any(|(at, _)| may_go(at)))
+}
+
 /// Whether an actor of `op` may be at a node, if it has the room: the operator uses that node, and each
 /// stateless one still finds a slot.
 pub(crate) fn may_seat(state: &State, op: OpId, node: NodeId) -> bool {

@@ -382,7 +382,10 @@ impl Scheduler {
                     || self.clear_for_first_actor(op)
             }
             Err(Reason::NoFreeSlot { .. } | Reason::ShareHeld { .. }) => {
-                self.stop_idle_actor(op) || self.preempt_other(op) || self.preempt_youngest(op)
+                self.stop_idle_actor(op)
+                    || self.preempt_other(op)
+                    || self.preempt_youngest(op)
+                    || self.launch_after_move(op)
             }
             Err(Reason::HeapReserved { .. }) => {
                 self.stop_idle_actor(op)

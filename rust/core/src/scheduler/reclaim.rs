@@ -114,7 +114,7 @@ impl Scheduler {
             return true;
         }
         let Some((op, actor)) = self.idle_actor_at(node, excess, false) else { return false };
-        let has_place = placement::actor_node(&self.state, op).is_some_and(|other| other != node);
+        let has_place = placement::has_place_but(&self.state, op, node);
         if has_place {
             self.stop_actor(op, actor);
         }

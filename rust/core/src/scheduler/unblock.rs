@@ -118,15 +118,35 @@ impl Scheduler {
     /// Stops idle actors of one node, which their pools may start again elsewhere, for an actor of `op` that
     /// has no place: smaller ones were started anew where only that would have fitted.
     pub(super) fn clear_crowded(&mut self, op: OpId) -> bool {
-        let Some(idle) = self.idle_making_place(op) else { return false };
+        let Some(idle) = self.idle_making_place(op, |_, _| true) else { return false };
         for (other, actor) in idle {
             self.stop_actor(other, actor);
         }
         self.start_one(op)
     }
 
-    /// As few idle actors as will do, all of one node, without which an actor of `op` has a place there.
-    fn idle_making_place(&self, op: OpId) -> Option<Vec<(OpId, ActorId)>> {
+    /// Launches a task of `op` where idle actors are that have a place elsewhere within the run's share. They
+    /// were started there when the run's share was another.
+    pub(super) fn launch_after_move(&mut self, op: OpId) -> bool {
+        let state = &self.state;
+        if !state.ledger.is_shared() || !admission::lacks_only_slots(state, op, Pass::Limits) {
+            return false;
+        }
+        let may_go = |other, node| placement::has_place_but(state, other, node);
+        let Some(idle) = self.idle_making_place(op, may_go) else { return false };
+        for (other, actor) in idle {
+            self.stop_actor(other, actor);
+        }
+        self.launch_past_heap(op)
+    }
+
+    /// As few idle actors as will do that may go, all of one node, without which a task or an actor of `op`
+    /// has a place there.
+    fn idle_making_place(
+        &self,
+        op: OpId,
+        may_go: impl Fn(OpId, NodeId) -> bool,
+    ) -> Option<Vec<(OpId, ActorId)>> {
         let ledger = &self.state.ledger;
         let wanted = ledger.request(op);
         let mut nodes: BTreeMap<NodeId, (Resources, Vec<(OpId, ActorId)>)> = BTreeMap::new();
@@ -136,13 +156,15 @@ impl Scheduler {
             let Some(account) = ledger.open_account(actor.node) else { continue };
             let node = nodes.entry(actor.node);
             let (free, idle) = node.or_insert_with(|| (account.free.clone(), Vec::new()));
-            if !free.fits(wanted) {
+            if !free.fits(wanted) && may_go(other, actor.node) {
                 free.credit(&Resources { heap: actor.heap, ..ledger.request(other).clone() });
                 idle.push((other, id));
             }
         }
         let cleared = nodes.into_iter().filter_map(|(node, (free, idle))| {
-            (free.fits(wanted) && placement::may_seat(&self.state, op, node)).then_some(idle)
+            let is_place = free.fits(wanted) && !idle.is_empty();
+            let has_pool = self.state.op(op).pool.is_some();
+            (is_place && (!has_pool || placement::may_seat(&self.state, op, node))).then_some(idle)
         });
         cleared.min_by_key(Vec::len)
     }

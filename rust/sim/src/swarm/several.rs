@@ -94,15 +94,19 @@ fn common_nodes(worlds: &[Scenario]) -> Vec<NodeSpec> {
             node.store = Bytes(node.store.0.max(spec.store.0));
         }
     }
+    // Heap is watched everywhere or nowhere.
+    let all = || worlds.iter().flat_map(|world| &world.nodes);
+    if all().any(|spec| spec.resources.heap == Bytes::ZERO) {
+        nodes.iter_mut().map(|spec| &mut spec.resources.heap).for_each(|heap| *heap = Bytes::ZERO);
+    }
     nodes
 }
 
-/// Raises each amount to that of `other`; of heap, which may not be watched, both must say something.
+/// Raises each amount to that of `other`.
 fn raise(most: &mut Resources, other: &Resources) {
     most.cpu = most.cpu.max(other.cpu);
     most.gpu = most.gpu.max(other.gpu);
-    let is_watched = most.heap > Bytes::ZERO && other.heap > Bytes::ZERO;
-    most.heap = if is_watched { most.heap.max(other.heap) } else { Bytes::ZERO };
+    most.heap = most.heap.max(other.heap);
     for (name, amount) in &other.custom {
         let most = most.custom.entry(name.clone()).or_default();
         *most = (*most).max(*amount);
