@@ -433,7 +433,7 @@ fn broken_trace(error: &std::io::Error) -> Violation {
 /// Keeps these draws apart from those of the cluster and the models.
 const DRIVER: u64 = 5;
 /// The core's own assertions look at everything that exists, so they are not made each time.
-const CHECK_EACH_TURNS: usize = 7;
+pub(crate) const CHECK_EACH_TURNS: usize = 7;
 const TURNS_MAX: u64 = 200_000;
 const TURNS_PER_ITEM: u64 = 100;
 /// Each row may be a block and a task of its own, and be made again.
