@@ -212,3 +212,16 @@ def test_reports_of_a_failed_run_say_so():
 def test_datasets_describe_themselves():
     assert repr(ms.range(3)) == "Dataset(ReadRange, rows=3, id: int64)"
     assert repr(ms.range(3).map(len)) == "Dataset(ReadRange -> Map(len), rows=3, ?)"
+
+
+def test_a_dataset_with_a_pool_runs_inside_the_loop_over_another():
+    class Double:
+        def __call__(self, batch):
+            return {"id": batch["id"] * 2}
+
+    def doubled(rows):
+        return ms.range(rows).map_batches(Double, batch_size=8, concurrency=1)
+
+    for batch in doubled(16).iter_batches(batch_size=8):
+        assert len(batch["id"]) == 8
+        assert sorted(row["id"] for row in doubled(4).take_all()) == [0, 2, 4, 6]
