@@ -164,7 +164,7 @@ class TestOnRay:
             pickle.loads(sent)
 
     @pytest.mark.parametrize(
-        "consume", [lambda ds: ds.take_all(), lambda ds: ds.filter(bool).count()]
+        "consume", [lambda ds: ds.take_all(), lambda ds: ds.filter(lambda row: True).count()]
     )
     def test_blocks_of_a_ray_that_was_shut_down_are_gone(self, kept, monkeypatch, consume):
         from millstream.run.ray import compat

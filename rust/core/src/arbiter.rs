@@ -22,7 +22,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::arbiter::division::{Claim, divide};
-use crate::arbiter::floors::{Placement, first_fit, place};
+use crate::arbiter::floors::{Floor, Placement, Room, first_fit, place};
 use crate::protocol::Event;
 use crate::resources::Resources;
 use crate::units::{Bytes, NodeId, Slots};
@@ -95,27 +95,38 @@ impl Run {
         told.is_none() || told == self.demand.shares.get(&node)
     }
 
-    /// Its claim to one resource of a node.
+    /// Its claim to one resource of a node, but for its floor.
     fn claim(
         &self,
         node: NodeId,
-        (floor, grain): (u64, u64),
+        grain: u64,
         amount: impl Fn(&(Resources, Bytes)) -> u64,
     ) -> Claim {
         let of = |books: &BTreeMap<NodeId, (Resources, Bytes)>| books.get(&node).map_or(0, &amount);
         let held = of(&self.demand.held);
         let most = held.max(of(&self.demand.shares)).max(of(&self.shares));
         let (weight, grain) = if self.is_admitted { (self.weight, grain) } else { (0, 0) };
-        Claim { weight, held, most, floor, grain }
+        Claim { weight, held, most, floor: 0, near: 0, grain }
+    }
+
+    /// The slots that it holds, by node.
+    fn slots_held(&self) -> floors::Slots {
+        self.demand.held.iter().map(|(node, (held, _))| (*node, slots_of(held))).collect()
     }
 
     /// All slots that it holds.
     fn held(&self) -> Resources {
-        let mut all = Resources::default();
-        for (resources, _) in self.demand.held.values() {
-            all.credit(&Resources { heap: Bytes::ZERO, ..resources.clone() });
-        }
-        all
+        sum(self.slots_held().values())
+    }
+
+    /// The largest part that it holds of any resource of the cluster, for its weight.
+    fn dominant_share(&self, all: &Resources) -> u128 {
+        let held = self.held();
+        let parts = all.named().map(|(name, all)| {
+            let held = u128::from(held.amount(name).0) * MILLION;
+            held / u128::from(all.0.max(1)) / u128::from(self.weight)
+        });
+        parts.max().unwrap_or(0)
     }
 
     /// Whether it holds slots of tasks, or of actors that it could do without.
@@ -208,8 +219,8 @@ impl Arbiter {
         let floors = self.floors();
         let mut changes = Vec::new();
         for (node, (has, store)) in &self.nodes {
-            let floors = floors.iter().map(|run| run.get(node).cloned().unwrap_or_default());
-            let shares = divide_node(&self.runs, *node, (has, *store), &floors.collect::<Vec<_>>());
+            let floors: Vec<_> = floors.iter().map(|floor| floor.at(*node)).collect();
+            let shares = divide_node(&self.runs, *node, (has, *store), &floors);
             for ((id, run), (resources, store)) in self.runs.iter_mut().zip(shares) {
                 let share = (resources.clone(), store);
                 if run.is_settled(*node) && run.shares.get(node) != Some(&share) {
@@ -298,37 +309,38 @@ impl Arbiter {
     }
 
     /// What each run gets whatever others want, in the order of the runs: its seats, and a place for its
-    /// next task. Where those do not all have one, who had slots least recently comes first.
-    fn floors(&mut self) -> Vec<floors::Slots> {
+    /// next task beside what it holds. Who had slots least recently comes first, then who has least.
+    fn floors(&mut self) -> Vec<Floor> {
         for run in self.runs.values_mut().filter(|run| run.is_served()) {
             run.served = self.divisions;
         }
-        let mut free: floors::Slots =
+        let has: floors::Slots =
             self.nodes.iter().map(|(node, (has, _))| (*node, slots_of(has))).collect();
-        let mut floors = Vec::new();
-        for run in self.runs.values() {
-            let seats = if run.is_admitted { run.seats.clone() } else { floors::Slots::new() };
-            for (node, seats) in &seats {
-                if let Some(free) = free.get_mut(node) {
-                    *free = free.beyond(seats);
-                }
-            }
-            floors.push(seats);
-        }
+        let all = sum(has.values());
+        let runs = self.runs.values().filter(|run| run.is_admitted);
+        let mut room = Room::new(has, runs.map(|run| (&run.seats, run.slots_held())));
+        let admitted = self.runs.values().map(|run| run.is_admitted.then(|| Floor::of(&run.seats)));
+        let mut floors: Vec<Floor> = admitted.map(Option::unwrap_or_default).collect();
         let wanting = self.runs.values().enumerate().filter(|(_, run)| run.is_admitted);
-        let mut wanting: Vec<(u64, usize, &Resources)> = wanting
-            .filter_map(|(at, run)| Some((run.served, at, run.demand.task_wanted.as_ref()?)))
+        let mut wanting: Vec<(usize, &Run, &Resources)> = wanting
+            .filter_map(|(at, run)| Some((at, run, run.demand.task_wanted.as_ref()?)))
             .collect();
-        wanting.sort_by_key(|(served, at, _)| (*served, *at));
-        for (_, at, task) in wanting {
-            let Some(node) = first_fit(&free, task) else { continue };
-            if let Some(free) = free.get_mut(&node) {
-                free.debit(task);
-            }
-            floors[at].entry(node).or_default().credit(task);
+        wanting.sort_by_key(|(_, run, _)| (run.served, run.dominant_share(&all)));
+        for (at, run, task) in wanting {
+            floors[at].add(room.take(task, &run.seats, &run.slots_held()));
         }
         floors
     }
+}
+
+/// So fine are shares compared.
+const MILLION: u128 = 1_000_000;
+
+/// All of them together.
+fn sum<'a>(amounts: impl Iterator<Item = &'a Resources>) -> Resources {
+    let mut all = Resources::default();
+    amounts.for_each(|amount| all.credit(amount));
+    all
 }
 
 /// Without the heap, of which nobody is sure.
@@ -341,12 +353,13 @@ fn divide_node(
     runs: &BTreeMap<RunId, Run>,
     node: NodeId,
     (has, store): (&Resources, Bytes),
-    floors: &[Resources],
+    floors: &[(Resources, Resources)],
 ) -> Vec<(Resources, Bytes)> {
     let claims = |amount: &dyn Fn(&Resources) -> u64, total: u64| -> Vec<u64> {
-        let claim = |(run, floor): (&Run, &Resources)| {
-            let bounds = (amount(floor), amount(&run.demand.slots_wanted));
-            run.claim(node, bounds, |(resources, _)| amount(resources))
+        let claim = |(run, (floor, near)): (&Run, &(Resources, Resources))| {
+            let grain = amount(&run.demand.slots_wanted);
+            let claim = run.claim(node, grain, |(resources, _)| amount(resources));
+            Claim { floor: amount(floor), near: amount(near), ..claim }
         };
         divide(total, &runs.values().zip(floors).map(claim).collect::<Vec<Claim>>())
     };
@@ -370,7 +383,7 @@ fn divide_node(
             resources.custom.insert(name.clone(), Slots(share));
         }
     }
-    let claim = |run: &Run| run.claim(node, (0, run.demand.store_wanted.0), |(_, bytes)| bytes.0);
+    let claim = |run: &Run| run.claim(node, run.demand.store_wanted.0, |(_, bytes)| bytes.0);
     let stores = divide(store.0, &runs.values().map(claim).collect::<Vec<Claim>>());
     for (share, bytes) in shares.iter_mut().zip(stores) {
         share.1 = Bytes(bytes);
@@ -381,6 +394,7 @@ fn divide_node(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn only_changes_are_told() {
@@ -498,8 +512,9 @@ mod tests {
         let mut arbiter = one_node();
         admitted(&mut arbiter, &demands);
         let floors = arbiter.floors();
-        assert_eq!(floors[0][&NodeId(0)], cpus(1), "it had the place last");
-        assert_eq!(floors[1][&NodeId(0)], cpus(3));
+        let due = |floor: &Floor| floor.at(NodeId(0)).0;
+        assert_eq!(due(&floors[0]), cpus(1), "it had the place last");
+        assert_eq!(due(&floors[1]), cpus(3));
     }
 
     #[test]
@@ -512,5 +527,91 @@ mod tests {
         moved.seats[0].node = Some(NodeId(1));
         admitted(&mut arbiter, &[moved]);
         assert_eq!(arbiter.runs[&RunId(0)].seats.keys().copied().collect::<Vec<_>>(), [NodeId(1)]);
+    }
+
+    /// A run without pools whose tasks go on forever: what it holds, and what its next task takes, in
+    /// tenths of a CPU; none: it wants no more.
+    #[derive(Clone, Debug)]
+    struct Endless {
+        held: [u64; 2],
+        wanted: Option<u64>,
+    }
+
+    impl Endless {
+        fn demand(&self, shares: BTreeMap<NodeId, (Resources, Bytes)>) -> Demand {
+            let task = self.wanted.map(tenths);
+            let books = |(node, held)| (NodeId(node), (tenths(held), Bytes::ZERO));
+            Demand {
+                held: (0..).zip(self.held).map(books).collect(),
+                shares,
+                slots_wanted: task.clone().unwrap_or_default(),
+                tasks: task.clone().into_iter().collect(),
+                task_wanted: task,
+                ..Demand::default()
+            }
+        }
+
+        /// Starts its next task where its share has room. Whether it did.
+        fn launch(&mut self, shares: &BTreeMap<NodeId, (Resources, Bytes)>) -> bool {
+            let Some(wanted) = self.wanted else { return false };
+            for (node, held) in (0..).zip(&mut self.held) {
+                let share = shares.get(&NodeId(node));
+                if share.is_some_and(|(share, _)| share.fits(&tenths(*held + wanted))) {
+                    *held += wanted;
+                    self.wanted = None;
+                    return true;
+                }
+            }
+            false
+        }
+    }
+
+    fn tenths(count: u64) -> Resources {
+        Resources::cpu(Slots(Slots::whole(count).0 / 10))
+    }
+
+    /// Reports and divides until nobody launches and no share changes.
+    fn settle(arbiter: &mut Arbiter, runs: &mut [Endless]) {
+        for _ in 0..100 {
+            let mut is_settled = true;
+            for (id, run) in (0..).map(RunId).zip(runs.iter_mut()) {
+                let shares = arbiter.runs[&id].shares.clone();
+                is_settled &= !run.launch(&shares);
+                arbiter.report(id, run.demand(shares));
+            }
+            if arbiter.divide().is_empty() && is_settled {
+                return;
+            }
+        }
+        panic!("shares change forever");
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_first_in_turn_wants_and_nobody_holds_does_not_lie_idle(
+            drawn in proptest::collection::vec(
+                (0u64..12, 0u64..12, proptest::option::of(1u64..40), 1u32..4), 1..8,
+            ),
+        ) {
+            let nodes = [0, 1].map(|node| (NodeId(node), cpus(CPUS), Bytes(100)));
+            let mut arbiter = Arbiter::new(nodes);
+            let mut left = [CPUS * 10; 2];
+            let mut runs = Vec::new();
+            for (id, (one, other, wanted, weight)) in (0..).map(RunId).zip(drawn) {
+                let held = [one.min(left[0]), other.min(left[1])];
+                left = [left[0] - held[0], left[1] - held[1]];
+                arbiter.begin(id, weight);
+                runs.push(Endless { held, wanted });
+            }
+            settle(&mut arbiter, &mut runs);
+            let held = |node: usize| runs.iter().map(|run| run.held[node]).sum::<u64>();
+            let free = [0, 1].map(|node| CPUS * 10 - held(node));
+            let all = cpus(2 * CPUS);
+            let wanting = arbiter.runs.values().filter(|run| run.demand.task_wanted.is_some());
+            let first = wanting.min_by_key(|run| (run.served, run.dominant_share(&all)));
+            if let Some(task) = first.and_then(|first| first.demand.task_wanted.as_ref()) {
+                prop_assert!(free.iter().all(|free| !tenths(*free).fits(task)), "{runs:?}");
+            }
+        }
     }
 }

@@ -15,52 +15,83 @@ pub(super) struct Claim {
     pub(super) most: u64,
     /// What it gets whatever others want. All floors together fit.
     pub(super) floor: u64,
+    /// How much of the floor it gets before anything else is given: no other has to let go for it.
+    pub(super) near: u64,
     /// The least that more would help it; zero: it wants no more.
     pub(super) grain: u64,
 }
 
 impl Claim {
+    /// What whole grains are counted from where so much is due.
+    fn base(&self, due: u64) -> u64 {
+        if due < self.held { self.floor } else { self.floor.max(self.held) }
+    }
+
     /// What it would keep of more than that.
     fn ceiling(&self) -> u64 {
         if self.grain > 0 { u64::MAX } else { self.held.max(self.floor) }
     }
 }
 
-/// Each run's share of `total`: what is due to it, as far as the others cannot hold it.
+/// Each run's share of `total`: what is due to it, as far as the others do not hold it and cannot come
+/// to hold it.
 pub(super) fn divide(total: u64, claims: &[Claim]) -> Vec<u64> {
-    let due = spread(total, due(total, claims), claims);
+    let due = due(total, claims);
+    let reachable = spread(total, reachable(total, due, claims), claims);
     let mut most: Vec<u64> = claims.iter().map(|claim| claim.most).collect();
     let mut shares = alloc::vec![0; claims.len()];
-    for (position, due) in due.into_iter().enumerate() {
+    for (position, reachable) in reachable.into_iter().enumerate() {
         let all: u64 = most.iter().sum();
         let free = total.saturating_sub(all - most[position]);
         // A run may always be told less than what it goes by.
-        shares[position] = due.min(free.max(most[position]));
+        shares[position] = reachable.min(free.max(most[position]));
         most[position] = most[position].max(shares[position]);
     }
     shares
 }
 
-/// Adds what nobody wants, by weight.
-fn spread(total: u64, mut due: Vec<u64>, claims: &[Claim]) -> Vec<u64> {
-    let mut left = total.saturating_sub(due.iter().sum());
+/// As much of what is due as can be had while others keep what they hold: first what is near,
+/// then whole grains. A part of a grain would lie idle with one run while another could use it.
+fn reachable(total: u64, due: Vec<u64>, claims: &[Claim]) -> Vec<u64> {
+    let mut reached: Vec<u64> =
+        due.iter().zip(claims).map(|(due, claim)| *due.min(&claim.near)).collect();
+    let taken = reached.iter().zip(claims).map(|(reached, claim)| *reached.max(&claim.held));
+    let mut left = total.saturating_sub(taken.sum());
+    for (reached, (due, claim)) in reached.iter_mut().zip(due.into_iter().zip(claims)) {
+        let has = claim.held.max(*reached);
+        if due <= has {
+            *reached = due;
+            continue;
+        }
+        let more = (due - has).min(left);
+        let more = more - more.checked_rem(claim.grain).unwrap_or(0);
+        *reached = has + more;
+        left -= more;
+    }
+    reached
+}
+
+/// Adds what nobody wants nor holds, by weight.
+fn spread(total: u64, mut shares: Vec<u64>, claims: &[Claim]) -> Vec<u64> {
+    let taken = shares.iter().zip(claims).map(|(share, claim)| *share.max(&claim.held));
+    let mut left = total.saturating_sub(taken.sum());
     let mut weights: u64 = claims.iter().map(|claim| u64::from(claim.weight)).sum();
-    for (due, claim) in due.iter_mut().zip(claims) {
+    for (share, claim) in shares.iter_mut().zip(claims) {
         let part = u128::from(left) * u128::from(claim.weight) / u128::from(weights.max(1));
         let part = u64::try_from(part).unwrap_or(left);
-        *due += part;
+        *share += part;
         left -= part;
         weights -= u64::from(claim.weight);
     }
-    due
+    shares
 }
 
 /// What is due to each run: in proportion to its weight, but no less than its floor, and no more than it
-/// holds where it wants no more; of what wants more, whole grains beyond the floor.
+/// holds where it wants no more; of what wants more, whole grains beyond the floor and what it holds.
 fn due(total: u64, claims: &[Claim]) -> Vec<u64> {
     let mut due = level(total, claims);
     for (due, claim) in due.iter_mut().zip(claims).filter(|(_, claim)| claim.grain > 0) {
-        *due -= (*due - claim.floor) % claim.grain;
+        *due -= (*due - claim.base(*due)) % claim.grain;
     }
     let mut left = total.saturating_sub(due.iter().sum());
     let next = |due: &[u64], left: u64| {
@@ -116,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn claim(weight: u32, held: u64, grain: u64) -> Claim {
-        Claim { weight, held, most: held, floor: 0, grain }
+        Claim { weight, held, most: held, floor: 0, near: 0, grain }
     }
 
     #[test]
@@ -156,7 +187,7 @@ mod tests {
 
     #[test]
     fn nobody_gets_less_than_its_floor() {
-        let floored = |floor, claim: Claim| Claim { floor, ..claim };
+        let floored = |floor, claim: Claim| Claim { floor, near: floor, ..claim };
         assert_eq!(divide(80, &[floored(60, claim(1, 0, 10)), claim(1, 0, 10)]), [60, 20]);
         assert_eq!(divide(80, &[floored(60, claim(1, 0, 0)), claim(1, 0, 10)]), [60, 20]);
         assert_eq!(divide(80, &[floored(15, claim(1, 0, 30)), claim(1, 0, 5)]), [15, 65]);
@@ -176,7 +207,7 @@ mod tests {
                 .map(|(weight, held, grain, floor)| {
                     let (held, floor) = (held.min(left), floor.min(unpromised));
                     (left, unpromised) = (left - held, unpromised - floor);
-                    Claim { floor, ..claim(weight, held, grain) }
+                    Claim { floor, near: floor, ..claim(weight, held, grain) }
                 })
                 .collect();
             let shares = divide(total, &claims);

@@ -56,6 +56,99 @@ impl Placement {
     }
 }
 
+/// Room for the next tasks of runs, beside all seats.
+pub(super) struct Room {
+    /// What nobody holds now, and what nobody came for that has to wait for it.
+    free: Slots,
+    /// What will be free once all tasks of now have ended.
+    to_be_free: Slots,
+}
+
+impl Room {
+    /// Room beside the seats of runs and what they hold.
+    pub(super) fn new<'a>(has: Slots, runs: impl Iterator<Item = (&'a Slots, Slots)>) -> Self {
+        let mut room = Self { free: has.clone(), to_be_free: has };
+        for (seats, held) in runs {
+            for (node, seats) in seats {
+                take_at(&mut room.free, *node, seats);
+                take_at(&mut room.to_be_free, *node, seats);
+            }
+            for node in held.keys() {
+                take_at(&mut room.free, *node, &beyond_seats(&held, seats, *node));
+            }
+        }
+        room
+    }
+
+    /// A place for the next task of a run: where it fits now, beside what the run holds there. Otherwise
+    /// where it will fit as tasks end; what is free there waits for it.
+    pub(super) fn take(&mut self, task: &Resources, seats: &Slots, held: &Slots) -> Option<Place> {
+        let fits_now = |(node, free): (&NodeId, &Resources)| {
+            let mut beyond = beyond_seats(held, seats, *node);
+            beyond.credit(task);
+            let fits = free.fits(task) && self.to_be_free.get(node)?.fits(&beyond);
+            fits.then(|| Place { node: *node, due: beyond.clone(), near: beyond })
+        };
+        let place = self.free.iter().find_map(fits_now).or_else(|| {
+            let node = first_fit(&self.to_be_free, task)?;
+            let near = self.free.get(&node).map(|free| task.beyond(&task.beyond(free)));
+            Some(Place { node, due: task.clone(), near: near.unwrap_or_default() })
+        })?;
+        take_at(&mut self.free, place.node, task);
+        take_at(&mut self.to_be_free, place.node, &place.due);
+        Some(place)
+    }
+}
+
+/// A place for a task beside the seats of its run.
+pub(super) struct Place {
+    node: NodeId,
+    /// What is the run's own there, beyond its seats.
+    due: Resources,
+    /// How much of it no task has to end for.
+    near: Resources,
+}
+
+/// What a run gets whatever others want.
+#[derive(Default)]
+pub(super) struct Floor {
+    due: Slots,
+    near: Slots,
+}
+
+impl Floor {
+    /// Its seats alone.
+    pub(super) fn of(seats: &Slots) -> Self {
+        Self { due: seats.clone(), near: seats.clone() }
+    }
+
+    /// Adds a place for its next task.
+    pub(super) fn add(&mut self, place: Option<Place>) {
+        if let Some(Place { node, due, near }) = place {
+            self.due.entry(node).or_default().credit(&due);
+            self.near.entry(node).or_default().credit(&near);
+        }
+    }
+
+    /// What it is at a node, and how much of that no task has to end for.
+    pub(super) fn at(&self, node: NodeId) -> (Resources, Resources) {
+        let of = |slots: &Slots| slots.get(&node).cloned().unwrap_or_default();
+        (of(&self.due), of(&self.near))
+    }
+}
+
+/// What a run holds at a node beyond its seats there.
+fn beyond_seats(held: &Slots, seats: &Slots, node: NodeId) -> Resources {
+    let of = |slots: &Slots| slots.get(&node).cloned().unwrap_or_default();
+    of(held).beyond(&of(seats))
+}
+
+fn take_at(free: &mut Slots, node: NodeId, amount: &Resources) {
+    if let Some(free) = free.get_mut(&node) {
+        *free = free.beyond(amount);
+    }
+}
+
 /// The first node that has what is asked for.
 pub(super) fn first_fit(free: &Slots, request: &Resources) -> Option<NodeId> {
     free.iter().find(|(_, free)| free.fits(request)).map(|(node, _)| *node)
