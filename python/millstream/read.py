@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.context import DataContext
 from millstream.dataset import Dataset
-from millstream.io import binary, images, video
 from millstream.io import memory as in_memory
-from millstream.io.files import Paths, Shuffle
+from millstream.io.formats import IMAGE_EXTENSIONS, PARQUET_EXTENSIONS, VIDEO_EXTENSIONS
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.source import Source
 from millstream.plan.arguments import shape_of_read
@@ -21,6 +20,9 @@ from millstream.plan.logical import LogicalPlan, Read
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from millstream.io.files import Paths, Shuffle
+    from millstream.io.images import Orientation
 
 _HIVE = Partitioning("hive")
 
@@ -100,7 +102,7 @@ def read_parquet(
     partitioning: Partitioning | None = _HIVE,
     shuffle: Shuffle = None,
     include_paths: bool = False,
-    file_extensions: Sequence[str] | None = ("parquet",),
+    file_extensions: Sequence[str] | None = PARQUET_EXTENSIONS,
     ignore_missing_paths: bool = False,
     skip_paths: Paths | None = None,
     concurrency: int | None = None,
@@ -213,7 +215,9 @@ def read_binary_files(
         ArgumentError: An argument makes no sense.
         ReadError: A file is missing, or there is nothing to read.
     """
-    source = binary.plan_binary(
+    from millstream.io.binary import plan_binary
+
+    source = plan_binary(
         paths,
         filesystem=filesystem,
         include_paths=include_paths,
@@ -240,11 +244,11 @@ def read_images(
     partitioning: Partitioning | None = None,
     size: tuple[int, int] | None = None,
     mode: str | None = None,
-    orientation: images.Orientation = "upright",
+    orientation: Orientation = "upright",
     include_paths: bool = False,
     ignore_missing_paths: bool = False,
     shuffle: Shuffle = None,
-    file_extensions: Sequence[str] | None = images.EXTENSIONS,
+    file_extensions: Sequence[str] | None = IMAGE_EXTENSIONS,
     concurrency: int | None = None,
     override_num_blocks: int | None = None,
     ray_remote_args: Mapping[str, Any] | None = None,
@@ -288,7 +292,9 @@ def read_images(
         ImportError: Pillow is not installed.
         ReadError: A file is missing or no image, or there is nothing to read.
     """
-    source = images.plan_images(
+    from millstream.io.images import plan_images
+
+    source = plan_images(
         paths,
         filesystem=filesystem,
         size=size,
@@ -317,10 +323,10 @@ def read_video(
     include_timestamps: bool = False,
     fps: float | None = None,
     frame_interval: int | None = None,
-    orientation: images.Orientation = "upright",
+    orientation: Orientation = "upright",
     resize: tuple[int, int] | None = None,
     ignore_missing_paths: bool = False,
-    file_extensions: Sequence[str] | None = video.EXTENSIONS,
+    file_extensions: Sequence[str] | None = VIDEO_EXTENSIONS,
     shuffle: Shuffle = None,
     concurrency: int | None = None,
     override_num_blocks: int | None = None,
@@ -368,7 +374,9 @@ def read_video(
         ImportError: PyAV is not installed.
         ReadError: A file is missing or no video, or there is nothing to read.
     """
-    source = video.plan_video(
+    from millstream.io.video import plan_video
+
+    source = plan_video(
         paths,
         filesystem=filesystem,
         resize=resize,

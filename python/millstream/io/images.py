@@ -26,8 +26,6 @@ from millstream.io.per_file import PathColumns, plan_files
 from millstream.io.source import Source, check_block_count
 from millstream.io.walk import InputFile
 
-EXTENSIONS = IMAGE_EXTENSIONS
-
 #: "upright": as a person is meant to see it; "stored": as it lies in the file.
 Orientation = Literal["upright", "stored"]
 
@@ -43,7 +41,7 @@ def plan_images(
     partitioning: Partitioning | None = None,
     partition_filter: PathPartitionFilter | None = None,
     shuffle: Shuffle = None,
-    file_extensions: Sequence[str] | None = EXTENSIONS,
+    file_extensions: Sequence[str] | None = IMAGE_EXTENSIONS,
     ignore_missing_paths: bool = False,
     override_num_blocks: int | None = None,
 ) -> Source:

@@ -38,7 +38,6 @@ from millstream.io.source import (
 )
 from millstream.io.walk import InputFile
 
-EXTENSIONS = PARQUET_EXTENSIONS
 HIVE = Partitioning("hive")
 
 
@@ -53,7 +52,7 @@ def plan_parquet(
     partition_filter: PathPartitionFilter | None = None,
     shuffle: Shuffle = None,
     include_paths: bool = False,
-    file_extensions: Sequence[str] | None = EXTENSIONS,
+    file_extensions: Sequence[str] | None = PARQUET_EXTENSIONS,
     ignore_missing_paths: bool = False,
     skip_paths: Paths | None = None,
     override_num_blocks: int | None = None,

@@ -15,7 +15,6 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 
 from millstream.errors import ArgumentError, ReadError
-from millstream.io.addresses import name_of
 
 #: How Hive writes a null into a path.
 NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"
@@ -115,6 +114,9 @@ class Partitioning:
     def _folders(self, path: str) -> list[str]:
         folder = path.rpartition("/")[0].strip("/")
         if self.base_dir:
+            # Loads Arrow's file systems, for which nobody waits who names none.
+            from millstream.io.addresses import name_of
+
             base = name_of(self.base_dir).strip("/")
             if folder != base and not folder.startswith(base + "/"):
                 return []

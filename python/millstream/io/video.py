@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-EXTENSIONS = VIDEO_EXTENSIONS
-
 
 def plan_video(
     paths: Paths,
@@ -48,7 +46,7 @@ def plan_video(
     partitioning: Partitioning | None = None,
     partition_filter: PathPartitionFilter | None = None,
     shuffle: Shuffle = None,
-    file_extensions: Sequence[str] | None = EXTENSIONS,
+    file_extensions: Sequence[str] | None = VIDEO_EXTENSIONS,
     ignore_missing_paths: bool = False,
     override_num_blocks: int | None = None,
 ) -> Source:
