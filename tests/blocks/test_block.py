@@ -209,3 +209,23 @@ def test_what_leaves_a_worker_carries_no_parent(name):
         stored = len(pickle.dumps(sent, protocol=5))
         assert stored < 16_000, f"{form} takes {stored} bytes for 10 rows"
         assert size <= stored
+
+
+def wide_columns():
+    numbers = [np.arange(10, dtype=kind) for kind in ("i1", "i8", "u2", "f2", "f4", "f8")]
+    columns = {"numbers": numbers, "with nulls": [*numbers, [None, *range(9)]]}
+    columns["with text"] = [*numbers, [f"row {n}" for n in range(10)]]
+    columns["with truth"] = [*numbers, [True] * 10]
+    columns["of one array"] = [numbers[1]] * 2
+    return columns
+
+
+@pytest.mark.parametrize("kind", wide_columns())
+@pytest.mark.parametrize("cut", [slice(None), slice(2, 7), slice(0, 0)])
+def test_the_size_of_a_wide_block_is_that_of_its_rows(kind, cut):
+    columns = wide_columns()[kind]
+    table = pa.table({f"c{n}": columns[n % len(columns)] for n in range(200)})[cut]
+    assert block.nbytes(table) == table.nbytes
+    assert block.nbytes(block.copy(table)) == block.copy(table).nbytes
+    chunked = pa.concat_tables([table, table])
+    assert block.nbytes(chunked) == chunked.nbytes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -90,6 +92,12 @@ def test_batches_are_bundled_to_the_largest_batch_of_the_operator():
 def test_only_where_a_function_takes_any_batch_may_its_call_be_what_takes_long():
     reads = [ms.range(9), ms.range(9).map(f), ms.range(9).map_batches(f).map(g)]
     assert [op.bundle_rows_min for ds in reads for op in ops(ds)] == [1, 1, 0]
+
+
+def test_a_file_is_a_call_that_may_take_long():
+    plan = ms.range(9).map(f)._plan
+    write = replace(plan.operators[-1], writes=True)
+    assert [op.bundle_rows_min for op in to_physical(plan.then(write)).ops] == [0]
 
 
 def test_pools_have_the_bounds_that_were_asked_for():

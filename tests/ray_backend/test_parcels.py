@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from millstream.blocks import block, tensor
-from millstream.run.ray.remote import INLINE_BYTES_MAX, Parcel, tables_of
-from millstream.run.worker import BlockMeta
+from millstream.run.ray import remote
+from millstream.run.ray.remote import INLINE_BYTES_MAX, Item, Parcel, tables_of
+from millstream.run.worker import BlockMeta, TaskEnd
 
 TABLES = {
     "numbers": lambda n: pa.table({"id": [n], "x": [n / 3]}),
@@ -67,3 +70,33 @@ def test_what_travels_together_stays_small_enough_to_be_sent_inline():
         parcel.add(meta_of(table), table)
     assert len(sizes) > 1
     assert max(sizes) < INLINE_BYTES_MAX * 1.25
+
+
+def sent(tables, monkeypatch):
+    """The objects that a task with these blocks yields."""
+    monkeypatch.setattr(remote, "_node", lambda: "node")
+    metas = [BlockMeta(table.num_rows, table.nbytes, table.schema) for table in tables]
+    outputs = [*zip(metas, tables, strict=True), TaskEnd(0, 0, 0)]
+    return [pickle.loads(pickle.dumps(each)) for each in remote._items(iter(outputs))]
+
+
+@pytest.mark.parametrize("kind", sorted(TABLES.keys() - {"rows only"}))
+def test_a_large_block_of_many_small_columns_comes_out_as_it_went_in(kind, monkeypatch):
+    rows = block.concat([TABLES[kind](n) for n in range(100)])
+    columns = {f"{name}{n}": rows.column(name) for n in range(300) for name in rows.column_names}
+    wide = pa.table(columns).replace_schema_metadata({"made": "by hand"})
+    about, item, end = sent([wide], monkeypatch)
+    assert about.metas[0].schema.equals(wide.schema, check_metadata=True)
+    assert isinstance(item, Item)
+    (arrived,) = tables_of(item)
+    assert arrived.schema.equals(wide.schema, check_metadata=True)
+    assert arrived.equals(wide)
+    assert isinstance(end.end, TaskEnd)
+
+
+def test_a_large_block_of_large_columns_is_an_object_without_a_copy(monkeypatch):
+    large = pa.table({"x": np.arange(100_000)})
+    about, table, _ = sent([large], monkeypatch)
+    assert about.data is None
+    assert isinstance(table, pa.Table)
+    assert table.equals(large)

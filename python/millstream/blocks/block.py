@@ -160,7 +160,15 @@ def align(block: pa.Table, schema: pa.Schema, others: Sequence[pa.Schema] = ()) 
 
 def nbytes(block: pa.Table) -> int:
     """Returns the bytes of the rows that a block shows, not of the buffers it points into."""
-    return int(block.nbytes)
+    if block.num_columns < _WIDE:
+        return int(block.nbytes)
+    # What Arrow looks up for each column takes long where there are many; where they are numbers
+    # without nulls in memory of their own, what they must take is all that they hold.
+    held = block.get_total_buffer_size()
+    ids = [type.id for type in block.schema.types]
+    is_known = _WIDTHS.keys() >= set(ids)
+    is_all = is_known and held == block.num_rows * sum(map(_WIDTHS.__getitem__, ids))
+    return int(held if is_all else block.nbytes)
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
@@ -212,7 +220,7 @@ def compact(block: pa.Table, size: int) -> pa.Table:
     if size > _UNUSED_BYTES and not is_simple(block.schema):
         block = _with_codes_used(block)
         size = block.nbytes
-    pieces = sum(column.num_chunks for column in block.columns)
+    pieces = _pieces(block)
     if pieces > block.num_columns and size < pieces * tensor.CHUNK_BYTES_MIN:
         if size > OFFSET_MAX:
             block = gatherable(block)
@@ -225,6 +233,13 @@ def compact(block: pa.Table, size: int) -> pa.Table:
         # Asked of the table as a whole, which takes no longer for thousands of columns.
         held = block.get_total_buffer_size()
     return copy(block) if held > size * _SLACK_MAX + _SLACK_BYTES else block
+
+
+def _pieces(block: pa.Table) -> int:
+    # Whether there are more than columns is found without a look at each.
+    if len(block.to_batches()) <= 1:
+        return int(block.num_columns)
+    return sum(column.num_chunks for column in block.columns)
 
 
 def _with_codes_used(block: pa.Table) -> pa.Table:
@@ -324,6 +339,17 @@ def _exceeds_codes(column: pa.ChunkedArray) -> bool:
     return False
 
 
+# The bytes of a value of the types that have a whole number of them.
+_WIDTHS: dict[int, int] = {
+    type.id: type.bit_width // 8
+    for type in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.float16(), pa.float32(), pa.float64()),
+    )
+}
+# From so many columns on, looking at each takes long.
+_WIDE = 64
 # A block may point into half as much again as it shows before it is copied.
 _SLACK_MAX = 1.5
 # A dictionary has so many times as many values as rows if most of them are unused.

@@ -252,7 +252,9 @@ class _File:
     def _end(self) -> pa.Table:
         if self._writer is None or self._stream is None:
             raise WriteError("the file is not open", file=self._path)
-        schema = pa.schema([*self._writer.schema, *self._in_path], self._writer.schema.metadata)
+        schema = self._writer.schema
+        if self._in_path:
+            schema = pa.schema([*schema, *self._in_path], schema.metadata)
         try:
             self._writer.close()
         finally:

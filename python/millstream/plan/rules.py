@@ -113,8 +113,10 @@ def _changes_rows(operator: Operator) -> bool:
 
 
 def _takes_any_batch(operator: Map) -> bool:
+    """Whether nobody has said how many rows a call of it gets. It may take long; so may a file."""
     transform = operator.transform
-    return isinstance(transform, MapBatches) and transform.batch_size is None
+    takes_any = isinstance(transform, MapBatches) and transform.batch_size is None
+    return takes_any or operator.writes
 
 
 def _physical(group: list[Operator], block_bytes_target: int) -> PhysicalOp:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, cast
 
 import pyarrow as pa
 
@@ -97,6 +97,16 @@ class BlockMeta:
     nbytes: int
     schema: pa.Schema | None
     is_last: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickle takes a schema field by field, which takes long if it has thousands.
+        schema = None if self.schema is None else self.schema.serialize().to_pybytes()
+        return _read_meta, (self.rows, self.nbytes, schema, self.is_last)
+
+
+def _read_meta(rows: int, nbytes: int, schema: bytes | None, is_last: bool) -> BlockMeta:
+    known = None if schema is None else pa.ipc.read_schema(pa.py_buffer(schema))
+    return BlockMeta(rows, nbytes, known, is_last)
 
 
 @dataclass(frozen=True)

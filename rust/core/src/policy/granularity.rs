@@ -167,14 +167,14 @@ pub(crate) fn full_task(state: &State, op: OpId) -> u64 {
         let Some(busy_each) = estimates.busy_per_byte() else { return 1 };
         // Files that differ take time to be opened too, which would look like what the call takes.
         let is_little = !listing.is_open() && listing.bytes_expected().0 <= bytes;
-        let pace = pace(state, op, estimates.by_unit_bytes()).filter(|_| is_little);
+        let pace = pace(state, estimates.by_unit_bytes()).filter(|_| is_little);
         let by_span = items_long(state, busy_each, pace);
         let by_bytes = quotient(bytes, estimates.bytes_per_byte().unwrap_or(0.0));
         let by_share = share(listing.bytes_expected().0, pace);
         return listing.fitting(Bytes(by_span.min(by_bytes).min(by_share))).clamp(1, UNITS_MAX);
     }
     let Some(busy_each) = estimates.busy_per_item() else { return 1 };
-    let pace = pace(state, op, estimates.by_items());
+    let pace = pace(state, estimates.by_items());
     let by_span = items_long(state, busy_each, pace);
     let by_bytes = quotient(bytes, estimates.bytes_per_item().unwrap_or(0.0));
     by_span.min(by_bytes).min(share(listing.expected(), pace))
@@ -185,7 +185,7 @@ fn blocks(state: &State, op: OpId, anything: bool) -> usize {
     let operator = state.op(op);
     let rows_min = state.spec(op).bundle_rows_min;
     let ready = operator.queue().ready_rows().0;
-    let pace = pace(state, op, operator.estimates.by_items());
+    let pace = pace(state, operator.estimates.by_items());
     let rows_share = share(state, op, ready, 1, pace);
     let rows_long = if anything { 1 } else { rows_long(state, op) };
     let rows_full = rows_long.min(rows_share).max(rows_min.0);
@@ -212,23 +212,20 @@ fn blocks(state: &State, op: OpId, anything: bool) -> usize {
 
 /// Rows that make a task of `op` long enough, if it is what a call takes that makes it so many.
 pub(crate) fn rows_of_call(state: &State, op: OpId) -> Option<f64> {
-    let pace = pace(state, op, state.op(op).estimates.by_items());
+    let pace = pace(state, state.op(op).estimates.by_items());
     pace.map(|pace| pace.items_long(state.plan.config().task_span_target.0))
 }
 
 /// Rows that make a task long enough; before anything is known, any number.
 fn rows_long(state: &State, op: OpId) -> u64 {
     let estimates = &state.op(op).estimates;
-    let pace = pace(state, op, estimates.by_items());
+    let pace = pace(state, estimates.by_items());
     estimates.busy_per_item().map_or(1, |each| items_long(state, each, pace))
 }
 
-/// What a call and each item take, where that decides how long a task should be: nobody has said how
-/// many rows a call should get.
-fn pace(state: &State, op: OpId, line: &Line) -> Option<Pace> {
-    let may_bundle = state.plan.config().task_span_target > Span::ZERO
-        && state.spec(op).bundle_rows_min == Rows::ZERO;
-    line.pace().filter(|_| may_bundle)
+/// What a call and each item take, where that decides how long a task should be.
+fn pace(state: &State, line: &Line) -> Option<Pace> {
+    line.pace().filter(|_| state.plan.config().task_span_target > Span::ZERO)
 }
 
 /// Items that make a task long enough: as many as the target is long, or more where a call takes much
