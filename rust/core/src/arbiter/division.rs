@@ -108,6 +108,13 @@ fn due(total: u64, claims: &[Claim]) -> Vec<u64> {
         due[position] += claims[position].grain;
         left -= claims[position].grain;
     }
+    // What is of no use to others, those keep who hold it: to give it back and want it again goes
+    // round forever.
+    for (due, claim) in due.iter_mut().zip(claims) {
+        let kept = claim.held.saturating_sub(*due).min(left);
+        *due += kept;
+        left -= kept;
+    }
     due
 }
 
@@ -169,6 +176,12 @@ mod tests {
         assert_eq!(shares, [0, 40], "the borrower may start nothing, the owner not yet");
         assert_eq!(divide(80, &[claim(1, 0, 10), claim(1, 60, 10)]), [20, 40]);
         assert_eq!(divide(80, &[claim(1, 40, 10), claim(1, 40, 10)]), [40, 40]);
+    }
+
+    #[test]
+    fn what_is_of_no_use_to_others_is_kept() {
+        assert_eq!(divide(60, &[claim(3, 0, 10), claim(1, 15, 5)]), [40, 20]);
+        assert_eq!(divide(60, &[claim(3, 0, 10), claim(1, 20, 0)]), [40, 20]);
     }
 
     #[test]
