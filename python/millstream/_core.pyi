@@ -1033,6 +1033,8 @@ class Demand:
             a place beside all seats of all runs.
         task_wanted: What its next task asks for; `None` if it would start none though it had the
             slots.
+        nodes_wanted: The nodes where it would start that task if it had the slots there; none: at
+            any.
         is_at_rest: Whether nothing goes on in it before its consumer takes what it was given.
     """
 
@@ -1045,6 +1047,7 @@ class Demand:
         seats: Sequence[tuple[Node, int | None]] = ...,
         tasks: Sequence[Node] = ...,
         task_wanted: Node | None = None,
+        nodes_wanted: Sequence[int] = ...,
         is_at_rest: bool = False,
     ) -> Demand: ...
     @property
@@ -1059,6 +1062,8 @@ class Demand:
     def tasks(self) -> list[Node]: ...
     @property
     def task_wanted(self) -> Node | None: ...
+    @property
+    def nodes_wanted(self) -> list[int]: ...
     @property
     def is_at_rest(self) -> bool: ...
 

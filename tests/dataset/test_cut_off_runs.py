@@ -13,7 +13,9 @@ from pipelines import wait_until
 import millstream as ms
 
 BEGIN = """
-import atexit, pathlib, sys, threading
+import atexit, logging, pathlib, sys, threading
+# That a run waits for its turn is told on a busy machine.
+logging.getLogger("millstream").setLevel(logging.ERROR)
 folder, address = pathlib.Path(sys.argv[1]), sys.argv[2]
 import millstream as ms
 context = ms.DataContext.get_current()

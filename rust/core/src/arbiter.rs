@@ -49,6 +49,8 @@ pub struct Demand {
     pub tasks: Vec<Resources>,
     /// What its next task asks for; none if it would start none though it had the slots.
     pub task_wanted: Option<Resources>,
+    /// The nodes where it would start that task if it had the slots there; none: at any.
+    pub nodes_wanted: Vec<NodeId>,
     /// Whether nothing goes on in it before its consumer takes what it was given.
     pub is_at_rest: bool,
 }
@@ -84,7 +86,9 @@ struct Run {
     is_admitted: bool,
     /// Where its seats are, or would have a place.
     seats: floors::Slots,
-    /// In which division it held slots beyond those last.
+    /// Where its next task was given a place by the last division, and how much is its own there.
+    place: Option<(NodeId, Resources)>,
+    /// In which division it held slots beyond those last, or left its place unused.
     served: u64,
 }
 
@@ -127,6 +131,15 @@ impl Run {
             held / u128::from(all.0.max(1)) / u128::from(self.weight)
         });
         parts.max().unwrap_or(0)
+    }
+
+    /// Whether it goes by a share that has the place for its next task, and did not start it: others
+    /// come first then.
+    fn has_passed(&self) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|(node, place)| {
+            self.demand.shares.get(node).is_some_and(|(share, _)| share.fits_without_heap(place))
+        })
     }
 
     /// Whether it holds slots of tasks, or of actors that it could do without.
@@ -179,6 +192,7 @@ impl Arbiter {
             shares: BTreeMap::new(),
             is_admitted: false,
             seats: floors::Slots::new(),
+            place: None,
             served: 0,
         };
         self.runs.insert(run, new);
@@ -311,7 +325,7 @@ impl Arbiter {
     /// What each run gets whatever others want, in the order of the runs: its seats, and a place for its
     /// next task beside what it holds. Who had slots least recently comes first, then who has least.
     fn floors(&mut self) -> Vec<Floor> {
-        for run in self.runs.values_mut().filter(|run| run.is_served()) {
+        for run in self.runs.values_mut().filter(|run| run.is_served() || run.has_passed()) {
             run.served = self.divisions;
         }
         let has: floors::Slots =
@@ -326,8 +340,17 @@ impl Arbiter {
             .filter_map(|(at, run)| Some((at, run, run.demand.task_wanted.as_ref()?)))
             .collect();
         wanting.sort_by_key(|(_, run, _)| (run.served, run.dominant_share(&all)));
+        let mut places = Vec::new();
         for (at, run, task) in wanting {
-            floors[at].add(room.take(task, &run.seats, &run.slots_held()));
+            let nodes = &run.demand.nodes_wanted;
+            let place = room.take(task, nodes, &run.seats, &run.slots_held());
+            let node = place.as_ref().map(|place| place.node);
+            floors[at].add(place);
+            places.push((at, node.map(|node| (node, floors[at].at(node).0))));
+        }
+        let places: BTreeMap<usize, Option<(NodeId, Resources)>> = places.into_iter().collect();
+        for (at, run) in self.runs.values_mut().enumerate() {
+            run.place = places.get(&at).cloned().flatten();
         }
         floors
     }
@@ -515,6 +538,18 @@ mod tests {
         let due = |floor: &Floor| floor.at(NodeId(0)).0;
         assert_eq!(due(&floors[0]), cpus(1), "it had the place last");
         assert_eq!(due(&floors[1]), cpus(3));
+    }
+
+    #[test]
+    fn a_place_for_a_task_is_where_it_would_start() {
+        let nodes = [0, 1].map(|node| (NodeId(node), cpus(2), Bytes(100)));
+        let mut arbiter = Arbiter::new(nodes);
+        let wants_second = Demand { nodes_wanted: alloc::vec![NodeId(1)], ..pool(0, 0) };
+        admitted(&mut arbiter, &[wants_second, pool(0, 0)]);
+        let floors = arbiter.floors();
+        let due = |at: usize, node| floors[at].at(NodeId(node)).0;
+        assert_eq!((due(0, 0), due(0, 1)), (cpus(0), cpus(1)));
+        assert_eq!((due(1, 0), due(1, 1)), (cpus(1), cpus(0)));
     }
 
     #[test]

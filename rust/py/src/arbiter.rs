@@ -21,8 +21,10 @@ pub(crate) struct Demand(pub(crate) core::Demand);
 impl Demand {
     #[new]
     #[pyo3(signature = (
-        *, held, shares, wanted, seats=Vec::new(), tasks=Vec::new(), task_wanted=None, is_at_rest=false
+        *, held, shares, wanted, seats=Vec::new(), tasks=Vec::new(), task_wanted=None,
+        nodes_wanted=Vec::new(), is_at_rest=false
     ))]
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
         held: Vec<Node>,
         shares: Vec<Node>,
@@ -30,6 +32,7 @@ impl Demand {
         seats: Vec<(Node, Option<u32>)>,
         tasks: Vec<Node>,
         task_wanted: Option<Node>,
+        nodes_wanted: Vec<u32>,
         is_at_rest: bool,
     ) -> Self {
         let seat = |(request, node): (Node, Option<u32>)| core::Seat {
@@ -44,6 +47,7 @@ impl Demand {
             seats: seats.into_iter().map(seat).collect(),
             tasks: tasks.into_iter().map(|task| task.resources).collect(),
             task_wanted: task_wanted.map(|task| task.resources),
+            nodes_wanted: nodes_wanted.into_iter().map(NodeId).collect(),
             is_at_rest,
         })
     }
@@ -78,6 +82,11 @@ impl Demand {
     #[getter]
     fn task_wanted(&self) -> Option<Node> {
         self.0.task_wanted.as_ref().map(amount)
+    }
+
+    #[getter]
+    fn nodes_wanted(&self) -> Vec<u32> {
+        self.0.nodes_wanted.iter().map(|node| node.0).collect()
     }
 
     #[getter]

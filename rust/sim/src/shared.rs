@@ -98,7 +98,8 @@ pub fn run(tenants: &[Tenant]) -> Result<SharedReport, Violation> {
     let arbiter = Arbiter::new(nodes.iter().cloned().map(Into::into));
     let runs = tenants.iter().map(Run::new).collect::<Result<Vec<Run<'_>>, Violation>>()?;
     let (now, bytes_peak) = (Time::default(), BTreeMap::new());
-    let mut shared = Shared { arbiter, runs, now, bytes_peak, steps: 0, divides_at: None };
+    let mut shared =
+        Shared { arbiter, runs, now, bytes_peak, steps: 0, divides_at: None, stuck_since: None };
     while shared.advance()? {}
     let tenants = shared.runs.into_iter().map(|run| run.report).collect();
     Ok(SharedReport { tenants, bytes_peak: shared.bytes_peak })
@@ -176,6 +177,8 @@ struct Shared<'a> {
     steps: u64,
     /// When the cluster is divided again though nothing happens: demands had not come to rest.
     divides_at: Option<Time>,
+    /// The run that is said to be stuck, and since when.
+    stuck_since: Option<(usize, Time)>,
 }
 
 impl Shared<'_> {
@@ -190,10 +193,11 @@ impl Shared<'_> {
         }
         let due = (0..self.runs.len()).filter_map(|at| self.due(at)).chain(self.divides_at).min();
         match due {
-            Some(due) => self.happen(self.now.max(due))?,
-            None => self.give_up_stuck()?,
+            Some(due) if !self.is_patience_over(due) => self.happen(self.now.max(due))?,
+            _ => self.give_up_stuck()?,
         }
         self.divide()?;
+        self.note_stuck();
         self.bar_outer();
         self.check_nodes()?;
         Ok(true)
@@ -266,12 +270,31 @@ impl Shared<'_> {
         }
     }
 
-    /// Nothing moves: the run that is said to be stuck is given up, which has to be one that could not be
+    /// Notes since when the same run is said to be stuck.
+    fn note_stuck(&mut self) {
+        let before = self.stuck_since.map(|(position, _)| position);
+        match self.stuck() {
+            None => self.stuck_since = None,
+            Some(position) if before == Some(position) => {}
+            Some(position) => self.stuck_since = Some((position, self.now)),
+        }
+    }
+
+    /// Whether a run has been stuck for so long, when the next thing happens, that it is given up.
+    fn is_patience_over(&self, due: Time) -> bool {
+        self.stuck_since.is_some_and(|(_, since)| since.after(PATIENCE) <= due)
+    }
+
+    /// The run that is said to be stuck.
+    fn stuck(&self) -> Option<usize> {
+        let is_stuck = |at: &usize| self.arbiter.standing(id(*at)).is_stuck;
+        (0..self.runs.len()).filter(|at| self.runs[*at].is_active()).find(is_stuck)
+    }
+
+    /// Nothing moves, or hardly: the run that is said to be stuck is given up, which has to be one that could not be
     /// admitted.
     fn give_up_stuck(&mut self) -> Result<(), Violation> {
-        let is_stuck = |at: &usize| self.arbiter.standing(id(*at)).is_stuck;
-        let active = (0..self.runs.len()).filter(|at| self.runs[*at].is_active());
-        let Some(position) = active.into_iter().find(is_stuck) else {
+        let Some(position) = self.stuck() else {
             return Err(self.violation("I4", format!("nothing moves{}", self.pending())));
         };
         if self.fit_together(position) {
@@ -374,4 +397,6 @@ const ROUNDS_MAX: usize = 20;
 /// When they are exchanged again if not.
 const EXCHANGE: Span = Span(200_000);
 /// Far more than small worlds take.
-const STEPS_MAX: u64 = 200_000;
+const STEPS_MAX: u64 = 1_000_000;
+/// How long a run waits for its turn while nothing goes on in those before it.
+const PATIENCE: Span = Span(300_000_000);

@@ -73,6 +73,7 @@ class Seat:
             ),
             tasks=tuple(map(Share.of, demand.tasks)),
             task_wanted=None if next_task is None else Share.of(next_task),
+            nodes_wanted=tuple(map(self._cluster.id_of, demand.nodes_wanted)),
             is_at_rest=demand.is_at_rest,
         )
 

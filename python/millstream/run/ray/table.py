@@ -63,6 +63,8 @@ class Report(NamedTuple):
             has started.
         tasks: What a task of each operator without a pool asks for.
         task_wanted: What its next task asks for, if it would start one.
+        nodes_wanted: The nodes where it would start that task if it had the slots there; none: at
+            any.
         is_at_rest: Whether nothing goes on in it before its consumer takes what it was given.
     """
 
@@ -75,6 +77,7 @@ class Report(NamedTuple):
     seats: tuple[tuple[Share, str | None], ...] = ()
     tasks: tuple[Share, ...] = ()
     task_wanted: Share | None = None
+    nodes_wanted: tuple[str, ...] = ()
     is_at_rest: bool = False
 
 
@@ -179,6 +182,7 @@ class Table:
             seats=[(seat.at(0), self._nodes.get(at or "")) for seat, at in report.seats],
             tasks=[task.at(0) for task in report.tasks],
             task_wanted=report.task_wanted and report.task_wanted.at(0),
+            nodes_wanted=[self._number(node) for node in report.nodes_wanted],
             is_at_rest=report.is_at_rest,
         )
 

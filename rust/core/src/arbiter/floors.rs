@@ -81,19 +81,33 @@ impl Room {
     }
 
     /// A place for the next task of a run: where it fits now, beside what the run holds there. Otherwise
-    /// where it will fit as tasks end; what is free there waits for it.
-    pub(super) fn take(&mut self, task: &Resources, seats: &Slots, held: &Slots) -> Option<Place> {
+    /// where it will fit as tasks end; what is free there waits for it. Only at `nodes`, unless there are none.
+    pub(super) fn take(
+        &mut self,
+        task: &Resources,
+        nodes: &[NodeId],
+        seats: &Slots,
+        held: &Slots,
+    ) -> Option<Place> {
+        let is_wanted = |node: &NodeId| nodes.is_empty() || nodes.contains(node);
         let fits_now = |(node, free): (&NodeId, &Resources)| {
             let mut beyond = beyond_seats(held, seats, *node);
             beyond.credit(task);
             let fits = free.fits(task) && self.to_be_free.get(node)?.fits(&beyond);
             fits.then(|| Place { node: *node, due: beyond.clone(), near: beyond })
         };
-        let place = self.free.iter().find_map(fits_now).or_else(|| {
-            let node = first_fit(&self.to_be_free, task)?;
-            let near = self.free.get(&node).map(|free| task.beyond(&task.beyond(free)));
-            Some(Place { node, due: task.clone(), near: near.unwrap_or_default() })
-        })?;
+        let place = self
+            .free
+            .iter()
+            .filter(|(node, _)| is_wanted(node))
+            .find_map(fits_now)
+            .or_else(|| {
+                let to_be_free = self.to_be_free.iter().filter(|(node, _)| is_wanted(node));
+                let node =
+                    *to_be_free.filter(|(_, free)| free.fits(task)).map(|(node, _)| node).next()?;
+                let near = self.free.get(&node).map(|free| task.beyond(&task.beyond(free)));
+                Some(Place { node, due: task.clone(), near: near.unwrap_or_default() })
+            })?;
         take_at(&mut self.free, place.node, task);
         take_at(&mut self.to_be_free, place.node, &place.due);
         Some(place)
@@ -102,7 +116,7 @@ impl Room {
 
 /// A place for a task beside the seats of its run.
 pub(super) struct Place {
-    node: NodeId,
+    pub(super) node: NodeId,
     /// What is the run's own there, beyond its seats.
     due: Resources,
     /// How much of it no task has to end for.

@@ -53,11 +53,21 @@ pub(crate) fn lacks_only_slots(state: &State, op: OpId, pass: Pass) -> bool {
     launch_at(state, op, pass, placement::site_with_slots).is_ok()
 }
 
+/// The nodes at which `op` would launch a task if it had the slots there.
+pub(crate) fn nodes_that_lack_slots(state: &State, op: OpId, pass: Pass) -> Vec<NodeId> {
+    let mut nodes = Vec::new();
+    let _ = launch_at(state, op, pass, |state, need| {
+        nodes = placement::nodes_with_room(state, need);
+        placement::site_with_slots(state, need)
+    });
+    nodes
+}
+
 fn launch_at(
     state: &State,
     op: OpId,
     pass: Pass,
-    site: fn(&State, &Need<'_>) -> Result<Site, Reason>,
+    site: impl FnOnce(&State, &Need<'_>) -> Result<Site, Reason>,
 ) -> Result<Launch, Reason> {
     let (operator, forced) = (state.op(op), pass > Pass::Nothing);
     if state.is_stopping || state.has_failed {

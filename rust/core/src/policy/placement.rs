@@ -109,23 +109,37 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
     search.end()
 }
 
-/// The first node that would do if nothing held slots; an operator with a pool needs none.
+/// The first node that would do if no other run held slots; an operator with a pool needs none.
 pub(crate) fn site_with_slots(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
     let mut refusal = Reason::NoFreeSlot { needs: state.ledger.request(need.op).clone() };
-    if state.op(need.op).pool.is_some() {
-        return Err(refusal);
-    }
-    let request = &state.spec(need.op).resources;
-    let input = Input::of(state, need.input);
-    for (node, account) in state.ledger.nodes().filter(|(_, account)| !account.draining) {
-        if account.total.fits_without_heap(request) {
-            match room_at(state, need, node, account, &input) {
-                Ok(site) => return Ok(site),
-                Err(reason) => prefer(&mut refusal, reason),
-            }
+    for site in sites_with_slots(state, need) {
+        match site {
+            Ok(site) => return Ok(site),
+            Err(reason) => prefer(&mut refusal, reason),
         }
     }
     Err(refusal)
+}
+
+/// All nodes that would.
+pub(crate) fn nodes_with_room(state: &State, need: &Need<'_>) -> Vec<NodeId> {
+    sites_with_slots(state, need).filter_map(|site| Some(site.ok()?.node)).collect()
+}
+
+fn sites_with_slots<'a>(
+    state: &'a State,
+    need: &'a Need<'_>,
+) -> impl Iterator<Item = Result<Site, Reason>> + 'a {
+    let request = &state.spec(need.op).resources;
+    let input = Input::of(state, need.input);
+    let may_start = state.op(need.op).pool.is_none();
+    let nodes = state.ledger.nodes().filter(move |(node, account)| {
+        may_start
+            && !account.draining
+            && !is_left_alone(state, need.op, *node)
+            && account.total.beyond(&account.held()).fits_without_heap(request)
+    });
+    nodes.map(move |(node, account)| room_at(state, need, node, account, &input))
 }
 
 /// Whether workers of `op` kept failing at a node.

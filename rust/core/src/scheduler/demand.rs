@@ -36,6 +36,8 @@ pub(super) fn take(state: &State) -> Demand {
     }
     let next = state.op_ids().rev().find(|op| wants_task(state, *op));
     demand.task_wanted = next.map(|op| slots(state, op));
+    let nodes = |op| admission::nodes_that_lack_slots(state, op, pass(state));
+    demand.nodes_wanted = next.map(nodes).unwrap_or_default();
     demand.is_at_rest = state.awaits_consumer()
         && !state.is_working()
         && demand.task_wanted.is_none()
@@ -63,8 +65,11 @@ fn wants_slots(state: &State, op: OpId) -> bool {
 /// Whether `op`, which has no pool, would launch a task if it had the slots. Where nothing moves it may
 /// pass limits.
 fn wants_task(state: &State, op: OpId) -> bool {
-    let pass = if state.is_moving() { Pass::Nothing } else { Pass::Limits };
-    state.op(op).pool.is_none() && admission::lacks_only_slots(state, op, pass)
+    state.op(op).pool.is_none() && admission::lacks_only_slots(state, op, pass(state))
+}
+
+fn pass(state: &State) -> Pass {
+    if state.is_moving() { Pass::Nothing } else { Pass::Limits }
 }
 
 /// What a task or an actor of `op` asks for but for heap, of which nobody is sure.
