@@ -53,7 +53,11 @@ class Ending:
     def finish(self) -> None:
         """Waits for tasks, and ends by force those that do not end. Actors have ended already."""
         self._calls.clear()
-        left = _still_there(self._tasks, _CANCEL_GRACE_S)
+        left = _still_there(self._tasks, _TOLD_AGAIN_S)
+        for ended in left:
+            # Ray loses what reaches a worker while the task begins there.
+            ray.cancel(ended)
+        left = _still_there(left, _CANCEL_GRACE_S)
         for ended in left:
             ray.cancel(ended, force=True)
         _still_there(left, _FORCE_GRACE_S)
@@ -71,6 +75,8 @@ def _still_there(tasks: list[ray.ObjectRef[Any]], grace_s: float) -> list[ray.Ob
 
 # A call that was sent so long ago has reached its actor.
 _SENT_S = 2.0
+# Tasks that are between two blocks have ended long before.
+_TOLD_AGAIN_S = 0.2
 # How long workers may take to leave Python code when they are interrupted.
 _CANCEL_GRACE_S = 1.0
 # How long Ray may take to kill them.
