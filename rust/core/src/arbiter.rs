@@ -2,8 +2,9 @@
 //!
 //! Owns the shares. A run is admitted as a whole or waits: what the smallest sizes of its pools take is
 //! its own as long as it runs, since actors keep what they hold. Of those that have to wait, who came
-//! first is admitted first. Beside that, the next task of each run that has one gets a place, in turns
-//! where there is not enough for all: tasks end.
+//! first is admitted first. Beside that, the next task of each run that has one gets a place beside what
+//! the run holds, in turns where there is not enough for all: tasks end. Who leaves its place unused
+//! comes last.
 //!
 //! What is left is divided by weight between the runs that want more than they
 //! have; what a run does not want, the others get (nothing lies idle while one of them wants it).
@@ -22,7 +23,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::arbiter::division::{Claim, divide};
-use crate::arbiter::floors::{Floor, Placement, Room, first_fit, place};
+use crate::arbiter::floors::{Floor, Place, Placement, Room, first_fit, place, take_at};
 use crate::protocol::Event;
 use crate::resources::Resources;
 use crate::units::{Bytes, NodeId, Slots};
@@ -131,6 +132,12 @@ impl Run {
             held / u128::from(all.0.max(1)) / u128::from(self.weight)
         });
         parts.max().unwrap_or(0)
+    }
+
+    /// A place for its next task, if it would start one.
+    fn next_place(&self, room: &mut Room) -> Option<Place> {
+        let task = self.demand.task_wanted.as_ref()?;
+        room.take(task, &self.demand.nodes_wanted, &self.seats, &self.slots_held())
     }
 
     /// Whether it goes by a share that has the place for its next task, and did not start it: others
@@ -303,13 +310,10 @@ impl Arbiter {
 
     /// What the seats of the other runs that were admitted leave.
     fn free_beside(&self, id: RunId) -> floors::Slots {
-        let mut free: floors::Slots =
-            self.nodes.iter().map(|(node, (has, _))| (*node, slots_of(has))).collect();
+        let mut free = self.has();
         for (_, run) in self.runs.iter().filter(|(other, run)| **other != id && run.is_admitted) {
             for (node, seats) in &run.seats {
-                if let Some(free) = free.get_mut(node) {
-                    *free = free.beyond(seats);
-                }
+                take_at(&mut free, *node, seats);
             }
         }
         free
@@ -319,7 +323,7 @@ impl Arbiter {
     fn have_tasks_place(&self, id: RunId, placement: &Placement) -> bool {
         let runs = self.runs.iter().filter(|(other, run)| run.is_admitted || **other == id);
         let mut tasks = runs.flat_map(|(_, run)| &run.demand.tasks);
-        tasks.all(|task| first_fit(&placement.left, task).is_some())
+        tasks.all(|task| first_fit(&placement.left, task, |_| true).is_some())
     }
 
     /// What each run gets whatever others want, in the order of the runs: its seats, and a place for its
@@ -328,31 +332,32 @@ impl Arbiter {
         for run in self.runs.values_mut().filter(|run| run.is_served() || run.has_passed()) {
             run.served = self.divisions;
         }
-        let has: floors::Slots =
-            self.nodes.iter().map(|(node, (has, _))| (*node, slots_of(has))).collect();
+        let has = self.has();
         let all = sum(has.values());
         let runs = self.runs.values().filter(|run| run.is_admitted);
         let mut room = Room::new(has, runs.map(|run| (&run.seats, run.slots_held())));
-        let admitted = self.runs.values().map(|run| run.is_admitted.then(|| Floor::of(&run.seats)));
-        let mut floors: Vec<Floor> = admitted.map(Option::unwrap_or_default).collect();
-        let wanting = self.runs.values().enumerate().filter(|(_, run)| run.is_admitted);
-        let mut wanting: Vec<(usize, &Run, &Resources)> = wanting
-            .filter_map(|(at, run)| Some((at, run, run.demand.task_wanted.as_ref()?)))
-            .collect();
-        wanting.sort_by_key(|(_, run, _)| (run.served, run.dominant_share(&all)));
-        let mut places = Vec::new();
-        for (at, run, task) in wanting {
-            let nodes = &run.demand.nodes_wanted;
-            let place = room.take(task, nodes, &run.seats, &run.slots_held());
-            let node = place.as_ref().map(|place| place.node);
-            floors[at].add(place);
-            places.push((at, node.map(|node| (node, floors[at].at(node).0))));
+        let mut admitted: Vec<RunId> =
+            self.runs.iter().filter(|(_, run)| run.is_admitted).map(|(id, _)| *id).collect();
+        admitted.sort_by_cached_key(|id| {
+            let run = &self.runs[id];
+            (run.served, run.dominant_share(&all))
+        });
+        let mut floors = BTreeMap::new();
+        for id in admitted {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let mut floor = Floor::of(&run.seats);
+            run.place = run.next_place(&mut room).map(|place| {
+                floor.add(&place);
+                (place.node, floor.at(place.node).0)
+            });
+            floors.insert(id, floor);
         }
-        let places: BTreeMap<usize, Option<(NodeId, Resources)>> = places.into_iter().collect();
-        for (at, run) in self.runs.values_mut().enumerate() {
-            run.place = places.get(&at).cloned().flatten();
-        }
-        floors
+        self.runs.keys().map(|id| floors.remove(id).unwrap_or_default()).collect()
+    }
+
+    /// What the nodes have.
+    fn has(&self) -> floors::Slots {
+        self.nodes.iter().map(|(node, (has, _))| (*node, slots_of(has))).collect()
     }
 }
 
@@ -550,6 +555,29 @@ mod tests {
         let due = |at: usize, node| floors[at].at(NodeId(node)).0;
         assert_eq!((due(0, 0), due(0, 1)), (cpus(0), cpus(1)));
         assert_eq!((due(1, 0), due(1, 1)), (cpus(1), cpus(0)));
+    }
+
+    #[test]
+    fn who_leaves_its_place_unused_comes_last() {
+        let full = Demand {
+            held: BTreeMap::from([(NodeId(0), (cpus(3), Bytes::ZERO))]),
+            task_wanted: None,
+            ..pool(3, 3)
+        };
+        let mut arbiter = one_node();
+        let wanting = pool(0, 0);
+        let all = [full, wanting.clone(), wanting.clone()];
+        admitted(&mut arbiter, &all);
+        let share = |arbiter: &Arbiter, run| arbiter.runs[&RunId(run)].shares[&NodeId(0)].0.clone();
+        assert_eq!((share(&arbiter, 1), share(&arbiter, 2)), (cpus(1), cpus(0)));
+        let passing = Demand { shares: arbiter.runs[&RunId(1)].shares.clone(), ..wanting.clone() };
+        let settled = Demand { shares: arbiter.runs[&RunId(2)].shares.clone(), ..wanting.clone() };
+        admitted(&mut arbiter, &[all[0].clone(), passing, settled]);
+        assert_eq!(share(&arbiter, 1), cpus(0), "it had the place, and did not use it");
+        let given_up = Demand { shares: arbiter.runs[&RunId(1)].shares.clone(), ..wanting.clone() };
+        let next = Demand { shares: arbiter.runs[&RunId(2)].shares.clone(), ..wanting };
+        admitted(&mut arbiter, &[all[0].clone(), given_up, next]);
+        assert_eq!(share(&arbiter, 2), cpus(1));
     }
 
     #[test]

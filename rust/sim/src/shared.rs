@@ -291,8 +291,8 @@ impl Shared<'_> {
         (0..self.runs.len()).filter(|at| self.runs[*at].is_active()).find(is_stuck)
     }
 
-    /// Nothing moves, or hardly: the run that is said to be stuck is given up, which has to be one that could not be
-    /// admitted.
+    /// Nothing moves, or hardly: the run that is said to be stuck is given up, which has to be one that
+    /// could not be admitted.
     fn give_up_stuck(&mut self) -> Result<(), Violation> {
         let Some(position) = self.stuck() else {
             return Err(self.violation("I4", format!("nothing moves{}", self.pending())));

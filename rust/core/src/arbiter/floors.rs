@@ -38,7 +38,7 @@ pub(super) fn place(seats: &[Seat], free: Slots) -> Placement {
     }
     open.sort_by_key(|request| Reverse((request.gpu, request.cpu)));
     for request in open {
-        let found = first_fit(&placement.left, request);
+        let found = first_fit(&placement.left, request, |_| true);
         placement.is_complete &= found.is_some_and(|node| placement.take(node, request));
     }
     placement
@@ -81,7 +81,8 @@ impl Room {
     }
 
     /// A place for the next task of a run: where it fits now, beside what the run holds there. Otherwise
-    /// where it will fit as tasks end; what is free there waits for it. Only at `nodes`, unless there are none.
+    /// where it will fit as tasks end; what is free there waits for it. Only at `nodes`, if there are
+    /// any.
     pub(super) fn take(
         &mut self,
         task: &Resources,
@@ -89,25 +90,21 @@ impl Room {
         seats: &Slots,
         held: &Slots,
     ) -> Option<Place> {
-        let is_wanted = |node: &NodeId| nodes.is_empty() || nodes.contains(node);
-        let fits_now = |(node, free): (&NodeId, &Resources)| {
-            let mut beyond = beyond_seats(held, seats, *node);
+        let is_wanted = |node| nodes.is_empty() || nodes.contains(&node);
+        let beyond = |node| {
+            let mut beyond = beyond_seats(held, seats, node);
             beyond.credit(task);
-            let fits = free.fits(task) && self.to_be_free.get(node)?.fits(&beyond);
-            fits.then(|| Place { node: *node, due: beyond.clone(), near: beyond })
+            beyond
         };
-        let place = self
-            .free
-            .iter()
-            .filter(|(node, _)| is_wanted(node))
-            .find_map(fits_now)
-            .or_else(|| {
-                let to_be_free = self.to_be_free.iter().filter(|(node, _)| is_wanted(node));
-                let node =
-                    *to_be_free.filter(|(_, free)| free.fits(task)).map(|(node, _)| node).next()?;
-                let near = self.free.get(&node).map(|free| task.beyond(&task.beyond(free)));
-                Some(Place { node, due: task.clone(), near: near.unwrap_or_default() })
-            })?;
+        let stays = |node| self.to_be_free.get(&node).is_some_and(|free| free.fits(&beyond(node)));
+        let now = first_fit(&self.free, task, |node| is_wanted(node) && stays(node));
+        let place = if let Some(node) = now {
+            Place { node, due: beyond(node), near: beyond(node) }
+        } else {
+            let node = first_fit(&self.to_be_free, task, is_wanted)?;
+            let near = self.free.get(&node).map(|free| task.beyond(&task.beyond(free)));
+            Place { node, due: task.clone(), near: near.unwrap_or_default() }
+        };
         take_at(&mut self.free, place.node, task);
         take_at(&mut self.to_be_free, place.node, &place.due);
         Some(place)
@@ -137,11 +134,9 @@ impl Floor {
     }
 
     /// Adds a place for its next task.
-    pub(super) fn add(&mut self, place: Option<Place>) {
-        if let Some(Place { node, due, near }) = place {
-            self.due.entry(node).or_default().credit(&due);
-            self.near.entry(node).or_default().credit(&near);
-        }
+    pub(super) fn add(&mut self, place: &Place) {
+        self.due.entry(place.node).or_default().credit(&place.due);
+        self.near.entry(place.node).or_default().credit(&place.near);
     }
 
     /// What it is at a node, and how much of that no task has to end for.
@@ -157,13 +152,18 @@ fn beyond_seats(held: &Slots, seats: &Slots, node: NodeId) -> Resources {
     of(held).beyond(&of(seats))
 }
 
-fn take_at(free: &mut Slots, node: NodeId, amount: &Resources) {
+/// Takes an amount away at a node, or as much of it as there is.
+pub(super) fn take_at(free: &mut Slots, node: NodeId, amount: &Resources) {
     if let Some(free) = free.get_mut(&node) {
         *free = free.beyond(amount);
     }
 }
 
-/// The first node that has what is asked for.
-pub(super) fn first_fit(free: &Slots, request: &Resources) -> Option<NodeId> {
-    free.iter().find(|(_, free)| free.fits(request)).map(|(node, _)| *node)
+/// The first of the nodes in question that has what is asked for.
+pub(super) fn first_fit(
+    free: &Slots,
+    request: &Resources,
+    may_be: impl Fn(NodeId) -> bool,
+) -> Option<NodeId> {
+    free.iter().find(|(node, free)| free.fits(request) && may_be(**node)).map(|(node, _)| *node)
 }
