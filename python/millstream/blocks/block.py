@@ -160,7 +160,7 @@ def align(block: pa.Table, schema: pa.Schema, others: Sequence[pa.Schema] = ()) 
 
 def nbytes(block: pa.Table) -> int:
     """Returns the bytes of the rows that a block shows, not of the buffers it points into."""
-    if block.num_columns < _WIDE:
+    if block.num_columns < WIDE:
         return int(block.nbytes)
     # What Arrow looks up for each column takes long where there are many; where they are numbers
     # without nulls in memory of their own, what they must take is all that they hold.
@@ -236,8 +236,8 @@ def compact(block: pa.Table, size: int) -> pa.Table:
 
 
 def _pieces(block: pa.Table) -> int:
-    # Whether there are more than columns is found without a look at each.
-    if len(block.to_batches()) <= 1:
+    # A table of one piece is one batch, which is found without a look at each column.
+    if block.num_columns >= WIDE and len(block.to_batches()) <= 1:
         return int(block.num_columns)
     return sum(column.num_chunks for column in block.columns)
 
@@ -348,8 +348,8 @@ _WIDTHS: dict[int, int] = {
         *(pa.float16(), pa.float32(), pa.float64()),
     )
 }
-# From so many columns on, looking at each takes long.
-_WIDE = 64
+#: From so many columns on, looking at each takes longer than what is in a few rows of them.
+WIDE = 64
 # A block may point into half as much again as it shows before it is copied.
 _SLACK_MAX = 1.5
 # A dictionary has so many times as many values as rows if most of them are unused.

@@ -89,7 +89,7 @@ def from_rows(rows: list[Mapping[str, Any]], like: pa.Schema | None = None) -> p
     """
     by_column = _by_column(rows)
     types = {} if like is None else dict(zip(like.names, like.types, strict=True))
-    numbers = _number_columns(by_column) if len(by_column) >= _WIDE else {}
+    numbers = _number_columns(by_column) if len(by_column) >= block.WIDE else {}
     made: dict[str, Column] = {}
     for name, values in by_column.items():
         if not isinstance(name, str):
@@ -152,7 +152,7 @@ def _in_order(table: pa.Table) -> Iterable[Sequence[Any]]:
     columns_left = dict.fromkeys(range(table.num_columns))
     parts: list[Sequence[Sequence[Any]]] = []
     order: list[int] = []
-    for alike in _number_types(table.schema) if table.num_columns >= _WIDE else ():
+    for alike in _number_types(table.schema) if table.num_columns >= block.WIDE else ():
         found = primitive.row_lists(table.select(alike))
         if found is not None:
             parts.append(found)
@@ -178,7 +178,7 @@ def _number_types(schema: pa.Schema) -> Iterable[list[int]]:
     return [
         indices
         for indices in alike.values()
-        if len(indices) >= _WIDE and primitive.is_number(schema.field(indices[0]).type)
+        if len(indices) >= block.WIDE and primitive.is_number(schema.field(indices[0]).type)
     ]
 
 
@@ -210,5 +210,3 @@ _SMALL = frozenset({int, float, bool, type(None)})
 # Python objects are many times the size of what they hold, so only some rows are objects at a time.
 _ROWS_MAX = 1024
 _BYTES_MAX = 8 * 1024 * 1024
-# From so many columns on, those of numbers are converted together.
-_WIDE = 64
