@@ -56,6 +56,23 @@ def test_a_call_of_an_actor_is_cancelled_when_it_must_have_been_sent(cancelled):
     assert cancelled == [1, 2, 3, 5, 4]
 
 
+@pytest.mark.parametrize("told_until_it_ends", [1, 2, 3])
+def test_a_task_that_does_not_end_is_told_again_and_then_ended_by_force(
+    monkeypatch, told_until_it_ends
+):
+    told = []
+
+    def wait(tasks, num_returns, timeout, fetch_local=True):
+        return ([], tasks) if len(told) < told_until_it_ends else (tasks, [])
+
+    cancel = lambda stream, force=False: told.append(force)  # noqa: E731
+    monkeypatch.setattr(ending, "ray", SimpleNamespace(cancel=cancel, wait=wait))
+    made = ending.Ending()
+    made.begin(call(1, actor=None))
+    made.finish()
+    assert told == [False, False, True][:told_until_it_ends]
+
+
 @pytest.fixture
 def quiet(monkeypatch):
     """Datasets on Ray without a display."""

@@ -55,7 +55,7 @@ class Ending:
         self._calls.clear()
         left = _still_there(self._tasks, _TOLD_AGAIN_S)
         for ended in left:
-            # Ray loses what reaches a worker while the task begins there.
+            # Now and then the first time does nothing: `benches/early_breaks.py`, the longest.
             ray.cancel(ended)
         left = _still_there(left, _CANCEL_GRACE_S)
         for ended in left:
@@ -75,7 +75,7 @@ def _still_there(tasks: list[ray.ObjectRef[Any]], grace_s: float) -> list[ray.Ob
 
 # A call that was sent so long ago has reached its actor.
 _SENT_S = 2.0
-# Tasks that are between two blocks have ended long before.
+# A task that is told that it is cancelled has hardly ever ended later than this.
 _TOLD_AGAIN_S = 0.2
 # How long workers may take to leave Python code when they are interrupted.
 _CANCEL_GRACE_S = 1.0
