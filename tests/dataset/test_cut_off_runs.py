@@ -14,8 +14,8 @@ import millstream as ms
 
 BEGIN = """
 import atexit, logging, pathlib, sys, threading
-# That a run waits for its turn is told on a busy machine.
-logging.getLogger("millstream").setLevel(logging.ERROR)
+# A run says that it waits for its turn, which it does for long on a busy machine alone.
+logging.getLogger("millstream.run.ray.seat").setLevel(logging.ERROR)
 folder, address = pathlib.Path(sys.argv[1]), sys.argv[2]
 import millstream as ms
 context = ms.DataContext.get_current()
