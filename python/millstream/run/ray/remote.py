@@ -295,10 +295,7 @@ class Parcel:
 
 
 def _block(node: str, meta: BlockMeta, table: pa.Table) -> Block:
-    """Gives a block of small columns the form of a small one.
-
-    Ray pickles a table column by column, and takes 30 us for each.
-    """
+    """Gives a block of small columns the form of a small one: Ray pickles a table by columns."""
     if meta.nbytes >= table.num_columns * COLUMN_BYTES_MIN:
         return table
     about = BlockMeta(meta.rows, meta.nbytes, None)
