@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 import threading
 
 import pytest
@@ -17,14 +18,17 @@ def objects_and_threads():
 
 
 def assert_flat(run, epochs):
-    for _ in range(3):
-        run()
+    """What each run leaves shows in most spans; a cache that fills or empties once, in one."""
+    run()
     objects, threads = objects_and_threads()
-    for _ in range(epochs):
-        run()
-    objects_after, threads_after = objects_and_threads()
-    # Caches elsewhere may fill once; what each run leaves would show as often as there were runs.
-    assert objects_after - objects < epochs
+    growths = []
+    for _ in range(3):
+        for _ in range(epochs):
+            run()
+        objects_after, threads_after = objects_and_threads()
+        growths.append(objects_after - objects)
+        objects = objects_after
+    assert statistics.median(growths) < epochs / 2, growths
     assert threads_after <= threads
 
 
@@ -55,7 +59,7 @@ def test_epochs_leave_no_objects_and_no_threads(pipeline):
         assert sum(len(batch["id"]) for batch in ds.iter_batches(batch_size=8)) == 20
         ds.stats()
 
-    assert_flat(run, 30)
+    assert_flat(run, 15)
 
 
 @pytest.mark.parametrize("leave", ["early", "by an error"])
@@ -74,7 +78,7 @@ def test_epochs_that_end_before_their_last_row_leave_nothing(leave):
             with pytest.raises(ms.UserCodeError):
                 ds.take_all()
 
-    assert_flat(run, 20)
+    assert_flat(run, 10)
 
 
 @pytest.mark.ray
@@ -82,4 +86,4 @@ def test_epochs_on_ray_leave_nothing_in_the_driver(ray_cluster, monkeypatch):
     context = DataContext(backend="ray", enable_progress_bars=False)
     monkeypatch.setattr(DataContext, "_current", context)
     ds = ms.range(20, override_num_blocks=2).map_batches(lambda batch: batch)
-    assert_flat(lambda: list(ds.iter_batches(batch_size=8)), 8)
+    assert_flat(lambda: list(ds.iter_batches(batch_size=8)), 4)
