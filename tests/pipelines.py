@@ -6,6 +6,7 @@ Functions for Ray are made inside functions, so that they are pickled by value.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -87,6 +88,21 @@ def wait_until(holds, within_s=10.0):
     while not holds():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.01)
+
+
+def own_line(stream):
+    """The next line of a program itself, beside what Ray prints of its workers; "" at the end."""
+    return next((line for line in stream if not _is_of_ray(line)), "")
+
+
+def own_text(printed):
+    """What a program itself printed."""
+    return "".join(line for line in printed.splitlines(True) if not _is_of_ray(line))
+
+
+def _is_of_ray(line):
+    # A cluster tells each of its drivers, such as that many workers have been started.
+    return re.match(r"(\x1b\[\d+m)?\((raylet|autoscaler)\b", line) is not None
 
 
 def die_once(folder, name, times=1):

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from pipelines import batches, read, start, values, wait_until
+from pipelines import batches, own_line, read, start, values, wait_until
 
 from millstream.errors import SerializationError, UserCodeError
 
@@ -142,7 +142,7 @@ def test_after_ctrl_c_in_a_program(ray_cluster, tmp_path):
         wait_until(begun.exists, within_s=60)
         interrupted = time.monotonic()
         program.send_signal(signal.SIGINT)
-        assert program.stdout.readline() == "interrupted\n"
+        assert own_line(program.stdout) == "interrupted\n"
         assert time.monotonic() - interrupted < 10
         # The program still lives: it is the run that has let go.
         free = ray_cluster.available_resources

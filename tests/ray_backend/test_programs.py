@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from pipelines import own_text
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -35,8 +36,8 @@ def run_program(ray, text):
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    assert (done.returncode, own_text(done.stderr)) == (0, "")
+    return own_text(done.stdout)
 
 
 def test_a_program_may_end_in_the_middle_of_a_run(ray_cluster):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipelines import cpus, endless, read, start, values, wait_until
+from pipelines import cpus, endless, own_line, read, start, values, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -108,11 +108,11 @@ def test_runs_of_two_drivers_share_until_one_ends(begin, other_driver):
     first = begin()
     wait_until(lambda: cpus(first) == CPUS, within_s=30)
     program = other_driver()
-    assert program.stdout.readline() == "half\n"
+    assert own_line(program.stdout) == "half\n"
     wait_until(lambda: cpus(first) == 2, within_s=10)
     program.stdin.write("close\n")
     program.stdin.flush()
-    assert program.stdout.readline() == "closed\n"
+    assert own_line(program.stdout) == "closed\n"
     wait_until(lambda: cpus(first) == CPUS, within_s=5)
     first.close()
     wait_until(nobody_meets, within_s=10)
@@ -122,7 +122,7 @@ def test_the_share_of_a_driver_that_is_killed_is_free(begin, other_driver):
     program = other_driver()
     wait_until(lambda: program.poll() is None and is_signed_in(), within_s=60)
     first = begin()
-    assert program.stdout.readline() == "half\n"
+    assert own_line(program.stdout) == "half\n"
     wait_until(lambda: cpus(first) == 2, within_s=30)
     os.kill(program.pid, 9)
     wait_until(lambda: cpus(first) == CPUS, within_s=10)
