@@ -379,13 +379,22 @@ impl State {
     pub(crate) fn appetite(&self, task: &Task) -> Appetite {
         let estimates = &self.op(task.op).estimates;
         let is_last = || task.blocks_out > 0 && !estimates.may_pause();
+        let low = self.block_bytes(task.op).max(Bytes(self.credit_ahead(task).0 / 2));
         if task.is_paused() {
             Appetite::Paused
-        } else if task.credit >= self.block_bytes(task.op) || is_last() {
+        } else if task.credit >= low || is_last() {
             Appetite::Sated
         } else {
             Appetite::Hungry
         }
+    }
+
+    /// What a task may put out before it is heard of again: a block; or, while that is little, as many
+    /// as it has put out already, since credit for a tiny block costs no less than for a large one.
+    pub(crate) fn credit_ahead(&self, task: &Task) -> Bytes {
+        let block = self.block_bytes(task.op);
+        let little = Bytes(self.ledger.store_min().0 / LITTLE_SHARE).min(LITTLE_MAX);
+        block.max(block.times(u64::from(task.blocks_out)).min(little))
     }
 
     /// The size that the next block of `op` will hardly exceed.
@@ -469,6 +478,9 @@ fn new_operator(spec: &OpSpec, listing: Listing, release: Release) -> Operator {
     operator
 }
 
+/// So many bytes, or such a part of a store if that is less, are little for what one task puts out.
+const LITTLE_MAX: Bytes = Bytes(64 << 10);
+const LITTLE_SHARE: u64 = 4096;
 /// What tasks report of what they wrote is hardly more.
 const REPORT_BYTES: Bytes = Bytes(64 << 10);
 /// Tasks that ask for no resources run this many at a time, since nothing else bounds them.

@@ -367,6 +367,39 @@ fn a_block_without_credit_waits_until_there_is_room() {
     assert!(actions.contains(&resumed), "{actions:?}");
 }
 
+/// The credits that a task on a store of 1 GiB gets beside that of its launch, if each of its blocks is taken
+/// at once.
+fn credits(blocks: u32, bytes: u64) -> Vec<u64> {
+    let config = Config { block_bytes_target: Bytes(bytes), ..config() };
+    let mut world = World::new(vec![source(1)], config, 1, 0, 1 << 30);
+    world.body = Body { blocks, bytes };
+    let task = world.live_of(0)[0];
+    for _ in 0..blocks {
+        world.work_on(task);
+        if world.emitted.is_empty() {
+            world.produce(task);
+        }
+        let block = world.emitted.pop_front().unwrap();
+        world.tell(Event::OutputTaken { block });
+    }
+    let credit = |action: &Action| match action {
+        Action::ResumeTask { credit, .. } => Some(credit.0),
+        _ => None,
+    };
+    world.actions.iter().filter_map(credit).collect()
+}
+
+#[test]
+fn a_task_of_many_tiny_blocks_gets_credit_for_as_many_as_it_has_made() {
+    let tiny = credits(1000, 8);
+    assert!(tiny.len() <= 25 && tiny.is_sorted(), "{tiny:?}");
+    assert!(tiny.iter().sum::<u64>() <= 2 * 1000 * 8, "{tiny:?}");
+    let small = credits(1000, 1 << 10);
+    assert!(small.len() <= 50 && small.iter().all(|credit| *credit <= 64 << 10), "{small:?}");
+    let large = credits(100, MIB);
+    assert!(large.len() >= 99 && large.iter().all(|credit| *credit == MIB), "{large:?}");
+}
+
 #[test]
 fn a_retry_leaves_out_the_rows_that_were_handed_over() {
     let mut world = World::new(vec![source(1)], config(), 1, 0, 1 << 30);

@@ -132,10 +132,9 @@ fn credit_ahead(state: &State, op: OpId) -> Option<(TaskId, Bytes)> {
     if hungry.is_empty() || !has_plenty(Bytes::ZERO, state.ledger.store_max()) {
         return None;
     }
-    let block = state.block_bytes(op);
     hungry.values().take(CANDIDATES_MAX).find_map(|id| {
         let task = &state.tasks[id];
-        let credit = block.saturating_sub(task.credit);
+        let credit = state.credit_ahead(task).saturating_sub(task.credit);
         let gets_credit =
             credit > Bytes::ZERO && has_room(state, task, |room| has_plenty(credit, room));
         gets_credit.then_some((*id, credit))
