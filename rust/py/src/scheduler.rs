@@ -6,12 +6,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use millstream_core as core;
 use millstream_sim::trace::{self, NodeSpec, Recorder};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 
 use crate::arbiter::Demand;
 use crate::plan::{Node, Plan};
@@ -28,6 +29,9 @@ pyo3::create_exception!(
 /// Decides, event by event, what runs where.
 #[pyclass(frozen, module = "millstream._core")]
 pub(crate) struct Scheduler(Mutex<Turns>);
+
+/// A turn takes about 10 us an event; threads that want the GIL wait up to 5 ms anyway.
+const EVENTS_WITH_GIL: usize = 64;
 
 struct Turns {
     scheduler: core::Scheduler,
@@ -64,18 +68,23 @@ impl Scheduler {
     ) -> PyResult<Vec<Action>> {
         let events: Vec<core::Event> =
             events.into_iter().map(|event| event.get().to_core()).collect();
-        let actions = py.detach(|| self.turns()?.turn(core::Time(now_us), events))?;
+        let now = core::Time(now_us);
+        let actions = if events.len() <= EVENTS_WITH_GIL {
+            self.turns_attached(py)?.turn(now, events)?
+        } else {
+            py.detach(|| self.turns()?.turn(now, events))?
+        };
         Ok(actions.into_iter().map(Into::into).collect())
     }
 
     /// The time at which to step even if nothing happens, if any.
     fn next_wakeup(&self, py: Python<'_>) -> PyResult<Option<u64>> {
-        py.detach(|| Ok(self.turns()?.scheduler.next_wakeup().map(|time| time.0)))
+        Ok(self.turns_attached(py)?.scheduler.next_wakeup().map(|time| time.0))
     }
 
     /// Whether nothing is left to run, to deliver or to cancel.
     fn is_done(&self, py: Python<'_>) -> PyResult<bool> {
-        py.detach(|| Ok(self.turns()?.scheduler.is_done()))
+        Ok(self.turns_attached(py)?.scheduler.is_done())
     }
 
     /// What the run holds, goes by and wants, for an `Arbiter` of several runs.
@@ -92,12 +101,17 @@ impl Scheduler {
 impl Scheduler {
     /// Another thread may ask for a snapshot in the middle of a turn; it waits without the GIL.
     fn turns(&self) -> PyResult<MutexGuard<'_, Turns>> {
-        self.0.lock().map_err(|_| {
-            PyRuntimeError::new_err(
-                "the scheduler stopped at a broken invariant in an earlier turn",
-            )
-        })
+        self.0.lock().map_err(broken)
     }
+
+    /// With the GIL, for what takes no longer than to let it go and get it again among busy threads.
+    fn turns_attached(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Turns>> {
+        self.0.lock_py_attached(py).map_err(broken)
+    }
+}
+
+fn broken<T>(_: PoisonError<T>) -> PyErr {
+    PyRuntimeError::new_err("the scheduler stopped at a broken invariant in an earlier turn")
 }
 
 impl Turns {
