@@ -429,7 +429,7 @@ class Dataset:
         Returns:
             An iterable; each iteration is a run of its own, and ends when it is left.
         """
-        return _Again(self, feed.iter_rows, {})
+        return _Again(self, lambda run: feed.iter_rows(run.sized_tables(), stop=run.stop))
 
     def iter_batches(
         self,
@@ -465,16 +465,17 @@ class Dataset:
         check_flag("zero_copy_batch", zero_copy_batch)
         check_rows("prefetch_batches", prefetch_batches)
         check_batch_size(local_shuffle_buffer_size, "local_shuffle_buffer_size")
-        options = {
-            "batch_size": batch_size,
-            "batch_format": check_batch_format(batch_format),
-            "drop_last": drop_last,
-            "prefetch_batches": prefetch_batches,
-            "local_shuffle_buffer_size": local_shuffle_buffer_size,
-            "local_shuffle_seed": local_shuffle_seed,
-            "zero_copy_batch": zero_copy_batch,
-        }
-        return _Again(self, feed.iter_batches, options)
+        batches = partial(
+            feed.iter_batches,
+            batch_size=batch_size,
+            batch_format=check_batch_format(batch_format),
+            drop_last=drop_last,
+            prefetch_batches=prefetch_batches,
+            local_shuffle_buffer_size=local_shuffle_buffer_size,
+            local_shuffle_seed=local_shuffle_seed,
+            zero_copy_batch=zero_copy_batch,
+        )
+        return _Again(self, lambda run: batches(run.tables(), stop=run.stop))
 
     def take(self, limit: int = 20) -> list[Row]:
         """The first rows. The run stops as soon as it has them.
@@ -772,12 +773,10 @@ class _Again(Iterable[Any]):
     """Runs a dataset anew each time it is iterated over."""
 
     def __init__(
-        self, dataset: Dataset, feed_: Callable[..., Iterator[Any]], options: dict[str, Any]
+        self, dataset: Dataset, iterate: Callable[[launch.Execution], Iterator[Any]]
     ) -> None:
         self._dataset = dataset
-        self._feed = feed_
-        self._options = options
+        self._iterate = iterate
 
     def __iter__(self) -> Iterator[Any]:
-        execution = self._dataset._execute()
-        return self._feed(execution.tables(), stop=execution.stop, **self._options)
+        return self._iterate(self._dataset._execute())

@@ -23,6 +23,10 @@ def blocks_of(*sizes):
         start += size
 
 
+def sized(tables):
+    return ((table, table.nbytes) for table in tables)
+
+
 def ids(batches):
     return [int(value) for batch in batches for value in batch["id"]]
 
@@ -140,7 +144,8 @@ def test_an_error_comes_where_its_batch_would_have_been(ahead):
 class Source:
     """Blocks without end, that tell when they are closed."""
 
-    def __init__(self):
+    def __init__(self, block):
+        self.block = block
         self.closed = threading.Event()
         self.stopped = threading.Event()
 
@@ -150,7 +155,7 @@ class Source:
     def __next__(self):
         if self.stopped.wait(0.001):
             raise StopIteration
-        return pa.table({"id": [1]})
+        return self.block
 
     def close(self):
         self.closed.set()
@@ -159,7 +164,7 @@ class Source:
 @pytest.mark.parametrize("ahead", [0, 1, 3])
 @pytest.mark.parametrize("leave", ["close", "collect"])
 def test_a_consumer_that_leaves_stops_the_source(ahead, leave):
-    source = Source()
+    source = Source(pa.table({"id": [1]}))
     batches = feed.iter_batches(source, 1, prefetch_batches=ahead, stop=source.stopped.set)
     next(batches)
     if leave == "close":
@@ -213,16 +218,34 @@ def test_arguments_without_sense_are_refused_at_the_call(arguments, message):
 
 @pytest.mark.parametrize("ahead", [0, 1])
 def test_rows_come_in_order(ahead):
-    rows = list(feed.iter_rows(blocks_of(2, 0, 3), prefetch_blocks=ahead))
+    rows = list(feed.iter_rows(sized(blocks_of(2, 0, 3)), prefetch_blocks=ahead))
     assert rows == [{"id": value} for value in range(5)]
 
 
 def test_rows_stop_the_source_when_left():
-    source = Source()
+    source = Source((pa.table({"id": [1]}), 8))
     rows = feed.iter_rows(source, stop=source.stopped.set)
     assert next(rows) == {"id": 1}
     rows.close()
     assert source.closed.wait(10)
+
+
+@pytest.mark.parametrize(("nbytes", "ahead"), [(8, 2 * 64), (1 << 20, 2)])
+def test_of_tiny_blocks_many_are_read_ahead(nbytes, ahead):
+    made, all_made = [], threading.Event()
+
+    def source():
+        while True:
+            made.append(None)
+            if len(made) == 1 + ahead:
+                all_made.set()
+            yield pa.table({"id": [1]}), nbytes
+
+    rows = feed.iter_rows(source(), prefetch_blocks=2)
+    next(rows)
+    assert all_made.wait(10)
+    rows.close()
+    assert len(made) == 1 + ahead
 
 
 def test_later_rows_have_the_columns_of_those_before():
@@ -232,7 +255,7 @@ def test_later_rows_have_the_columns_of_those_before():
         yield block.rows_only(1)
         yield pa.table({"b": ["y"], "a": [2]})
 
-    assert list(feed.iter_rows(tables())) == [
+    assert list(feed.iter_rows(sized(tables()))) == [
         {"a": 1},
         {"a": None, "b": "x"},
         {"a": None, "b": None},

@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 
 def prefetch(
-    source: Iterator[T], ahead: int, stop: Callable[[], None] | None = None
+    source: Iterator[T],
+    ahead: int,
+    stop: Callable[[], None] | None = None,
+    *,
+    is_light: Callable[[T], bool] = lambda _: False,
 ) -> Iterator[T]:
     """Yields the items of an iterator, in order, while a thread makes up to `ahead` more ready.
 
@@ -25,10 +29,12 @@ def prefetch(
         source: Used by the thread only, and closed at its end if it has a `close`.
         ahead: How many items to make ready; 0 uses no thread.
         stop: Called when the consumer leaves before the end; must make a blocked source return.
+        is_light: Which items are so small that up to 64 of them count as one: to hand over each by
+            itself would cost more than what is in it.
     """
     if ahead == 0:
         return _inline(source, stop)
-    return _threaded(source, ahead, stop)
+    return _threaded(source, _Shelf(ahead, is_light), stop)
 
 
 def _inline(source: Iterator[T], stop: Callable[[], None] | None) -> Iterator[T]:
@@ -42,8 +48,9 @@ def _inline(source: Iterator[T], stop: Callable[[], None] | None) -> Iterator[T]
         _close(source)
 
 
-def _threaded(source: Iterator[T], ahead: int, stop: Callable[[], None] | None) -> Iterator[T]:
-    shelf: _Shelf[T] = _Shelf(ahead)
+def _threaded(
+    source: Iterator[T], shelf: _Shelf[T], stop: Callable[[], None] | None
+) -> Iterator[T]:
     # The thread holds the shelf and the source, never this generator: it must be collectable.
     thread = threading.Thread(
         target=_fill, args=(shelf, source), name="millstream-prefetch", daemon=True
@@ -93,9 +100,11 @@ def _close(source: Iterator[T]) -> None:
 class _Shelf(Generic[T]):
     """Where the thread puts items and the consumer takes them."""
 
-    def __init__(self, ahead: int) -> None:
-        self._ahead = ahead
-        self._items: deque[T] = deque()
+    def __init__(self, ahead: int, is_light: Callable[[T], bool]) -> None:
+        self._room = ahead * _LIGHT_IN_ONE
+        self._is_light = is_light
+        # Each with what it takes of the room.
+        self._items: deque[tuple[T, int]] = deque()
         self._changed = threading.Condition()
         self._left = False
         self._ended = False
@@ -104,13 +113,15 @@ class _Shelf(Generic[T]):
     def wait_for_room(self) -> bool:
         """Waits until another item is wanted; False if the consumer has left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._left or len(self._items) < self._ahead)
+            self._changed.wait_for(lambda: self._left or self._room > 0)
             return not self._left
 
     def put(self, item: T) -> None:
+        size = 1 if self._is_light(item) else _LIGHT_IN_ONE
         with self._changed:
             if not self._left:
-                self._items.append(item)
+                self._items.append((item, size))
+                self._room -= size
             self._changed.notify_all()
 
     def end(self, error: BaseException | None) -> None:
@@ -123,7 +134,8 @@ class _Shelf(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ended)
             if self._items:
-                item = self._items.popleft()
+                item, size = self._items.popleft()
+                self._room += size
                 self._changed.notify_all()
                 return True, item
             if self._error is not None:
@@ -135,3 +147,7 @@ class _Shelf(Generic[T]):
             self._left = True
             self._items.clear()
             self._changed.notify_all()
+
+
+#: How many light items count as one.
+_LIGHT_IN_ONE = 64

@@ -17,7 +17,7 @@ from millstream.feed.prefetch import prefetch
 
 
 def iter_rows(
-    tables: Iterable[pa.Table],
+    blocks: Iterable[tuple[pa.Table, int]],
     *,
     prefetch_blocks: int = 1,
     stop: Callable[[], None] | None = None,
@@ -27,23 +27,31 @@ def iter_rows(
     A row has all columns that rows before it had, None where its block has none of that name.
 
     Args:
-        tables: The blocks. Closed at the end if they have a `close`.
-        prefetch_blocks: How many blocks a thread fetches ahead.
-        stop: Called when the consumer leaves early; must make a blocked `tables` return.
+        blocks: The blocks, each with its bytes. Closed at the end if they have a `close`.
+        prefetch_blocks: How many blocks a thread fetches ahead, or many times as many tiny ones.
+        stop: Called when the consumer leaves early; must make a blocked `blocks` return.
 
     Raises:
         ArgumentError: An argument makes no sense; raised at the call.
     """
     if prefetch_blocks < 0:
         raise ArgumentError(f"prefetch_blocks must be at least 0, not {prefetch_blocks}")
-    return _rows(prefetch(iter(tables), prefetch_blocks, stop))
+    return _rows(prefetch(iter(blocks), prefetch_blocks, stop, is_light=_is_tiny))
 
 
-def _rows(tables: Iterator[pa.Table]) -> Iterator[Row]:
+def _is_tiny(sized: tuple[pa.Table, int]) -> bool:
+    return sized[1] <= _TINY_BYTES
+
+
+def _rows(blocks: Iterator[tuple[pa.Table, int]]) -> Iterator[Row]:
     try:
-        for table in block.completed(tables):
+        for table in block.completed(table for table, _ in blocks):
             yield from rows_of(table)
     finally:
-        close = getattr(tables, "close", None)
+        close = getattr(blocks, "close", None)
         if close is not None:
             close()
+
+
+#: A block that costs more to hand to another thread than to read.
+_TINY_BYTES = 16 << 10

@@ -96,8 +96,13 @@ class Execution:
 
     def tables(self) -> Iterator[pa.Table]:
         """The data of the blocks, as `blocks` gives them."""
+        for table, _ in self.sized_tables():
+            yield table
+
+    def sized_tables(self) -> Iterator[tuple[pa.Table, int]]:
+        """The data of the blocks, as `blocks` gives them, each with its bytes."""
         for handle in self.blocks():
-            yield handle.fetch()
+            yield handle.fetch(), handle.meta.nbytes
 
     def stop(self) -> None:
         """Ends the run from any thread, and waits until nothing of it is left."""
