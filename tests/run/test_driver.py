@@ -72,7 +72,7 @@ class Script:
             return []
         return [] if event is None else [event]
 
-    def wake(self):
+    def wake(self, *, can_wait=False):
         self.happened.put(None)
 
     def output(self, number):

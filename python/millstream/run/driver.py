@@ -255,11 +255,11 @@ class _Loop:
 
     def _note_taken(self, block: int) -> None:
         self._taken.append(block)
-        self._wake()
+        self._wake(can_wait=True)
 
-    def _wake(self) -> None:
+    def _wake(self, *, can_wait: bool = False) -> None:
         with contextlib.suppress(RuntimeError):
-            self._backend.wake()
+            self._backend.wake(can_wait=can_wait)
 
     def _own_events(self) -> list[_core.Event]:
         events: list[_core.Event] = []

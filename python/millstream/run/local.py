@@ -121,9 +121,9 @@ class LocalBackend:
             events.append(event)
         return self._shared.inbox.with_delay(events)
 
-    def wake(self) -> None:
+    def wake(self, *, can_wait: bool = False) -> None:
         """Makes a `wait` return."""
-        self._shared.inbox.wake()
+        self._shared.inbox.wake(can_wait=can_wait)
 
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
@@ -214,15 +214,16 @@ class _Shared:
         self._numbers = itertools.count()
         self.inbox: Inbox[_core.Event] = Inbox()
 
-    def tell(self, event: _core.Event) -> None:
+    def tell(self, event: _core.Event, *, can_wait: bool = False) -> None:
         """Reports an event."""
-        self.inbox.put(event)
+        self.inbox.put(event, can_wait=can_wait)
 
     def add(self, task: int, meta: BlockMeta, table: pa.Table) -> None:
         """Keeps a block and reports it."""
         block = next(self._numbers)
         self.blocks[block] = (meta, table)
-        self.tell(_core.Event.BlockProduced(task, block, meta.rows, meta.nbytes, 0))
+        produced = _core.Event.BlockProduced(task, block, meta.rows, meta.nbytes, 0)
+        self.tell(produced, can_wait=True)
 
 
 class _Task:

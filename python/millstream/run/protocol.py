@@ -82,8 +82,12 @@ class Backend(Protocol):
             timeout_s: The longest wait; None: until something happens or `wake` is called.
         """
 
-    def wake(self) -> None:
-        """Makes a `wait`, the present or else the next, return at once."""
+    def wake(self, *, can_wait: bool = False) -> None:
+        """Makes a `wait`, the present or else the next, return; from any thread.
+
+        Args:
+            can_wait: A moment later will do, if more is likely to come.
+        """
 
     def output(self, number: int) -> BlockHandle:
         """The data of a block, for the consumer."""

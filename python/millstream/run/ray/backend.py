@@ -136,9 +136,9 @@ class RayBackend:
         events, self._events = self._events, []
         return self._reports.with_delay(events)
 
-    def wake(self) -> None:
+    def wake(self, *, can_wait: bool = False) -> None:
         """Makes a `wait` return."""
-        self._reports.wake()
+        self._reports.wake(can_wait=can_wait)
 
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
