@@ -2,7 +2,7 @@
 //!
 //! Owns the shares. A run is admitted as a whole or waits: what the smallest sizes of its pools take is
 //! its own as long as it runs, since actors keep what they hold. Of those that have to wait, who came
-//! first is admitted first. Beside that, the next task of each run that has one gets a place beside what
+//! first is admitted first; who came last waits again where losses leave no place for all. Beside that, the next task of each run that has one gets a place beside what
 //! the run holds, in turns where there is not enough for all: tasks end. Who leaves its place unused
 //! comes last.
 //!
@@ -45,8 +45,8 @@ pub struct Demand {
     pub store_wanted: Bytes,
     /// The actors of the smallest sizes of its pools.
     pub seats: Vec<Seat>,
-    /// What a task of each operator without a pool asks for. Each must have a place beside all seats of
-    /// all runs, one at a time.
+    /// What a task of each operator without seats asks for, also of those that are done, since what they
+    /// made may be lost. Each must have a place beside all seats of all runs, one at a time.
     pub tasks: Vec<Resources>,
     /// What its next task asks for; none if it would start none though it had the slots.
     pub task_wanted: Option<Resources>,
@@ -85,6 +85,8 @@ struct Run {
     /// What it was told.
     shares: BTreeMap<NodeId, (Resources, Bytes)>,
     is_admitted: bool,
+    /// Whether it had been admitted and waits again: what it holds is no reason to admit it.
+    is_put_back: bool,
     /// Where its seats are, or would have a place.
     seats: floors::Slots,
     /// Where its next task was given a place by the last division, and how much is its own there.
@@ -198,6 +200,7 @@ impl Arbiter {
             demand: Demand::default(),
             shares: BTreeMap::new(),
             is_admitted: false,
+            is_put_back: false,
             seats: floors::Slots::new(),
             place: None,
             served: 0,
@@ -261,14 +264,15 @@ impl Arbiter {
     /// run waits for its consumer, it may be that this waits for a run that came later: then that one
     /// passes those that do not fit.
     fn admit(&mut self) {
-        for run in self.runs.values_mut().filter(|run| !run.held().is_zero()) {
-            run.is_admitted = true;
+        for run in self.runs.values_mut().filter(|run| !run.is_put_back) {
+            run.is_admitted |= !run.held().is_zero();
         }
         let (there, waiting): (Vec<RunId>, Vec<RunId>) =
             self.runs.keys().copied().partition(|id| self.runs[id].is_admitted);
-        for id in there {
-            self.seat_again(id);
+        for id in &there {
+            self.seat_again(*id);
         }
+        self.put_back(there);
         let is_any_at_rest = self.runs.values().any(|run| run.is_admitted && run.demand.is_at_rest);
         let mut has_passed_over = false;
         for id in waiting {
@@ -279,7 +283,7 @@ impl Arbiter {
             let found = self.seats_of(id).filter(|found| self.have_tasks_place(id, found));
             has_passed_over |= found.is_none();
             if let (Some(found), Some(run)) = (found, self.runs.get_mut(&id)) {
-                (run.is_admitted, run.seats) = (true, found.taken);
+                (run.is_admitted, run.is_put_back, run.seats) = (true, false, found.taken);
             }
         }
     }
@@ -300,6 +304,28 @@ impl Arbiter {
         {
             run.seats = placement.taken;
         }
+    }
+
+    /// Lets those that came last wait again until the others fit together: rows may have been lost that an
+    /// operator which was done has to make again, or a node.
+    fn put_back(&mut self, mut admitted: Vec<RunId>) {
+        while admitted.len() > 1 && !self.fit_together(&admitted) {
+            if let Some(run) = admitted.pop().and_then(|last| self.runs.get_mut(&last)) {
+                (run.is_admitted, run.is_put_back) = (false, true);
+                run.seats.clear();
+            }
+        }
+    }
+
+    /// Whether the seats of runs have a place together, and a task of each of their operators beside them,
+    /// one at a time.
+    fn fit_together(&self, ids: &[RunId]) -> bool {
+        let demands = || ids.iter().map(|id| &self.runs[id].demand);
+        let seats: Vec<Seat> = demands().flat_map(|demand| &demand.seats).cloned().collect();
+        let placement = place(&seats, self.has());
+        let mut tasks = demands().flat_map(|demand| &demand.tasks);
+        let fits = |task: &Resources| first_fit(&placement.left, task, |_| true).is_some();
+        placement.is_complete && tasks.all(fits)
     }
 
     /// Where all seats of a run have a place beside those of the runs that were admitted.
@@ -334,8 +360,8 @@ impl Arbiter {
         }
         let has = self.has();
         let all = sum(has.values());
-        let runs = self.runs.values().filter(|run| run.is_admitted);
-        let mut room = Room::new(has, runs.map(|run| (&run.seats, run.slots_held())));
+        let runs = self.runs.values().map(|run| (&run.seats, run.slots_held()));
+        let mut room = Room::new(has, runs);
         let mut admitted: Vec<RunId> =
             self.runs.iter().filter(|(_, run)| run.is_admitted).map(|(id, _)| *id).collect();
         admitted.sort_by_cached_key(|id| {

@@ -84,6 +84,11 @@ impl Account {
         (self.share.as_ref().unwrap_or(&self.total).clone(), self.store)
     }
 
+    fn share_is_nothing(&self) -> bool {
+        let is_nothing = |share: &Resources| share.named().all(|(_, amount)| amount == Slots::ZERO);
+        self.share.as_ref().is_some_and(is_nothing)
+    }
+
     /// Slots that the run holds beyond its share.
     pub(crate) fn excess(&self) -> Resources {
         let beyond = self.share.as_ref().map(|share| self.held().beyond(share));
@@ -256,6 +261,11 @@ impl Ledger {
     /// The nodes of which the run holds more slots than its share.
     pub(crate) fn beyond_share(&self) -> impl Iterator<Item = NodeId> {
         self.beyond_share.iter().copied()
+    }
+
+    /// Whether the run has to wait for its turn as a whole: its share of each node is nothing.
+    pub(crate) fn has_no_share(&self) -> bool {
+        self.is_shared && self.nodes.values().all(|record| record.account.share_is_nothing())
     }
 
     /// Whether the run goes by shares, which may leave it less than nodes have.

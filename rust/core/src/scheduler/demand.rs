@@ -23,16 +23,20 @@ pub(super) fn take(state: &State) -> Demand {
         return demand;
     }
     let is_seated = |seat: &Seat| seat.node.is_some();
-    for op in state.op_ids().filter(|op| !state.op(*op).is_done) {
+    for op in state.op_ids() {
+        let is_seated = state.op(op).pool.is_some() && !state.op(op).is_done;
+        // What an operator that is done has made may be lost, and it has to run again.
+        if !is_seated && !slots(state, op).is_zero() {
+            demand.tasks.push(slots(state, op));
+        }
+        if state.op(op).is_done {
+            continue;
+        }
         demand.store_wanted = demand.store_wanted.max(state.block_bytes(op)).max(Bytes(1));
         if wants_slots(state, op) {
             raise(&mut demand.slots_wanted, state.ledger.request(op));
         }
-        if state.op(op).pool.is_some() {
-            demand.seats.extend(seats(state, op));
-        } else if !slots(state, op).is_zero() {
-            demand.tasks.push(slots(state, op));
-        }
+        demand.seats.extend(seats(state, op));
     }
     let next = state.op_ids().rev().find(|op| wants_task(state, *op));
     demand.task_wanted = next.map(|op| slots(state, op));

@@ -63,7 +63,7 @@ impl Scheduler {
     }
 
     /// Gives back what the run holds beyond its share and does not use: idle actors beyond the smallest
-    /// sizes of their pools. If nothing goes on in the run, since it waits for its consumer or for a
+    /// sizes of their pools, or all where its share is nothing. If nothing goes on in the run, since it waits for its consumer or for a
     /// larger share, what waits goes too: paused tasks, which go on later from the row where they
     /// stopped, and actors that have a place elsewhere. What runs is left to end.
     pub(super) fn give_back_slots(&mut self) {
@@ -132,7 +132,7 @@ impl Scheduler {
         let mut pools = self.pools_holding(excess);
         pools.find_map(|(op, pool)| {
             let mut idle = pool.idle().filter(|(_, actor)| actor.node == node);
-            let may = !is_surplus || pool.size() > pool.spec.actors_min;
+            let may = !is_surplus || self.may_shrink(pool);
             idle.next().filter(|_| may).map(|(id, _)| (op, id))
         })
     }
@@ -147,9 +147,15 @@ impl Scheduler {
                 actor.node == node && actor.is_ready && !actor.is_retiring && is_paused
             };
             let mut stalled = pool.actors().filter(|(_, actor)| is_stalled(actor));
-            let may = pool.size() > pool.spec.actors_min;
+            let may = self.may_shrink(pool);
             stalled.next().filter(|_| may).map(|(id, _)| (op, id))
         })
+    }
+
+    /// Whether a pool may give an actor to other runs: one beyond its smallest size, or any if the run waits
+    /// for its turn as a whole.
+    fn may_shrink(&self, pool: &Pool) -> bool {
+        pool.size() > pool.spec.actors_min || self.state.ledger.has_no_share()
     }
 
     fn pools_holding(&self, excess: &Resources) -> impl Iterator<Item = (OpId, &Pool)> {
