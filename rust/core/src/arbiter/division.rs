@@ -109,8 +109,8 @@ fn due(total: u64, claims: &[Claim]) -> Vec<u64> {
         left -= claims[position].grain;
     }
     // What is of no use to others, those keep who hold it: to give it back and want it again goes
-    // round forever.
-    for (due, claim) in due.iter_mut().zip(claims) {
+    // round forever. But who waits for its turn keeps nothing.
+    for (due, claim) in due.iter_mut().zip(claims).filter(|(_, claim)| claim.weight > 0) {
         let kept = claim.held.saturating_sub(*due).min(left);
         *due += kept;
         left -= kept;
