@@ -429,7 +429,7 @@ class Dataset:
         Returns:
             An iterable; each iteration is a run of its own, and ends when it is left.
         """
-        return _Again(self, lambda run: feed.iter_rows(run.sized_tables(), stop=run.stop))
+        return _Again(self, _iter_rows)
 
     def iter_batches(
         self,
@@ -466,7 +466,7 @@ class Dataset:
         check_rows("prefetch_batches", prefetch_batches)
         check_batch_size(local_shuffle_buffer_size, "local_shuffle_buffer_size")
         batches = partial(
-            feed.iter_batches,
+            _iter_batches,
             batch_size=batch_size,
             batch_format=check_batch_format(batch_format),
             drop_last=drop_last,
@@ -475,7 +475,7 @@ class Dataset:
             local_shuffle_seed=local_shuffle_seed,
             zero_copy_batch=zero_copy_batch,
         )
-        return _Again(self, lambda run: batches(run.tables(), stop=run.stop))
+        return _Again(self, batches)
 
     def take(self, limit: int = 20) -> list[Row]:
         """The first rows. The run stops as soon as it has them.
@@ -767,6 +767,14 @@ class MaterializedDataset(Dataset):
     def num_blocks(self) -> int:
         """The number of blocks."""
         return sum(len(read.source.units) for read in self._plan.reads())
+
+
+def _iter_rows(run: launch.Execution) -> Iterator[Row]:
+    return feed.iter_rows(run.sized_tables(), stop=run.stop)
+
+
+def _iter_batches(run: launch.Execution, **options: Any) -> Iterator[Any]:
+    return feed.iter_batches(run.tables(), stop=run.stop, **options)
 
 
 class _Again(Iterable[Any]):

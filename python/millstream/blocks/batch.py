@@ -209,9 +209,14 @@ def _to_pandas(table: pa.Table, writable: bool) -> Any:
     frame.index = pandas.RangeIndex(table.num_rows)
     if writable:
         frame = frame.copy()
-    for index, values in special.items():
-        frame.insert(index, table.column_names[index], values)
-    return frame
+    names = table.column_names
+    if len(special) < block.WIDE:
+        for index, values in special.items():
+            frame.insert(index, names[index], values)
+        return frame
+    # To put one more column into a frame takes the longer the more it has.
+    made = pandas.DataFrame({names[index]: values for index, values in special.items()})
+    return pandas.concat([frame, made], axis="columns")[names]
 
 
 def _pandas_values(name: str, column: pa.ChunkedArray, writable: bool) -> Any:
