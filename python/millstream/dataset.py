@@ -36,6 +36,7 @@ from millstream.plan.arguments import (
     check_columns,
     check_flag,
     check_function,
+    check_named,
     check_rows,
     shape_of_read,
 )
@@ -463,6 +464,9 @@ class Dataset:
         """
         check_batch_size(batch_size)
         check_flag("zero_copy_batch", zero_copy_batch)
+        check_flag("drop_last", drop_last)
+        if local_shuffle_seed is not None:
+            check_rows("local_shuffle_seed", local_shuffle_seed)
         check_rows("prefetch_batches", prefetch_batches)
         check_batch_size(local_shuffle_buffer_size, "local_shuffle_buffer_size")
         batches = partial(
@@ -556,6 +560,7 @@ class Dataset:
         Returns:
             The schema; `None` if it is not known and must not be fetched.
         """
+        check_flag("fetch_if_missing", fetch_if_missing)
         if self._schema is None:
             self._schema = self._plan.schema()
         if self._schema is None and fetch_if_missing:
@@ -631,6 +636,9 @@ class Dataset:
         """
         from millstream.io.parquet_sink import plan_write_parquet
 
+        check_flag("try_create_dir", try_create_dir)
+        check_named("arrow_open_stream_args", arrow_open_stream_args)
+        check_named("ray_remote_args", ray_remote_args)
         transform, commit = plan_write_parquet(
             path,
             partition_cols=partition_cols,

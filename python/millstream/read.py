@@ -15,7 +15,7 @@ from millstream.io import memory as in_memory
 from millstream.io.formats import IMAGE_EXTENSIONS, PARQUET_EXTENSIONS, VIDEO_EXTENSIONS
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.source import Source
-from millstream.plan.arguments import shape_of_read
+from millstream.plan.arguments import check_named, shape_of_read
 from millstream.plan.logical import LogicalPlan, Read
 
 if TYPE_CHECKING:
@@ -410,6 +410,7 @@ def _dataset(
     memory: float | None = None,
     ray_remote_args: Mapping[str, Any] | None = None,
 ) -> Dataset:
+    check_named("ray_remote_args", ray_remote_args)
     resources = {
         **(ray_remote_args or {}),
         "num_cpus": num_cpus,

@@ -31,10 +31,11 @@ def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSy
     Relative paths are those of the caller's working directory.
 
     Raises:
-        ArgumentError: The scheme is unknown, or the paths are on different file systems.
+        ArgumentError: A path is none, the scheme is unknown, or the paths are on different file
+            systems.
         ReadError: The file system refuses, for instance for lack of credentials.
     """
-    texts = [os.fspath(path) for path in paths]
+    texts = [_text(path) for path in paths]
     if filesystem is not None:
         filesystem = as_arrow(filesystem)
         return filesystem, [name_on(filesystem, text) for text in texts]
@@ -51,6 +52,16 @@ def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSy
     # Asking for a file system again and again would cost a round trip for each path.
     filesystem, prefix = _open(first)
     return filesystem, [(prefix + address.rest).rstrip("/") for address in addresses]
+
+
+def _text(path: Any) -> str:
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(text, str) or not text:
+        raise ArgumentError(
+            f"the path {path!r} must be a string or a pathlib.Path that names a file or a folder "
+            "('.' is the current one)"
+        )
+    return text
 
 
 def as_arrow(filesystem: Any) -> pa_fs.FileSystem:

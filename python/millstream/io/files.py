@@ -117,6 +117,8 @@ def list_files(
     """
     asked = _as_list(paths, "paths")
     order = _check_shuffle(shuffle)
+    if not isinstance(ignore_missing_paths, bool):
+        raise ArgumentError(f"ignore_missing_paths={ignore_missing_paths!r} must be True or False")
     filesystem, resolved = resolve(asked, filesystem)
     found = list(expand(filesystem, resolved, ignore_missing_paths))
     if not found:

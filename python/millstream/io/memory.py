@@ -27,6 +27,8 @@ def plan_range(n: int, *, override_num_blocks: int | None = None) -> Source:
     check_block_count(override_num_blocks)
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
         raise ArgumentError(f"range takes the number of rows, an integer from 0 on, not {n!r}")
+    if n > 2**63:
+        raise ArgumentError(f"range(n={n}) has numbers that 64 bits do not hold")
     rows = int(n)
     count = override_num_blocks or _unit_count(rows, rows * _ID.bit_width // 8)
     units = [RangeUnit(start, stop) for start, stop in split_rows(rows, count)]

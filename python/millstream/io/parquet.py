@@ -355,7 +355,8 @@ def _unify(footers: Mapping[str, _Footer]) -> pa.Schema:
 def _check_columns(columns: Sequence[str] | None) -> list[str] | None:
     if columns is None:
         return None
-    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+    is_list = isinstance(columns, (list, tuple))
+    if not is_list or not all(isinstance(name, str) for name in columns):
         raise ArgumentError(f"columns must be a list of names, not {columns!r}")
     names = list(columns)
     twice = {name for name in names if names.count(name) > 1}

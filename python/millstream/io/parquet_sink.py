@@ -70,6 +70,11 @@ def plan_write_parquet(
         ArgumentError: An argument makes no sense.
     """
     names = _check_partition_cols(partition_cols)
+    if not (arrow_parquet_args_fn is None or callable(arrow_parquet_args_fn)):
+        raise ArgumentError(
+            f"arrow_parquet_args_fn={arrow_parquet_args_fn!r} must be a function that returns a "
+            "dict"
+        )
     _check_sizes(min_rows_per_file, max_rows_per_file, min_bytes_per_file)
     check_parquet_args(arrow_parquet_args)
     filesystem, (target,) = resolve([path], filesystem)
@@ -269,7 +274,8 @@ def _check_sizes(rows_min: Any, rows_max: Any, bytes_min: Any) -> None:
 def _check_partition_cols(names: Sequence[str] | None) -> tuple[str, ...]:
     if names is None:
         return ()
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    is_list = isinstance(names, (list, tuple))
+    if not is_list or not all(isinstance(name, str) for name in names):
         raise ArgumentError(f"partition_cols must be a list of column names, not {names!r}")
     if len(set(names)) < len(names):
         raise ArgumentError(f"partition_cols names a column twice: {list(names)}")

@@ -141,6 +141,7 @@ def shape_of_resources(compute: ComputeStrategy, given: Mapping[str, Any]) -> Sh
     Raises:
         ArgumentError: An amount is negative or no number, or an option is unknown.
     """
+    check_named("ray_remote_args", given)
     options = {name: value for name, value in given.items() if value is not None}
     gpu = _amount("num_gpus", options.pop("num_gpus", 0))
     if gpu > 1 and gpu != int(gpu):
@@ -214,6 +215,16 @@ def check_flag(name: str, flag: Any) -> None:
     """
     if not isinstance(flag, bool):
         raise ArgumentError(f"{name}={flag!r} must be True or False")
+
+
+def check_named(name: str, given: Any) -> None:
+    """Checks an argument that gives values by name, or nothing.
+
+    Raises:
+        ArgumentError: It is no dict with strings as keys.
+    """
+    if given is not None and not _is_named(given):
+        raise ArgumentError(f"{name}={given!r} must be a dict of values by name")
 
 
 def check_batch_format(batch_format: Any) -> BatchFormat:
@@ -314,6 +325,8 @@ def _check_remote_option(name: str, value: Any, compute: ComputeStrategy) -> Non
         raise ArgumentError(
             f"there is no option {name!r} (its value was {value!r}); there are {', '.join(known)}"
         )
+    if name == "runtime_env":
+        check_named(name, value)
     if name == "max_calls" and isinstance(compute, ActorPoolStrategy):
         raise ArgumentError(f"max_calls={value!r} is for tasks, but this operator runs on actors")
 
