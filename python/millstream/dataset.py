@@ -579,7 +579,9 @@ class Dataset:
     def materialize(self) -> MaterializedDataset:
         """Runs the dataset and keeps its blocks where they are, for use in further datasets."""
         execution = self._execute()
-        made = MaterializedDataset(launch.keep_blocks(execution), self._context)
+        made = MaterializedDataset(
+            launch.keep_blocks(execution, self._plan.schema()), self._context
+        )
         made._watch = execution.watch
         return made
 
@@ -656,7 +658,8 @@ class Dataset:
         )
         shape = shape_of_read(concurrency, ray_remote_args or {})
         schema = self.schema(fetch_if_missing=False)
-        if schema is not None:
+        # Without any rows, there may be no columns.
+        if schema is not None and schema.names:
             transform.check(schema.base_schema)
         operator = Map(
             transform,

@@ -93,13 +93,13 @@ TaskPoolMap[ReadVideo] (1 CPU each)
   Read: 4 of 4 units; 1,000 rows in 8 blocks, 800.0 MiB
   Heap: at most 300.0 MiB in one worker
   Tasks: 80% compute, 20% output blocked
-  Held: 40% no room in the object store
+  Held: 40% no room in the object store, 60% not held
 
 ActorPoolMap[MapBatches(Model)] (1 GPU each)
   Time: 18 s of work in 8 tasks, 2.25 s each; 1.80 at work on average, of 2 actors started
   Rows: 1,000 in, 1,000 out in 8 blocks, 1.0 MiB
   Actors: 90% compute, 10% loading
-  Held: 20% its actors are loading, 10% no input"""
+  Held: 20% its actors are loading, 10% no input, 70% not held"""
     )
 
 

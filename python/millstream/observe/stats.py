@@ -119,7 +119,7 @@ def _operator_lines(
         lines.append(f"Heap: at most {bytes_text(counters.heap_peak_bytes)} in one worker")
     workers = "Actors" if op.kind == "actors" else "Tasks"
     lines.append(f"{workers}: {times_text(counters.times)}")
-    reasons = held_text(counters.held_us, report.snapshot.elapsed_us)
+    reasons = held_text(counters.held_us, report.snapshot.elapsed_us, rest="not held")
     if reasons:
         lines.append(f"Held: {reasons}")
     return lines

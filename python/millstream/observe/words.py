@@ -247,11 +247,22 @@ def times_text(times: Times) -> str:
     return ", ".join(f"{whole[name]}% {ACTIVITIES[name]}" for name in told)
 
 
-def held_text(held_us: Mapping[str, int], elapsed_us: int) -> str:
-    """What held an operator, the longest first: `"41% no input, 12% …"`; empty if nothing did."""
+def held_text(held_us: Mapping[str, int], elapsed_us: int, rest: str = "") -> str:
+    """What held an operator, the longest first: `"41% no input, 12% …"`; empty if nothing did.
+
+    Args:
+        held_us: How long each reason held it.
+        elapsed_us: How long the run has lasted.
+        rest: What the rest of the time is called; by default it is left out.
+    """
     held = [(span, REASONS[name][0]) for name, span in held_us.items() if name not in _ENDS]
-    shares = [(span / max(elapsed_us, 1), words) for span, words in held]
+    # A run of no time at all is told by its last turn, which may be longer.
+    elapsed_us = max(elapsed_us, sum(held_us.values()), 1)
+    shares = [(span / elapsed_us, words) for span, words in held]
     told = sorted((it for it in shares if it[0] >= _SHARE_MIN), key=lambda it: -it[0])
+    left = 1 - sum(share for share, _ in told)
+    if told and rest and left >= _SHARE_MIN:
+        told.append((left, rest))
     return ", ".join(f"{share_text(share)} {words}" for share, words in told)
 
 

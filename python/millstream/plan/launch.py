@@ -192,11 +192,17 @@ def first_schema(execution: Execution) -> pa.Schema:
     return empty if first is None else first
 
 
-def keep_blocks(execution: Execution) -> LogicalPlan:
-    """Runs to the end and keeps all blocks where they are; gives a plan that reads them."""
+def keep_blocks(execution: Execution, known: pa.Schema | None) -> LogicalPlan:
+    """Runs to the end and keeps all blocks where they are; gives a plan that reads them.
+
+    Args:
+        execution: The run.
+        known: The columns, if they are known without it: there may be no block that tells.
+    """
     handles = list(execution.blocks())
     metas = [handle.meta for handle in handles]
-    schema = block.unify_schemas(meta.schema for meta in metas if meta.schema is not None)
+    told = [meta.schema for meta in metas if meta.schema is not None]
+    schema = block.unify_schemas(told) if told or known is None else known
     units: list[ReadUnit] = [KeptBlock(handle, schema) for handle in handles]
     return LogicalPlan(Read(Source("Kept", units, schema, sum(meta.rows for meta in metas))))
 
