@@ -191,7 +191,7 @@ def test_the_code_with_which_user_code_ends_its_process_is_told(backend, where):
 
     op = batches(ends) if where == "task" else batches(Ends, kind="actors")
     with pytest.raises(WorkerError, match=r"os\._exit\(3\)") as caught:
-        list(start(backend, read(2, 1), op, deaths_max=1))
+        list(start(backend, read(8, 4), op, deaths_max=1))
     assert caught.value.operator == op.name
 
 

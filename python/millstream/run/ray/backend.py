@@ -73,6 +73,7 @@ class RayBackend:
         self._closing = Closing(self._report)
         self._events: list[_core.Event] = []
         # What died, on which node, and what is to be done about it.
+        self._exits = exits.Exits()
         self._suspects: queue.SimpleQueue[tuple[int, Report]] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
         self._weight = weight
@@ -388,7 +389,8 @@ class RayBackend:
         operator = self._operators[op]
         failure = read_failure(raised, operator.name, self._cluster.words_for(node))
         if failure.kind == "worker_died":
-            for code in exits.codes(operator.payload.key):
+            code = self._exits.code_of(operator.payload.key, failure.actor)
+            if code is not None:
                 failure.error.message = f"user code ended its process by os._exit({code})"
         return failure
 

@@ -23,12 +23,33 @@ def watch(operator: str) -> None:
     os._exit = _exit
 
 
-def codes(operator: str) -> list[int]:
-    """The codes with which workers of an operator were ended since the last call."""
+class Exits:
+    """The codes with which the workers of a run were ended."""
+
+    def __init__(self) -> None:
+        self._by_actor: dict[str, int] = {}
+
+    def code_of(self, operator: str, actor: str | None) -> int | None:
+        """The code with which a worker that died was ended; None if nobody ended it by a code.
+
+        Args:
+            operator: The key of its operator.
+            actor: The hexadecimal id of the actor that it was, whose tasks each tell its death;
+                None: it ran tasks, one at a time.
+        """
+        code = _last_code(operator)
+        if actor is None:
+            return code
+        if code is not None:
+            self._by_actor[actor] = code
+        return self._by_actor.get(actor)
+
+
+def _last_code(operator: str) -> int | None:
     notes = _notes.keys(f"{operator}/")
     for note in notes:
         _notes.remove(note)
-    return sorted({int(note.rpartition("/")[2]) for note in notes})
+    return max((int(note.rpartition("/")[2]) for note in notes), default=None)
 
 
 def _exit(status: int) -> NoReturn:

@@ -38,6 +38,11 @@ class Failure:
     object_lost: str | None = None
 
     @property
+    def actor(self) -> str | None:
+        """The hexadecimal id of the actor that is gone, if Ray says which."""
+        return getattr(self.error.__cause__, "actor_id", None) if self.actor_lost else None
+
+    @property
     def is_death(self) -> bool:
         """Whether a process died."""
         return self.kind in ("worker_died", "out_of_memory")
