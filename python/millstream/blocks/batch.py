@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import block, columns, tensor
+from millstream.blocks import block, columns, nan_marks, tensor
 from millstream.blocks.column_types import settle
 from millstream.blocks.convert import Column, convert
 from millstream.blocks.ownership import own
@@ -63,14 +63,16 @@ class Given:
             for name, array in batch.items():
                 self._arrays[id(array)] = weakref.ref(array), table.column(name)
 
+    @property
+    def has_nulls(self) -> bool:
+        """Whether a column of floats has nulls, which arrays of it have marked."""
+        floats = (column for column in self._table.columns if pa.types.is_floating(column.type))
+        return any(column.null_count for column in floats)
+
     def type_of(self, name: str) -> pa.DataType | None:
         """Returns the type of the column of this name, if there was one."""
         index = self.schema.get_field_index(name)
         return self.schema.field(index).type if index >= 0 else None
-
-    def column(self, name: str) -> pa.ChunkedArray | None:
-        """Returns the column of this name, if there was one."""
-        return self._table.column(name) if self.type_of(name) is not None else None
 
     def column_of(self, array: np.ndarray[Any, Any]) -> pa.ChunkedArray | None:
         """Returns the column that this very array was made of, if it was."""
@@ -230,6 +232,8 @@ def _pandas_values(name: str, column: pa.ChunkedArray, writable: bool) -> Any:
     if tensor.is_tensor(type) or pa.types.is_nested(type) or pa.types.is_time(type):
         array = _array(name, column, writable)
         return pandas.Series(list(array), dtype=object)
+    if pa.types.is_floating(type):
+        return _marked(column, writable)
     if column.null_count and (pa.types.is_integer(type) or pa.types.is_boolean(type)):
         # NumPy has no null for these: pyarrow would give floats, or objects.
         names = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32"}
@@ -238,6 +242,19 @@ def _pandas_values(name: str, column: pa.ChunkedArray, writable: bool) -> Any:
             column
         )
     return None
+
+
+def _marked(column: pa.ChunkedArray, writable: bool) -> Any:
+    """Returns floats among which are NaNs, so that these can be told from nulls; else None."""
+    array = columns.to_numpy(column, writable=writable)
+    values = np.isnan(array)
+    if column.null_count:
+        values &= column.is_valid().to_numpy()
+    if not values.any():
+        return None
+    array = array.copy()
+    nan_marks.put(array, nan_marks.VALUE, values)
+    return array
 
 
 def _are_categories(dictionary: pa.Array) -> bool:
@@ -299,7 +316,8 @@ def _column(name: str, values: Any, given: Given | None) -> Column:
             same = columns.restored(values, column) if column is not None else None
             if same is not None:
                 return same
-            return columns.from_ndarray(values, like)
+            nullable = columns.with_nulls(values, like) if given and given.has_nulls else None
+            return columns.from_ndarray(values, like) if nullable is None else nullable
     except MillstreamError:
         raise
     except Exception as error:
@@ -337,7 +355,7 @@ def _series(name: str, series: Any, given: Given | None) -> Column:
         values = [None if gone else value for value, gone in zip(series, missing, strict=True)]
         return _column(name, values, given)
     if isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
-        return settle(_floats(name, series, given), like)
+        return settle(_floats(series.to_numpy()), like)
     try:
         column = pa.Array.from_pandas(series)
     except pa.ArrowException as error:
@@ -353,17 +371,13 @@ def _series(name: str, series: Any, given: Given | None) -> Column:
     return settle(column, like, in_utc=True)
 
 
-def _floats(name: str, series: Any, given: Given | None) -> pa.Array:
+def _floats(array: np.ndarray[Any, Any]) -> pa.Array:
     """Pandas has NaN for what is missing; what was NaN before stays NaN."""
-    array = series.to_numpy()
     missing = np.isnan(array)
-    before = given.column(name) if given and missing.any() else None
-    if before is not None and pa.types.is_floating(before.type):
-        found = np.asarray(series.index)
-        if found.dtype.kind == "i" and len(found) and 0 <= found.min() <= found.max() < len(before):
-            was_number = before.is_valid().to_numpy()
-            missing &= ~was_number[found] | ~np.isnan(before.to_numpy())[found]
-    return pa.array(array, mask=missing if missing.any() else None, from_pandas=False)
+    if not missing.any():
+        return pa.array(array)
+    values = nan_marks.find(array, nan_marks.VALUE)
+    return pa.array(np.where(values, np.nan, array), mask=missing & ~values, from_pandas=False)
 
 
 def _describe(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millstream.blocks import infer, nullable, objects, primitive, tensor
+from millstream.blocks import infer, nan_marks, nullable, objects, primitive, tensor
 from millstream.blocks.column_types import settle
 from millstream.blocks.common_type import common_type, is_list
 from millstream.blocks.convert import Column, convert, nulls
@@ -48,6 +48,9 @@ def to_numpy(column: pa.ChunkedArray, *, writable: bool) -> np.ndarray[Any, Any]
     else:
         objects.require_microseconds(column)
         array = column.to_numpy(zero_copy_only=False)
+        if array.dtype.kind == "f" and column.null_count:
+            array = array if array.flags.writeable else array.copy()
+            nan_marks.put(array, nan_marks.NULL, column.is_null().to_numpy())
     return _writable(array) if writable else _readonly(array)
 
 
@@ -181,7 +184,7 @@ def _from_masked(array: np.ma.MaskedArray[Any, Any], like: pa.DataType | None) -
 
 
 def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | None:
-    """Returns the column that `to_numpy` made an array of, with its nulls where they still are.
+    """Returns the column that `to_numpy` made an array of, if it can tell more than the array.
 
     Args:
         array: What `to_numpy` returned; it may have been written to since.
@@ -197,10 +200,17 @@ def restored(array: np.ndarray[Any, Any], column: pa.ChunkedArray) -> Column | N
         # Rows of one shape are not of one by accident if all of the column were.
         same = common_type(made.type, column.type)
         return convert(made, column.type) if column.type.equals(same) else made
-    if not column.null_count or not pa.types.is_floating(column.type):
+    return None
+
+
+def with_nulls(array: np.ndarray[Any, Any], like: pa.DataType | None) -> Column | None:
+    """Returns the column of an array of floats some of which `to_numpy` made of nulls, if any."""
+    if array.dtype.kind != "f" or array.ndim != 1:
         return None
-    missing = column.is_null().to_numpy() & np.isnan(array)
-    return settle(pa.array(array, mask=missing, from_pandas=False), column.type)
+    missing = nan_marks.find(array, nan_marks.NULL)
+    if not missing.any():
+        return None
+    return settle(pa.array(array, mask=missing, from_pandas=False), like)
 
 
 def _is_immutable(type: pa.DataType) -> bool:
