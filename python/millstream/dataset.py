@@ -155,7 +155,8 @@ class Dataset:
         """Calls `fn` with batches of rows; it returns a batch, or yields any number of them.
 
         Args:
-            fn: Takes a batch, and returns one in any of the formats.
+            fn: Takes a batch, and returns one in any of the formats. What it yields comes out as
+                soon as it fills a block, and at the end.
             batch_size: Rows per batch. Small blocks are bundled until a batch is full, so that
                 only the last one is smaller, or the last of a task. `None` and `"auto"`: whole
                 blocks, whose sizes are bounded in bytes, with the small ones that one task gets
