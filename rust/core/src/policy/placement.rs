@@ -274,8 +274,9 @@ fn room_at(
     if overshoots && need.pass == Pass::Nothing {
         return Err(admission::no_room(state, lacking, free));
     }
-    let gets_credit = need.held.is_some() || lookahead::has_plenty(state, copies + wanted, free);
-    let credit = if gets_credit && !overshoots { held + wanted } else { held };
+    let has_plenty = || !overshoots && lookahead::has_plenty(state, copies + wanted, free);
+    // One that was stopped and takes its slot again only since nothing else moves would be stopped again.
+    let credit = if need.held.is_some() || has_plenty() { held + wanted } else { held };
     let heap = state.ledger.request(need.op).heap.min(account.free.heap);
     Ok(Site { node, actor: None, credit, copies, overshoots, heap })
 }
