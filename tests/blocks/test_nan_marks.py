@@ -82,6 +82,19 @@ def test_a_null_stays_one_in_another_width():
     assert told(made) == ["null", "-1.5", "nan", "-2.0", "null", "nan", "0.0"]
 
 
+def test_a_batch_is_searched_for_nulls_once_not_for_each_of_its_columns(monkeypatch):
+    looks = []
+    is_floating = pa.types.is_floating
+    monkeypatch.setattr(
+        pa.types, "is_floating", lambda found: looks.append(found) or is_floating(found)
+    )
+    table = pa.table({f"c{column}": [1.5] for column in range(200)})
+    batch = to_batch(table, "numpy")
+    made = from_batch({name: values + 1 for name, values in batch.items()}, Given(table, batch))
+    assert made.num_columns == 200
+    assert len(looks) <= 10 * 200, "not as many as columns for each of them"
+
+
 @given(st.lists(st.floats(width=64), max_size=20))
 def test_only_what_was_marked_is_found(values):
     array = np.array(values, "f8")

@@ -11,6 +11,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -63,7 +64,7 @@ class Given:
             for name, array in batch.items():
                 self._arrays[id(array)] = weakref.ref(array), table.column(name)
 
-    @property
+    @cached_property
     def has_nulls(self) -> bool:
         """Whether a column of floats has nulls, which arrays of it have marked."""
         floats = (column for column in self._table.columns if pa.types.is_floating(column.type))
@@ -233,7 +234,7 @@ def _pandas_values(name: str, column: pa.ChunkedArray, writable: bool) -> Any:
         array = _array(name, column, writable)
         return pandas.Series(list(array), dtype=object)
     if pa.types.is_floating(type):
-        return _marked(column, writable)
+        return _marked(column)
     if column.null_count and (pa.types.is_integer(type) or pa.types.is_boolean(type)):
         # NumPy has no null for these: pyarrow would give floats, or objects.
         names = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32"}
@@ -244,9 +245,9 @@ def _pandas_values(name: str, column: pa.ChunkedArray, writable: bool) -> Any:
     return None
 
 
-def _marked(column: pa.ChunkedArray, writable: bool) -> Any:
+def _marked(column: pa.ChunkedArray) -> np.ndarray[Any, Any] | None:
     """Returns floats among which are NaNs, so that these can be told from nulls; else None."""
-    array = columns.to_numpy(column, writable=writable)
+    array = columns.to_numpy(column, writable=False)
     values = np.isnan(array)
     if column.null_count:
         values &= column.is_valid().to_numpy()
