@@ -641,7 +641,6 @@ class Dataset:
 
         check_flag("try_create_dir", try_create_dir)
         check_named("arrow_open_stream_args", arrow_open_stream_args)
-        check_named("ray_remote_args", ray_remote_args)
         transform, commit = plan_write_parquet(
             path,
             partition_cols=partition_cols,

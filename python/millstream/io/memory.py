@@ -22,7 +22,7 @@ def plan_range(n: int, *, override_num_blocks: int | None = None) -> Source:
     """Plans the integers from 0 to `n` - 1, in the column "id".
 
     Raises:
-        ArgumentError: `n` is no integer, or negative.
+        ArgumentError: `n` is no integer, negative, or more than 64 bits hold.
     """
     check_block_count(override_num_blocks)
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:

@@ -2,9 +2,9 @@
 //!
 //! Owns the shares. A run is admitted as a whole or waits: what the smallest sizes of its pools take is
 //! its own as long as it runs, since actors keep what they hold. Of those that have to wait, who came
-//! first is admitted first; who came last waits again where losses leave no place for all. Beside that, the next task of each run that has one gets a place beside what
-//! the run holds, in turns where there is not enough for all: tasks end. Who leaves its place unused
-//! comes last.
+//! first is admitted first; who came last waits again where losses leave no place for all. Beside that,
+//! the next task of each run that has one gets a place beside what the run holds, in turns where there is
+//! not enough for all: tasks end. Who leaves its place unused comes last.
 //!
 //! What is left is divided by weight between the runs that want more than they
 //! have; what a run does not want, the others get (nothing lies idle while one of them wants it).
@@ -23,7 +23,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::arbiter::division::{Claim, divide};
-use crate::arbiter::floors::{Floor, Place, Placement, Room, first_fit, place, take_at};
+use crate::arbiter::floors::{Floor, Place, Placement, Room, place, take_at};
 use crate::protocol::Event;
 use crate::resources::Resources;
 use crate::units::{Bytes, NodeId, Slots};
@@ -323,9 +323,7 @@ impl Arbiter {
         let demands = || ids.iter().map(|id| &self.runs[id].demand);
         let seats: Vec<Seat> = demands().flat_map(|demand| &demand.seats).cloned().collect();
         let placement = place(&seats, self.has());
-        let mut tasks = demands().flat_map(|demand| &demand.tasks);
-        let fits = |task: &Resources| first_fit(&placement.left, task, |_| true).is_some();
-        placement.is_complete && tasks.all(fits)
+        placement.is_complete && placement.has_place_for_each(demands().flat_map(|d| &d.tasks))
     }
 
     /// Where all seats of a run have a place beside those of the runs that were admitted.
@@ -348,8 +346,7 @@ impl Arbiter {
     /// Whether a task of each operator of run `id` and of each admitted run has a place beside all seats.
     fn have_tasks_place(&self, id: RunId, placement: &Placement) -> bool {
         let runs = self.runs.iter().filter(|(other, run)| run.is_admitted || **other == id);
-        let mut tasks = runs.flat_map(|(_, run)| &run.demand.tasks);
-        tasks.all(|task| first_fit(&placement.left, task, |_| true).is_some())
+        placement.has_place_for_each(runs.flat_map(|(_, run)| &run.demand.tasks))
     }
 
     /// What each run gets whatever others want, in the order of the runs: its seats, and a place for its

@@ -72,8 +72,8 @@ class RayBackend:
         self._reports: Inbox[Report] = Inbox()
         self._closing = Closing(self._report)
         self._events: list[_core.Event] = []
-        # What died, on which node, and what is to be done about it.
         self._exits = exits.Exits()
+        # What died, on which node, and what is to be done about it.
         self._suspects: queue.SimpleQueue[tuple[int, Report]] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
         self._weight = weight

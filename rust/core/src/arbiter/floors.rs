@@ -45,6 +45,14 @@ pub(super) fn place(seats: &[Seat], free: Slots) -> Placement {
 }
 
 impl Placement {
+    /// Whether each of some tasks has a place beside them, one at a time.
+    pub(super) fn has_place_for_each<'a>(
+        &self,
+        mut tasks: impl Iterator<Item = &'a Resources>,
+    ) -> bool {
+        tasks.all(|task| first_fit(&self.left, task, |_| true).is_some())
+    }
+
     /// Takes a request at a node. False: it does not fit there.
     fn take(&mut self, node: NodeId, request: &Resources) -> bool {
         let Some(left) = self.left.get_mut(&node).filter(|left| left.fits(request)) else {
@@ -160,10 +168,6 @@ pub(super) fn take_at(free: &mut Slots, node: NodeId, amount: &Resources) {
 }
 
 /// The first of the nodes in question that has what is asked for.
-pub(super) fn first_fit(
-    free: &Slots,
-    request: &Resources,
-    may_be: impl Fn(NodeId) -> bool,
-) -> Option<NodeId> {
+fn first_fit(free: &Slots, request: &Resources, may_be: impl Fn(NodeId) -> bool) -> Option<NodeId> {
     free.iter().find(|(node, free)| free.fits(request) && may_be(**node)).map(|(node, _)| *node)
 }

@@ -24,9 +24,9 @@ pub(super) fn take(state: &State) -> Demand {
     }
     let is_seated = |seat: &Seat| seat.node.is_some();
     for op in state.op_ids() {
-        let is_seated = state.op(op).pool.is_some() && !state.op(op).is_done;
+        let has_seats = state.op(op).pool.is_some() && !state.op(op).is_done;
         // What an operator that is done has made may be lost, and it has to run again.
-        if !is_seated && !slots(state, op).is_zero() {
+        if !has_seats && !slots(state, op).is_zero() {
             demand.tasks.push(slots(state, op));
         }
         if state.op(op).is_done {

@@ -63,9 +63,9 @@ impl Scheduler {
     }
 
     /// Gives back what the run holds beyond its share and does not use: idle actors beyond the smallest
-    /// sizes of their pools, or all where its share is nothing. If nothing goes on in the run, since it waits for its consumer or for a
-    /// larger share, what waits goes too: paused tasks, which go on later from the row where they
-    /// stopped, and actors that have a place elsewhere. What runs is left to end.
+    /// sizes of their pools, or all where its share is nothing. If nothing goes on in the run, since it
+    /// waits for its consumer or for a larger share, what waits goes too: paused tasks, which go on later
+    /// from the row where they stopped, and actors that have a place elsewhere. What runs is left to end.
     pub(super) fn give_back_slots(&mut self) {
         if self.state.is_stopping || self.state.has_failed {
             return;
