@@ -93,21 +93,8 @@ fn due(total: u64, claims: &[Claim]) -> Vec<u64> {
     for (due, claim) in due.iter_mut().zip(claims).filter(|(_, claim)| claim.grain > 0) {
         *due -= (*due - claim.base(*due)) % claim.grain;
     }
-    let mut left = total.saturating_sub(due.iter().sum());
-    let next = |due: &[u64], left: u64| {
-        let wanting = claims.iter().enumerate();
-        let wanting = wanting.filter(|(_, claim)| claim.grain > 0 && claim.grain <= left);
-        let wanting = wanting.filter(|(_, claim)| claim.weight > 0);
-        // Compares due over weight without a division.
-        wanting.map(|(position, _)| position).min_by(|one, other| {
-            let scaled = |of: usize, by: usize| u128::from(due[of]) * u128::from(claims[by].weight);
-            scaled(*one, *other).cmp(&scaled(*other, *one))
-        })
-    };
-    while let Some(position) = next(&due, left) {
-        due[position] += claims[position].grain;
-        left -= claims[position].grain;
-    }
+    let left = total.saturating_sub(due.iter().sum());
+    let mut left = give_grains(&mut due, left, claims);
     // What is of no use to others, those keep who hold it: to give it back and want it again goes
     // round forever. But who waits for its turn keeps nothing.
     for (due, claim) in due.iter_mut().zip(claims).filter(|(_, claim)| claim.weight > 0) {
@@ -117,6 +104,66 @@ fn due(total: u64, claims: &[Claim]) -> Vec<u64> {
     }
     due
 }
+
+/// Those that so much left would help.
+fn wanting(left: u64, claims: &[Claim]) -> impl Iterator<Item = (usize, &Claim)> {
+    let fits = move |claim: &Claim| claim.weight > 0 && claim.grain > 0 && claim.grain <= left;
+    claims.iter().enumerate().filter(move |(_, claim)| fits(claim))
+}
+
+/// To whom the next grain is due: to whom least is, for its weight.
+fn lowest(due: &[u64], left: u64, claims: &[Claim]) -> Option<usize> {
+    // Compares due over weight without a division.
+    let scaled = |of: usize, by: usize| u128::from(due[of]) * u128::from(claims[by].weight);
+    let wanting = wanting(left, claims).map(|(position, _)| position);
+    wanting.min_by(|one, other| scaled(*one, *other).cmp(&scaled(*other, *one)))
+}
+
+/// Gives grain after grain to whom the next is due, until what is left helps nobody. Returns what is left.
+fn give_grains(due: &mut [u64], mut left: u64, claims: &[Claim]) -> u64 {
+    loop {
+        left -= give_many(due, left, claims);
+        let Some(position) = lowest(due, left, claims) else { return left };
+        due[position] += claims[position].grain;
+        left -= claims[position].grain;
+    }
+}
+
+/// Gives many grains at once, as many as would be given one by one to whom is lowest as long as there is
+/// something left for each. Returns how much that was.
+///
+/// Bytes may come in millions of grains. As one gives them, there is a moment at which all have just
+/// reached a level for their weight, whatever it is: the highest such level is found by bisection.
+fn give_many(due: &mut [u64], left: u64, claims: &[Claim]) -> u64 {
+    let grains = || wanting(left, claims).map(|(_, claim)| claim.grain);
+    let (Some(smallest), Some(largest)) = (grains().min(), grains().max()) else { return 0 };
+    let (left, few) = (left - largest, smallest.saturating_mul(FEW_GRAINS));
+    if left < few {
+        return 0;
+    }
+    let raise = |level: u64, due: u64, claim: &Claim| {
+        let lacking = (u128::from(level) * u128::from(claim.weight)).saturating_sub(due.into());
+        lacking.next_multiple_of(claim.grain.into())
+    };
+    let wanting: Vec<(usize, &Claim)> = wanting(left + largest, claims).collect();
+    let cost = |level: u64, due: &[u64]| -> u128 {
+        wanting.iter().map(|(position, claim)| raise(level, due[*position], claim)).sum()
+    };
+    let (mut reached, mut beyond) = (0, u64::MAX);
+    while beyond - reached > 1 {
+        let level = reached + (beyond - reached) / 2;
+        let fits = cost(level, due) <= u128::from(left);
+        (reached, beyond) = if fits { (level, beyond) } else { (reached, level) };
+    }
+    let before: u64 = due.iter().sum();
+    for (position, claim) in &wanting {
+        due[*position] += u64::try_from(raise(reached, due[*position], claim)).unwrap_or(0);
+    }
+    due.iter().sum::<u64>() - before
+}
+
+/// So few grains are sooner given one by one.
+const FEW_GRAINS: u64 = 64;
 
 /// Fills all claims to the same level for their weight, between their floors and what they want. What
 /// those that are at a bound have more or less, the others share.
@@ -208,7 +255,33 @@ mod tests {
         assert_eq!(divide(80, &[out, claim(1, 0, 10)]), [0, 80], "who has no weight gets nothing");
     }
 
+    #[test]
+    fn bytes_in_tiny_grains_are_divided_at_once() {
+        let shares = divide(1 << 50, &[claim(1, 0, (1 << 49) + 1), claim(1, 0, 1), claim(1, 0, 1)]);
+        assert_eq!(shares, [0, 1 << 49, 1 << 49]);
+    }
+
     proptest! {
+        #[test]
+        fn many_grains_at_once_are_what_they_are_one_by_one(
+            left in 0u64..100_000,
+            drawn in proptest::collection::vec((0u32..5, 0u64..9_000, 0u64..60), 1..6),
+            coarse in 1u64..20_000,
+        ) {
+            let (mut claims, mut due) = (Vec::new(), Vec::new());
+            for (position, (weight, has, grain)) in drawn.into_iter().enumerate() {
+                claims.push(claim(weight, 0, if position == 1 { coarse } else { grain }));
+                due.push(has);
+            }
+            let mut one_by_one = (due.clone(), left);
+            while let Some(position) = lowest(&one_by_one.0, one_by_one.1, &claims) {
+                one_by_one.0[position] += claims[position].grain;
+                one_by_one.1 -= claims[position].grain;
+            }
+            let left = give_grains(&mut due, left, &claims);
+            prop_assert_eq!((due, left), one_by_one);
+        }
+
         #[test]
         fn together_they_never_hold_more_than_there_is(
             total in 1u64..1_000,
