@@ -20,10 +20,12 @@ from test_parquet_writing import everything, write
 
 from millstream.blocks import block
 from millstream.blocks.transforms import FilterRows, MapBatches
+from millstream.errors import SchemaError
 from millstream.io.parquet import plan_parquet
 
 #: Types that Parquet has not, which are refused by name.
-UNHELD = {"interval", "empty_struct"}
+INTERVALS = {"interval"}
+UNHELD = {*INTERVALS, "empty_struct"}
 #: Types that pyarrow does not give back as they were, and what it gives; millstream does.
 COARSE = {
     "date64": pa.date32(),
@@ -40,6 +42,11 @@ SAME = {
     "rows": FilterRows(lambda row: True),
     "nothing": None,
 }
+
+
+def is_fieldless(table: pa.Table) -> bool:
+    type = table.schema.field("x").type
+    return pa.types.is_struct(type) and type.num_fields == 0
 
 
 def require_same(found: pa.Table, wanted: pa.Table, coarse: dict | None = None) -> None:
@@ -106,6 +113,11 @@ PARTS = {
     "integer then double": [pa.array([1]), pa.array([2.5])],
     "narrow then wide": [pa.array([1], pa.int8()), pa.array([2**40])],
     "fields that come later": [pa.array([{"a": 1}]), pa.array([{"a": 2, "b": "x"}])],
+    "no fields yet": [pa.array([{}, None, {}], pa.struct([])), pa.array([{"a": 1}])],
+    "no fields any more": [
+        pa.array([[{"a": 1, "b": {"c": "x"}}], None]),
+        pa.array([[{"b": {}}], []], pa.list_(pa.struct({"b": pa.struct([])}))),
+    ],
     "null fields": [pa.array([{"a": None}]), pa.array([{"a": {"b": 1}}])],
     "empty lists": [pa.array([[]]), pa.array([[1]])],
     "dictionaries": [pa.array(["a"]).dictionary_encode(), COLUMNS["words8"]],
@@ -138,3 +150,20 @@ def test_files_whose_types_differ_become_one_dataset(tmp_path, name, is_divided)
     assert frame["x"].isna().sum() == wanted["x"].null_count
     rows = duckdb.sql(f"SELECT n, x IS NULL FROM '{tmp_path}/*.parquet'").fetchall()
     assert sorted(rows) == sorted(zip(frame["n"], frame["x"].isna(), strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+def test_what_goes_together_is_written_together(tmp_path, name):
+    for other in sorted(set(COLUMNS) - {name}):
+        parts = [block.plain(pa.table({"x": COLUMNS[each]})) for each in (name, other)]
+        try:
+            wanted = block.concat(parts)
+        except SchemaError:
+            wanted = None
+        if wanted is None or {name, other} & INTERVALS or is_fieldless(wanted):
+            with pytest.raises(SchemaError, match="'x'"):
+                write(tmp_path / other, *([part] for part in parts))
+            assert everything(tmp_path / other) == []
+        else:
+            write(tmp_path / other, *([part] for part in parts))
+            require_same(table_of(plan_parquet(tmp_path / other)), wanted)

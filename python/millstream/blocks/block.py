@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from millstream.blocks import tensor
-from millstream.blocks.common_type import common_type, is_simple, plain_type, wide_type
+from millstream.blocks.common_type import common_type, filled_type, is_simple, plain_type, wide_type
 from millstream.blocks.convert import convert, nulls
 from millstream.errors import SchemaError
 
@@ -97,6 +97,15 @@ def without_shapes(schema: pa.Schema) -> pa.Schema:
     """Returns the schema with tensors of any shape where they are of one."""
     types = [tensor.without_shape(type) for type in schema.types]
     return pa.schema([field.with_type(type) for field, type in zip(schema, types, strict=True)])
+
+
+def filled_schema(schema: pa.Schema) -> pa.Schema:
+    """Returns the schema with a field of nulls in each struct without fields."""
+    if is_simple(schema):
+        return schema
+    types = map(filled_type, schema.types)
+    fields = [field.with_type(type) for field, type in zip(schema, types, strict=True)]
+    return pa.schema(fields, schema.metadata)
 
 
 def concat(blocks: Sequence[pa.Table]) -> pa.Table:

@@ -76,6 +76,13 @@ def wide_type(type: pa.DataType) -> pa.DataType:
     return _rebuilt(type, wide_type)
 
 
+def filled_type(type: pa.DataType) -> pa.DataType:
+    """Returns the type with a field of nulls in each struct without fields, however deep."""
+    if pa.types.is_struct(type) and type.num_fields == 0:
+        return pa.struct([(_NO_FIELDS, pa.null())])
+    return _rebuilt(type, filled_type)
+
+
 def _rebuilt(type: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Returns the type with the types within it changed."""
     types = pa.types
@@ -294,6 +301,8 @@ _DECIMALS: tuple[tuple[int, int, Callable[[int, int], pa.DataType]], ...] = (
 )
 # Finest first.
 _UNITS = ["ns", "us", "ms", "s"]
+# The field in place of none.
+_NO_FIELDS = "__millstream_no_fields__"
 # Types that need not be looked into.
 _PLAIN = frozenset(
     type.id

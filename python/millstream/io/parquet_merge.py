@@ -19,7 +19,7 @@ from millstream.io.commit import STAGED_SCHEMA, writing
 from millstream.io.files import open_file
 from millstream.io.parquet_file import columns_of, open_parquet, schema_of
 from millstream.io.parquet_scan import batch_rows
-from millstream.io.parquet_writer import ParquetOptions, TaskFiles
+from millstream.io.parquet_writer import ParquetOptions, TaskFiles, unheld
 from millstream.io.source import split_rows
 
 
@@ -151,13 +151,15 @@ def rewrites(
         sizes: How large files shall be.
 
     Raises:
-        SchemaError: A column has types that no common type holds.
+        SchemaError: A column has types that no common type holds, or one that Parquet has not.
     """
     files = _staged_files(reports)
     if not files:
         return []
     schemas = {id(file.schema): file.schema for file in files}
     whole = block.unify_schemas(schemas.values())
+    if not block.filled_schema(whole).equals(whole):
+        raise unheld(whole)
     metadata = files[0].schema.metadata
     if all(known.metadata == metadata for known in schemas.values()):
         whole = whole.with_metadata(metadata)

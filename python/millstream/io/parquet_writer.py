@@ -165,6 +165,7 @@ class _File:
         self._written = 0
         self._stream: pa.NativeFile | None = None
         self._writer: pq.ParquetWriter | None = None
+        self._types = pa.schema([])
         self._schema: pa.Schema | None = options.parquet_args.get("schema")
         self._group_rows: int = options.parquet_args.get("row_group_size") or _GROUP_ROWS_MAX
 
@@ -195,12 +196,12 @@ class _File:
             table = self._in_schema(block.concat(self._held))
             self._held, self._held_rows, self.held_bytes = [], 0, 0
             closed = None
-            if self._writer is not None and not self._writer.schema.equals(table.schema):
+            if self._writer is not None and not self._types.equals(table.schema):
                 closed = self._end()
             if self._writer is None:
                 self._begin(table.schema)
             if self._writer is not None:
-                self._writer.write_table(table, self._group_rows)
+                self._writer.write_table(block.align(table, self._writer.schema), self._group_rows)
             self._written += table.num_rows
         if closed is not None:
             yield closed
@@ -234,16 +235,19 @@ class _File:
             if unknown:
                 raise SchemaError(f"the schema to write lacks the columns {unknown}")
             return block.align(table, self._schema)
-        if self._writer is None or self._writer.schema.equals(table.schema):
+        if self._writer is None or self._types.equals(table.schema):
             return table
-        return block.align(table, block.unify_schemas([self._writer.schema, table.schema]))
+        return block.align(table, block.unify_schemas([self._types, table.schema]))
 
     def _begin(self, schema: pa.Schema) -> None:
         self._path = f"{self._staging}/{uuid.uuid4().hex}"
+        # Other blocks may tell the fields of a struct that has none here: it is written again then.
+        in_file = block.filled_schema(schema)
         try:
-            self._stream, self._writer = self._options.open(self._path, schema)
+            self._stream, self._writer = self._options.open(self._path, in_file)
         except pa.ArrowNotImplementedError as error:
-            raise _unheld(schema, error) from error
+            raise unheld(schema) from error
+        self._types = schema
         _open_files.add()
         note = partition_note(self._in_path)
         if note:
@@ -252,7 +256,7 @@ class _File:
     def _end(self) -> pa.Table:
         if self._writer is None or self._stream is None:
             raise WriteError("the file is not open", file=self._path)
-        schema = self._writer.schema
+        schema = self._types
         if self._in_path:
             schema = pa.schema([*schema, *self._in_path], schema.metadata)
         try:
@@ -296,17 +300,17 @@ def can_be_read_back(args: Mapping[str, Any]) -> bool:
     return args.get("store_schema", True) and not {"flavor", "encryption_properties"} & set(args)
 
 
-def _unheld(schema: pa.Schema, error: pa.ArrowException) -> SchemaError:
+def unheld(schema: pa.Schema) -> SchemaError:
     """Says which column has a type that Parquet has not."""
     for field in schema:
         try:
             pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
-        except pa.ArrowNotImplementedError:
+        except pa.ArrowNotImplementedError as error:
             return SchemaError(
                 f"column {field.name!r} of type {field.type} cannot be written as Parquet: "
                 f"{str(error).strip()}; convert it before"
             )
-    return SchemaError(f"the columns cannot be written as Parquet: {error}")
+    return SchemaError(f"the columns {schema.names} cannot be written together as Parquet")
 
 
 class _OpenFiles:
