@@ -46,6 +46,7 @@ pub const fn workloads() -> &'static [ClusterWorkload] {
         ClusterWorkload { name: "slow_call", run: laptop::slow_call },
         ClusterWorkload { name: "slow_call_8cpu", run: laptop::slow_call_of_many },
         ClusterWorkload { name: "slow_call_pool", run: laptop::slow_call_pool },
+        ClusterWorkload { name: "wide_rows", run: laptop::wide_rows },
         ClusterWorkload { name: "slow_row", run: laptop::slow_row },
         ClusterWorkload { name: "pool_and_reader", run: laptop::pool_and_reader },
     ]

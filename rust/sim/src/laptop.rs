@@ -23,7 +23,7 @@ pub(crate) fn slow_call(name: &'static str) -> Result<Outcome, Violation> {
 /// The same with 256 units on 8 CPUs, where a row takes 1 ms too.
 pub(crate) fn slow_call_of_many(name: &'static str) -> Result<Outcome, Violation> {
     let bound = CALL + millis(256 / 8);
-    run(name, &world(&[reads(256, CALL, millis(1))], 8), bound, 2.25)
+    run(name, &world(&[reads(256, CALL, millis(1))], 8), bound, 1.95)
 }
 
 /// 400 rows that are read at once, before two actors whose calls take 0.3 s and 1 ms for each row.
@@ -32,6 +32,13 @@ pub(crate) fn slow_call_pool(name: &'static str) -> Result<Outcome, Violation> {
     let stages = [reads(400, Span::ZERO, Span(20)), joins(actors, CALL, millis(1))];
     let bound = millis(500) + CALL + millis(400 / 2);
     run(name, &world(&stages, 3), bound, 1.9)
+}
+
+/// 100 rows of thousands of columns: each call makes a table and a file of them, whatever their number.
+pub(crate) fn wide_rows(name: &'static str) -> Result<Outcome, Violation> {
+    let (call, row) = (millis(140), Span(3_200));
+    let bound = call + row.times(100 / 2);
+    run(name, &world(&[reads(100, call, row)], 2), bound, 1.71)
 }
 
 /// 100 rows that take 0.3 s each: a row is not made to wait for others, and no CPU for the other.

@@ -3,15 +3,18 @@
 //! A task has a fixed cost, so small units and blocks are bundled until it is worth it; but a
 //! bundle must neither starve idle slots nor hold more input than a block's worth of memory.
 
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
 use crate::estimate::{quantity, whole};
 use crate::line::{Line, Pace};
-use crate::operator::Operator;
+use crate::operator::{Operator, Task};
 use crate::plan::{OpKind, Port};
 use crate::policy::{exchange, limits};
 use crate::protocol::Reason;
 use crate::queue::{InputQueue, Queued};
 use crate::state::State;
-use crate::units::{Bytes, OpId, Rows, Span};
+use crate::units::{ActorId, Bytes, OpId, Rows, Span};
 
 /// What the next new task of an operator would work on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +165,6 @@ fn units(state: &State, op: OpId) -> u64 {
 pub(crate) fn full_task(state: &State, op: OpId) -> u64 {
     let Operator { listing, estimates, .. } = state.op(op);
     let bytes = state.plan.config().block_bytes_target.0;
-    let share = |rest: u64, pace: Option<Pace>| share(state, op, rest, SHARES_PER_SLOT, pace);
     if listing.is_uneven() {
         let Some(busy_each) = estimates.busy_per_byte() else { return 1 };
         // Files that differ take time to be opened too, which would look like what the call takes.
@@ -170,14 +172,17 @@ pub(crate) fn full_task(state: &State, op: OpId) -> u64 {
         let pace = pace(state, estimates.by_unit_bytes()).filter(|_| is_little);
         let by_span = items_long(state, busy_each, pace);
         let by_bytes = quotient(bytes, estimates.bytes_per_byte().unwrap_or(0.0));
-        let by_share = share(listing.bytes_expected().0, pace);
+        let rest = listing.bytes_expected().0;
+        let by_share = share(state, op, rest, SHARES_PER_SLOT, pace, |task| task.unit_bytes.0);
         return listing.fitting(Bytes(by_span.min(by_bytes).min(by_share))).clamp(1, UNITS_MAX);
     }
     let Some(busy_each) = estimates.busy_per_item() else { return 1 };
     let pace = pace(state, estimates.by_items());
     let by_span = items_long(state, busy_each, pace);
     let by_bytes = quotient(bytes, estimates.bytes_per_item().unwrap_or(0.0));
-    by_span.min(by_bytes).min(share(listing.expected(), pace))
+    let rest = listing.expected();
+    let by_share = share(state, op, rest, SHARES_PER_SLOT, pace, |task| task.items);
+    by_span.min(by_bytes).min(by_share)
 }
 
 /// Blocks until a batch is full and the task is long enough, or the slots have their share.
@@ -186,7 +191,7 @@ fn blocks(state: &State, op: OpId, anything: bool) -> usize {
     let rows_min = state.spec(op).bundle_rows_min;
     let ready = operator.queue().ready_rows().0;
     let pace = pace(state, operator.estimates.by_items());
-    let rows_share = share(state, op, ready, 1, pace);
+    let rows_share = share(state, op, ready, 1, pace, |task| task.items);
     let rows_long = if anything { 1 } else { rows_long(state, op) };
     let rows_full = rows_long.min(rows_share).max(rows_min.0);
     let probe = if anything { None } else { probe_rows(state, op, rows_full) };
@@ -236,14 +241,63 @@ fn items_long(state: &State, busy_each: f64, pace: Option<Pace>) -> u64 {
 }
 
 /// How many of the items that are left a task takes, so that each slot has its share, in so many tasks.
-/// More of them where that many take less than the call: to begin another task for them costs more than
-/// to do them in this one. But the slots that are idle get theirs.
-fn share(state: &State, op: OpId, rest: u64, tasks_per_slot: u64, pace: Option<Pace>) -> u64 {
-    let slots = state.parallelism(op).max(1);
-    let even = rest / (tasks_per_slot * slots);
-    let idle = slots.saturating_sub(state.op(op).live.len() as u64).max(1);
-    let of_call = pace.map_or(0, |pace| whole(pace.items_of_call()));
-    even.max(of_call.min(rest.div_ceil(idle)))
+/// Where that many take less than the call, each slot does its share in one task instead, and all of them
+/// end together.
+fn share(
+    state: &State,
+    op: OpId,
+    rest: u64,
+    tasks_per_slot: u64,
+    pace: Option<Pace>,
+    items: impl Fn(&Task) -> u64,
+) -> u64 {
+    let even = rest / (tasks_per_slot * state.parallelism(op).max(1));
+    match pace.filter(|pace| quantity(even) < pace.items_of_call()) {
+        Some(pace) => even.max(last_share(state, op, rest, pace, items)),
+        None => even,
+    }
+}
+
+/// How many of the items that are left the next task takes so that all slots end together. It begins where
+/// least is to be done before.
+fn last_share(state: &State, op: OpId, rest: u64, pace: Pace, items: impl Fn(&Task) -> u64) -> u64 {
+    let ahead = items_ahead(state, op, pace, items);
+    let (mut slots, mut sum, mut level) = (0, quantity(rest), f64::INFINITY);
+    for ahead in &ahead {
+        if *ahead >= level {
+            break;
+        }
+        (slots, sum) = (slots + 1, sum + ahead);
+        level = sum / quantity(slots);
+    }
+    ahead.first().map_or(rest, |first| whole((level - first).ceil()))
+}
+
+/// What each slot has to do before it is free, in items, those that are free first first.
+fn items_ahead(state: &State, op: OpId, pace: Pace, items: impl Fn(&Task) -> u64) -> Vec<f64> {
+    let mut of_actors: BTreeMap<ActorId, f64> = BTreeMap::new();
+    let mut ahead = Vec::new();
+    for id in state.op(op).live.ids() {
+        let task = &state.tasks[&id];
+        let span = pace.call + pace.each * quantity(items(task));
+        let left = (span - quantity(task.stretch.moving(state.now).0)).max(0.0);
+        match task.actor {
+            // One that waits behind another has not begun.
+            Some(actor) => {
+                of_actors.entry(actor).and_modify(|ahead| *ahead += span).or_insert(left);
+            }
+            None => ahead.push(left),
+        }
+    }
+    ahead.extend(of_actors.into_values());
+    let idle =
+        usize::try_from(state.parallelism(op).max(1)).unwrap_or(0).saturating_sub(ahead.len());
+    ahead.extend(core::iter::repeat_n(0.0, idle));
+    for span in &mut ahead {
+        *span = (*span / pace.each).max(0.0);
+    }
+    ahead.sort_by(f64::total_cmp);
+    ahead
 }
 
 /// Units of a task that is to tell what a call takes beside its items, if the next one is to: it is larger
