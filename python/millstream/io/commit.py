@@ -19,6 +19,7 @@ import shutil
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ MODES = ("append", "overwrite", "ignore", "error")
 #: One row for each staged file, which is what writing tasks yield. `folder` is relative to the
 #: target, `schema` has the columns of the file and then those that the folder tells; `place` is
 #: that of the first file that it was made of, if it was. Without a file, `path` is null and
-#: `schema` says what the empty result looks like.
+#: `schema` says what the empty result looks like. See `packed_schema`.
 STAGED_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -47,6 +48,16 @@ STAGED_SCHEMA = pa.schema(
         ("place", pa.int64()),
     ]
 )
+
+
+def packed_schema(schema: pa.Schema) -> bytes:
+    """Returns a schema as few bytes, also if it has thousands of columns."""
+    return zlib.compress(schema.serialize(), level=1)
+
+
+def unpacked_schema(packed: bytes) -> pa.Schema:
+    """Returns the schema that `packed_schema` packed."""
+    return pa.ipc.read_schema(pa.py_buffer(zlib.decompress(packed)))
 
 
 def check_mode(mode: object) -> str:
@@ -189,7 +200,7 @@ class FolderCommit:
                 if row["path"] is not None:
                     staged.append((row["path"], row["folder"]))
                 elif schema is None:
-                    schema = pa.ipc.read_schema(pa.py_buffer(row["schema"]))
+                    schema = unpacked_schema(row["schema"])
         if not staged and schema is not None and schema.names:
             empty = f"{self.staging}/empty"
             self._write_empty(empty, schema)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from millstream.blocks import block
 from millstream.errors import WriteError
-from millstream.io.commit import STAGED_SCHEMA, writing
+from millstream.io.commit import STAGED_SCHEMA, unpacked_schema, writing
 from millstream.io.files import open_file
 from millstream.io.parquet_file import columns_of, open_parquet, schema_of
 from millstream.io.parquet_scan import batch_rows
@@ -197,10 +197,10 @@ def _staged_files(reports: Sequence[pa.Table]) -> list[StagedFile]:
     for table in reports:
         for row in table.to_pylist():
             if row["path"] is not None:
-                message = row["schema"]
-                if message not in schemas:
-                    schemas[message] = pa.ipc.read_schema(pa.py_buffer(message))
-                schema = schemas[message]
+                packed = row["schema"]
+                if packed not in schemas:
+                    schemas[packed] = unpacked_schema(packed)
+                schema = schemas[packed]
                 path, folder = row["path"], row["folder"]
                 files.append(StagedFile(place, path, folder, row["rows"], row["bytes"], schema))
             place += 1

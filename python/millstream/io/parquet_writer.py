@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
-from millstream.io.commit import STAGED_SCHEMA, patiently, writing
+from millstream.io.commit import STAGED_SCHEMA, packed_schema, patiently, writing
 from millstream.io.parquet_file import partition_note
 
 
@@ -338,9 +338,8 @@ class _OpenFiles:
 
 def staged(path: str | None, folder: str, rows: int, nbytes: int, schema: pa.Schema) -> pa.Table:
     """Makes the row that tells of a staged file."""
-    message = schema.serialize().to_pybytes()
     row: dict[str, Any] = {"path": path, "folder": folder, "rows": rows, "bytes": nbytes}
-    row |= {"schema": message, "place": None}
+    row |= {"schema": packed_schema(schema), "place": None}
     return pa.Table.from_pylist([row], schema=STAGED_SCHEMA)
 
 
