@@ -124,6 +124,12 @@ pub(crate) const fn whole(estimate: f64) -> u64 {
     estimate as u64
 }
 
+/// The least whole number that is no smaller.
+pub(crate) fn whole_above(estimate: f64) -> u64 {
+    let below = whole(estimate);
+    below + u64::from(quantity(below) < estimate)
+}
+
 /// By which part a peak comes nearer to the mean with each sample.
 const PEAK_FADES: f64 = 1.0 / 16.0;
 /// The same of a low.

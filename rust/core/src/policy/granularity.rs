@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::estimate::{quantity, whole};
+use crate::estimate::{quantity, whole, whole_above};
 use crate::line::{Line, Pace};
 use crate::operator::{Operator, Task};
 use crate::plan::{OpKind, Port};
@@ -270,7 +270,7 @@ fn last_share(state: &State, op: OpId, rest: u64, pace: Pace, items: impl Fn(&Ta
         (slots, sum) = (slots + 1, sum + ahead);
         level = sum / quantity(slots);
     }
-    ahead.first().map_or(rest, |first| whole((level - first).ceil()))
+    ahead.first().map_or(rest, |first| whole_above(level - first))
 }
 
 /// What each slot has to do before it is free, in items, those that are free first first.
