@@ -21,11 +21,14 @@ from millstream.blocks.batch import to_batch
 from millstream.compute import ComputeStrategy
 from millstream.context import DataContext
 from millstream.errors import ArgumentError
+from millstream.execution import consume
+from millstream.execution.execution import Execution
+from millstream.execution.kept import keep_blocks
+from millstream.execution.write import write
 from millstream.observe import explain, stats, why
 from millstream.observe.report import RunReport
 from millstream.observe.watch import Watch
 from millstream.plan import columns as column_operators
-from millstream.plan import launch
 from millstream.plan.arguments import (
     Concurrency,
     FunctionCall,
@@ -494,7 +497,7 @@ class Dataset:
         check_rows("limit", limit)
         if limit == 0:
             return []
-        return list(rows.iter_rows(launch.first_rows(self._execute(), limit)))
+        return list(rows.iter_rows(consume.first_rows(self._execute(), limit)))
 
     def take_all(self, limit: int | None = None) -> list[Row]:
         """All rows.
@@ -507,7 +510,7 @@ class Dataset:
         """
         if limit is not None:
             check_rows("limit", limit)
-        table = launch.first_rows(self._execute(), None if limit is None else limit + 1)
+        table = consume.first_rows(self._execute(), None if limit is None else limit + 1)
         if limit is not None and table.num_rows > limit:
             raise ArgumentError(f"the dataset has more rows than limit={limit}")
         return list(rows.iter_rows(table))
@@ -524,7 +527,7 @@ class Dataset:
         """
         check_batch_size(batch_size, optional=False)
         format_name = check_batch_format(batch_format)
-        table = launch.first_rows(self._execute(), batch_size)
+        table = consume.first_rows(self._execute(), batch_size)
         if not table.num_rows:
             raise ArgumentError("the dataset is empty: there are no rows for a batch")
         return to_batch(table, format_name)
@@ -546,7 +549,7 @@ class Dataset:
         `map_batches` with `udf_modifying_row_count=False`.
         """
         known = self._plan.rows()
-        return launch.count_rows(self._execute()) if known is None else known
+        return consume.count_rows(self._execute()) if known is None else known
 
     def schema(self, fetch_if_missing: bool = True) -> Schema | None:
         """The columns and their types.
@@ -565,7 +568,7 @@ class Dataset:
         if self._schema is None:
             self._schema = self._plan.schema()
         if self._schema is None and fetch_if_missing:
-            self._schema = launch.first_schema(self._execute())
+            self._schema = consume.first_schema(self._execute())
         return None if self._schema is None else Schema(self._schema)
 
     def columns(self, fetch_if_missing: bool = True) -> list[str] | None:
@@ -580,9 +583,7 @@ class Dataset:
     def materialize(self) -> MaterializedDataset:
         """Runs the dataset and keeps its blocks where they are, for use in further datasets."""
         execution = self._execute()
-        made = MaterializedDataset(
-            launch.keep_blocks(execution, self._plan.schema()), self._context
-        )
+        made = MaterializedDataset(keep_blocks(execution, self._plan.schema()), self._context)
         made._watch = execution.watch
         return made
 
@@ -669,9 +670,9 @@ class Dataset:
             is_of_one_process=transform.is_of_one_process,
         )
         plan = self._plan.then(operator)
-        launch.write(
+        write(
             lambda: self._execute(plan),
-            lambda source: launch.Execution(LogicalPlan(Read(source, shape)), self._context),
+            lambda source: Execution(LogicalPlan(Read(source, shape)), self._context),
             transform,
             commit,
             self._schema,
@@ -766,8 +767,8 @@ class Dataset:
         plan.schema()  # Raises for unknown columns, if the columns are known.
         return Dataset(plan, self._context)
 
-    def _execute(self, plan: LogicalPlan | None = None) -> launch.Execution:
-        execution = launch.Execution(plan or self._plan, self._context)
+    def _execute(self, plan: LogicalPlan | None = None) -> Execution:
+        execution = Execution(plan or self._plan, self._context)
         self._watch = execution.watch
         return execution
 
@@ -780,20 +781,18 @@ class MaterializedDataset(Dataset):
         return sum(len(read.source.units) for read in self._plan.reads())
 
 
-def _iter_rows(run: launch.Execution) -> Iterator[Row]:
+def _iter_rows(run: Execution) -> Iterator[Row]:
     return feed.iter_rows(run.sized_tables(), stop=run.stop)
 
 
-def _iter_batches(run: launch.Execution, **options: Any) -> Iterator[Any]:
+def _iter_batches(run: Execution, **options: Any) -> Iterator[Any]:
     return feed.iter_batches(run.tables(), stop=run.stop, **options)
 
 
 class _Again(Iterable[Any]):
     """Runs a dataset anew each time it is iterated over."""
 
-    def __init__(
-        self, dataset: Dataset, iterate: Callable[[launch.Execution], Iterator[Any]]
-    ) -> None:
+    def __init__(self, dataset: Dataset, iterate: Callable[[Execution], Iterator[Any]]) -> None:
         self._dataset = dataset
         self._iterate = iterate
 

@@ -127,7 +127,7 @@ def _planned(
     """The plan in numbers, and the rows of its sources where they are known."""
     if isinstance(plan, _core.Plan):
         return plan, [None] * len(plan.ops)
-    from millstream.plan.launch import plan_run
+    from millstream.execution.execution import plan_run
 
     physical, core_plan = plan_run(plan._plan, plan._context, nodes)
     return core_plan, [op.rows_out for op in physical.ops]

@@ -1,4 +1,4 @@
-"""From a logical plan to a run, and what consumers commonly want of one.
+"""From a logical plan to a run.
 
 Owns the order of things: rules, nodes, physical plan, scheduler, backend, run, watch. Knows
 nothing of what a backend does.
@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pyarrow as pa
 
 from millstream import _core
-from millstream.blocks import block
 from millstream.context import DataContext, ExecutionResources
 from millstream.errors import ArgumentError, RunStoppedError
-from millstream.io.source import ReadUnit, Source
+from millstream.execution.refusal import refused
 from millstream.observe.display import open_display
 from millstream.observe.watch import Watch
-from millstream.plan.kept import KeptBlock
-from millstream.plan.logical import LogicalPlan, Map, Read
+from millstream.plan.logical import LogicalPlan, Map
 from millstream.plan.physical import PhysicalPlan, block_bytes_target
-from millstream.plan.resources import refused
 from millstream.plan.rules import to_physical
-from millstream.run.driver import Run, before_exit
+from millstream.run.driver import Run
 from millstream.run.protocol import Backend, BlockHandle, OpBody
-
-if TYPE_CHECKING:
-    from millstream.io.commit import FolderCommit
-    from millstream.io.parquet_sink import WriteParquet
 
 
 class Execution:
@@ -147,110 +140,6 @@ def plan_run(
     return physical, physical.to_core(context, target)
 
 
-def first_rows(execution: Execution, limit: int | None) -> pa.Table:
-    """The first `limit` rows as one table (all rows: `None`); stops the run when it has them."""
-    tables: list[pa.Table] = []
-    rows = 0
-    stream = execution.tables()
-    for table in stream:
-        tables.append(table)
-        rows += table.num_rows
-        if limit is not None and rows >= limit:
-            break
-    _close(stream)
-    if not tables:
-        return pa.table({})
-    return block.concat(tables).slice(0, limit)
-
-
-def count_rows(execution: Execution) -> int:
-    """The number of rows; no data is moved for it."""
-    return sum(handle.meta.rows for handle in execution.blocks())
-
-
-def first_schema(execution: Execution) -> pa.Schema:
-    """The schema of the first block that has rows; stops the run when it has one.
-
-    Without any rows it is that of the empty blocks. Tensors have no shape in it if there are
-    further blocks, which may have others.
-    """
-    empty = pa.schema([])
-    first: pa.Schema | None = None
-    stream = execution.blocks()
-    for handle in stream:
-        meta = handle.meta
-        if first is not None and meta.rows:
-            _close(stream)
-            return block.without_shapes(first)
-        if meta.schema is not None and meta.rows:
-            first = block.visible_schema(meta.schema)
-            if block.without_shapes(first).equals(first):
-                _close(stream)
-                return first
-        if meta.schema is not None and not empty.names:
-            empty = block.visible_schema(meta.schema)
-    return empty if first is None else first
-
-
-def keep_blocks(execution: Execution, known: pa.Schema | None) -> LogicalPlan:
-    """Runs to the end and keeps all blocks where they are; gives a plan that reads them.
-
-    Args:
-        execution: The run.
-        known: The columns, if they are known without it: there may be no block that tells.
-    """
-    handles = list(execution.blocks())
-    metas = [handle.meta for handle in handles]
-    told = [meta.schema for meta in metas if meta.schema is not None]
-    schema = block.unify_schemas(told) if told or known is None else known
-    units: list[ReadUnit] = [KeptBlock(handle, schema) for handle in handles]
-    return LogicalPlan(Read(Source("Kept", units, schema, sum(meta.rows for meta in metas))))
-
-
-def write(
-    start: Callable[[], Execution],
-    again: Callable[[Source], Execution],
-    transform: WriteParquet,
-    commit: FolderCommit,
-    schema: pa.Schema | None,
-) -> list[str]:
-    """Runs a plan that ends in a write, and puts its files in place.
-
-    Args:
-        start: Starts the run.
-        again: Starts a run that only writes some of the files again.
-        transform: What the tasks do.
-        commit: The driver's side of the write.
-        schema: The columns that are written, if they are known.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        SchemaError: A column has types that no common type holds.
-        WriteError: It did not work; in either case the target is as it was before.
-    """
-    from millstream.io.parquet_merge import in_order
-
-    with before_exit():
-        if not commit.prepare():
-            return []
-        try:
-            execution = start()
-            reports = list(execution.tables())
-            rewrites = transform.rewrites(reports)
-            if rewrites:
-                run = again(Source("RewriteParquet", rewrites, None, None))
-                reports = in_order(reports, rewrites, list(run.tables()))
-        except BaseException:
-            commit.abort()
-            raise
-        files = commit.commit(reports, schema)
-        rows = sum(sum(report["rows"].to_pylist()) for report in reports)
-        execution.watch.note_written(rows, len(files))
-        return files
-
-
 def _submit(
     plan: LogicalPlan, context: DataContext, backend: Backend
 ) -> tuple[PhysicalPlan, _core.Scheduler]:
@@ -280,9 +169,3 @@ def _check_reach(plan: LogicalPlan, context: DataContext) -> None:
             "do not share: use files that all nodes reach, or the local backend "
             '(DataContext.get_current().backend = "local")'
         )
-
-
-def _close(stream: Iterator[object]) -> None:
-    close = getattr(stream, "close", None)
-    if close is not None:
-        close()

@@ -7,8 +7,8 @@ import pytest
 import millstream as ms
 from millstream import _core
 from millstream.context import DataContext
-from millstream.plan.launch import plan_run
-from millstream.plan.resources import refused
+from millstream.execution.execution import plan_run
+from millstream.execution.refusal import refused
 
 
 class Model:
