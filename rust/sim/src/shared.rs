@@ -113,6 +113,9 @@ struct Run<'a> {
     has_begun: bool,
     has_ended: bool,
     turns: usize,
+    /// What it holds and wants since its last turn; told to the arbiter, if `is_told`.
+    demand: Demand,
+    is_told: bool,
     report: TenantReport,
 }
 
@@ -132,6 +135,8 @@ impl<'a> Run<'a> {
             has_begun: false,
             has_ended: false,
             turns: 0,
+            demand: Demand::default(),
+            is_told: false,
             report: TenantReport::default(),
         })
     }
@@ -156,16 +161,12 @@ impl<'a> Run<'a> {
         self.turns += 1;
         self.checker.judge(now, &events, &actions, &self.scheduler.snapshot())?;
         self.cluster.perform(&actions);
-        let cpu = self.held().values().map(|held| held.cpu.0).sum();
+        (self.demand, self.is_told) = (self.scheduler.run_demand(), false);
+        let cpu = self.demand.held.values().map(|(held, _)| held.cpu.0).sum();
         if self.report.holdings.last().is_none_or(|last| last.cpu != cpu) {
             self.report.holdings.push(Holding { since: now, cpu });
         }
         Ok(())
-    }
-
-    fn held(&self) -> BTreeMap<NodeId, Resources> {
-        let held = self.scheduler.run_demand().held.into_iter();
-        held.map(|(node, (resources, _))| (node, resources)).collect()
     }
 }
 
@@ -313,7 +314,7 @@ impl Shared<'_> {
             *at == position
                 || (self.runs[*at].is_active() && self.arbiter.standing(id(*at)).is_admitted)
         });
-        let demands: Vec<Demand> = there.map(|at| self.runs[at].scheduler.run_demand()).collect();
+        let demands: Vec<&Demand> = there.map(|at| &self.runs[at].demand).collect();
         let mut has = Resources::default();
         for node in &self.runs[position].tenant.scenario.nodes {
             has.credit(&node.resources);
@@ -331,8 +332,10 @@ impl Shared<'_> {
     fn divide(&mut self) -> Result<(), Violation> {
         self.divides_at = None;
         for _ in 0..ROUNDS_MAX {
-            for (position, run) in self.runs.iter().enumerate().filter(|(_, run)| run.is_active()) {
-                self.arbiter.report(id(position), run.scheduler.run_demand());
+            let active = self.runs.iter_mut().enumerate().filter(|(_, run)| run.is_active());
+            for (position, run) in active.filter(|(_, run)| !run.is_told) {
+                self.arbiter.report(id(position), run.demand.clone());
+                run.is_told = true;
             }
             let changes = self.arbiter.divide();
             if changes.is_empty() {
@@ -360,7 +363,9 @@ impl Shared<'_> {
             *peak = bytes.max(*peak);
             let mut held = Resources::default();
             for run in self.runs.iter().filter(|run| run.is_active()) {
-                held.credit(run.held().get(&spec.node).unwrap_or(&Resources::default()));
+                if let Some((there, _)) = run.demand.held.get(&spec.node) {
+                    held.credit(there);
+                }
             }
             if !spec.resources.fits(&held) {
                 let what =
@@ -376,7 +381,7 @@ impl Shared<'_> {
         let runs = self.runs.iter().enumerate().filter(|(_, run)| run.is_active());
         let words = runs.map(|(position, run)| {
             let standing = self.arbiter.standing(id(position));
-            let demand = run.scheduler.run_demand();
+            let demand = &run.demand;
             let pending = simulation::pending(&run.scheduler.snapshot());
             format!("\nrun {position}, {standing:?}, {demand:?}\n{pending}")
         });
