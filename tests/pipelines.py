@@ -15,29 +15,36 @@ from millstream import _core
 from millstream.blocks.transforms import MapBatches
 from millstream.io.memory import plan_range
 from millstream.plan.physical import PhysicalOp, core_spec
+from millstream.plan.resources import Resources
+from millstream.plan.stage import Stage
 from millstream.run.driver import Run
-from millstream.run.worker import Stage
 
 BLOCK_BYTES = 1 << 20
+
+
+def operator(name, kind, stage, *, cpu=1, gpu=0, custom=None, **options):
+    """An operator whose workers hold that much."""
+    resources = Resources(cpu, gpu, custom=custom or {})
+    return PhysicalOp(name, kind, stage, resources=resources, **options)
 
 
 def read(rows, units, *transforms, block_bytes=BLOCK_BYTES, **options):
     """A source of the integers below `rows`, in as many units, with fused transforms."""
     found = plan_range(rows, override_num_blocks=units).units if units else []
     stage = Stage("Read", transforms, block_bytes)
-    return PhysicalOp(name="Read", kind="source", stage=stage, units=found, **options)
+    return operator("Read", "source", stage, units=found, **options)
 
 
 def source(units, *transforms, block_bytes=BLOCK_BYTES, **options):
     """A source of given units."""
     stage = Stage("Read", transforms, block_bytes)
-    return PhysicalOp(name="Read", kind="source", stage=stage, units=units, **options)
+    return operator("Read", "source", stage, units=units, **options)
 
 
 def batches(function, *, kind="tasks", batch_size=None, block_bytes=BLOCK_BYTES, **options):
     """An operator that calls a function or a class on batches."""
     stage = Stage(function.__name__, (MapBatches(function, batch_size=batch_size),), block_bytes)
-    return PhysicalOp(name=f"MapBatches({function.__name__})", kind=kind, stage=stage, **options)
+    return operator(f"MapBatches({function.__name__})", kind, stage, **options)
 
 
 def core_plan(ops, **config):

@@ -13,7 +13,8 @@ from millstream.blocks import block
 from millstream.blocks.transforms import FilterRows, MapBatches, MapRows, SelectColumns
 from millstream.blocks.usercode import ForeignError
 from millstream.errors import MillstreamError, ReadError, SchemaError, UserCodeError
-from millstream.run.worker import BlockMeta, Stage, TaskEnd, TaskError, open_stage
+from millstream.plan.stage import Stage
+from millstream.run.worker import BlockMeta, TaskEnd, TaskError, open_stage
 
 
 class Unit:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from pipelines import batches, calls, count_call, read, start, values
+from pipelines import batches, calls, count_call, operator, read, start, values
 
 from millstream.errors import WorkerError
 from millstream.plan.physical import PhysicalOp
-from millstream.run.worker import Stage
+from millstream.plan.stage import Stage
 
 
 def limit(rows, **options):
     stage = Stage(f"limit={rows}", (), 1 << 20)
-    return PhysicalOp(stage.name, "limit", stage, limit_rows=rows, cpu=0, **options)
+    return operator(stage.name, "limit", stage, limit_rows=rows, cpu=0, **options)
 
 
 def union(*inputs):
-    return PhysicalOp("Union", "union", Stage("Union", (), 1 << 20), inputs=inputs, cpu=0)
+    return operator("Union", "union", Stage("Union", (), 1 << 20), inputs=inputs, cpu=0)
 
 
 def zipped(*inputs):

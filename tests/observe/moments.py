@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from millstream.observe.report import RunReport
 from millstream.plan.physical import PhysicalOp, PhysicalPlan
+from millstream.plan.resources import Resources
 
 NUMBERS = [
     *("tasks_running", "tasks_paused", "tasks_finished", "tasks_failed", "tasks_retried"),
@@ -76,7 +77,8 @@ def snapshot(*ops, nodes=(), **numbers):
 
 
 def physical(name, kind="tasks", **options):
-    return PhysicalOp(name=name, kind=kind, stage=None, **options)
+    held = Resources(options.pop("cpu", 1), options.pop("gpu", 0))
+    return PhysicalOp(name=name, kind=kind, stage=None, resources=held, **options)
 
 
 def plan(*ops, writes=False):

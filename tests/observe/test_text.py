@@ -45,7 +45,7 @@ def test_rates(rate, shown):
 
 
 def test_amounts_have_no_needless_zeros():
-    shown = [text.amount_text(amount) for amount in (2.0, 0.5, 0.001, 0)]
+    shown = [text.number_text("CPU", amount) for amount in (2.0, 0.5, 0.001, 0)]
     assert shown == ["2", "0.5", "0.001", "0"]
 
 
@@ -54,3 +54,8 @@ def test_amounts_have_no_needless_zeros():
 )
 def test_bars_are_filled_in_eighths(share, shown):
     assert text.bar_text(share, 5) == shown
+
+
+def test_memory_is_an_amount_of_bytes():
+    assert text.amount_text("memory", 8 << 30) == "8.0 GiB memory"
+    assert text.amount_text("tpu", 0.5) == "0.5 tpu"

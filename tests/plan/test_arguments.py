@@ -10,7 +10,7 @@ import millstream as ms
 from millstream.compute import ActorPoolStrategy, TaskPoolStrategy
 from millstream.errors import ArgumentError
 from millstream.plan.arguments import FunctionCall, Workers, check_columns
-from millstream.run.protocol import MEMORY
+from millstream.plan.resources import Resources
 
 
 class Model:
@@ -45,7 +45,7 @@ def refused(*texts, **arguments):
 
 def test_a_function_runs_as_tasks_with_one_cpu():
     made = shape()
-    assert (made.compute, made.cpu, made.gpu) == (TaskPoolStrategy(), 1, 0)
+    assert (made.compute, made.resources) == (TaskPoolStrategy(), Resources(cpu=1))
 
 
 def test_a_class_runs_on_a_pool_that_grows():
@@ -57,7 +57,8 @@ def test_a_callable_object_is_a_function():
 
 
 def test_with_gpus_no_cpu_is_held_unless_asked_for():
-    assert (shape(fn=Model, gpus=1).cpu, shape(fn=Model, gpus=1, cpus=2).cpu) == (0, 2)
+    assert shape(fn=Model, gpus=1).resources == Resources(cpu=0, gpu=1)
+    assert shape(fn=Model, gpus=1, cpus=2).resources == Resources(cpu=2, gpu=1)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,8 @@ def test_more_than_one_gpu_is_a_whole_number():
 
 def test_custom_resources_memory_and_accelerators_are_amounts_by_name():
     made = shape(memory=1 << 30, resources={"tpu": 2, "none": 0}, accelerator_type="A100")
-    assert made.custom == {"accelerator_type:A100": 0.001, MEMORY: 1024, "tpu": 2}
+    custom = {"accelerator_type:A100": 0.001, "tpu": 2}
+    assert made.resources == Resources(cpu=1, memory=1 << 30, custom=custom)
 
 
 @pytest.mark.parametrize("resources", [{"tpu": -1}, {"CPU": 1}, {1: 1}, ["tpu"], {"tpu": "many"}])

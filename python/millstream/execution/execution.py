@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import cast
 
 import pyarrow as pa
 
@@ -24,7 +23,7 @@ from millstream.plan.logical import LogicalPlan, Map
 from millstream.plan.physical import PhysicalPlan, block_bytes_target
 from millstream.plan.rules import to_physical
 from millstream.run.driver import Run
-from millstream.run.protocol import Backend, BlockHandle, OpBody
+from millstream.run.protocol import Backend, BlockHandle
 
 
 class Execution:
@@ -46,7 +45,7 @@ class Execution:
         backend = open_backend(context)
         try:
             physical, scheduler = _submit(plan, context, backend)
-            run = Run(cast(list[OpBody], physical.ops), backend, scheduler)
+            run = Run(physical.ops, backend, scheduler)
         except BaseException:
             backend.close()
             raise
@@ -144,7 +143,7 @@ def _submit(
     plan: LogicalPlan, context: DataContext, backend: Backend
 ) -> tuple[PhysicalPlan, _core.Scheduler]:
     physical, core_plan = plan_run(plan, context, backend.nodes())
-    nodes = backend.open(cast(list[OpBody], physical.ops))
+    nodes = backend.open(physical.ops)
     try:
         return physical, _core.Scheduler(core_plan, nodes, trace=context.trace)
     except _core.SubmitError:

@@ -11,7 +11,6 @@ from millstream import _core
 from millstream.context import DataContext
 from millstream.errors import ResourcesError
 from millstream.plan.physical import PhysicalOp
-from millstream.run.protocol import MEMORY
 
 
 def refused(
@@ -40,13 +39,13 @@ def _ways_out(
     ways = []
     cpu, gpu = max(node.cpu for node in nodes), max(node.gpu for node in nodes)
     custom = {name for node in nodes for name, amount in node.custom.items() if amount}
-    if gpu == 0 and any(op.gpu for op in ops):
+    if gpu == 0 and any(op.resources.gpu for op in ops):
         ways.append(_NO_GPU_LOCAL if is_local else _NO_GPU_RAY)
-    elif any(op.gpu > gpu for op in ops):
+    elif any(op.resources.gpu > gpu for op in ops):
         ways.append("ask for fewer GPUs for each (num_gpus=)")
-    if any(op.cpu > cpu for op in ops):
+    if any(op.resources.cpu > cpu for op in ops):
         ways.append("ask for fewer CPUs for each (num_cpus=)")
-    if lacking := sorted({name for op in ops for name in op.custom} - custom - {MEMORY}):
+    if lacking := sorted({name for op in ops for name in op.resources.custom} - custom):
         ways.append((_NO_CUSTOM_LOCAL if is_local else _NO_CUSTOM_RAY).format(name=lacking[0]))
     pools = [op for op in ops if op.kind == "actors"]
     if not ways and pools:
@@ -60,9 +59,9 @@ def _pool_ways(pools: Sequence[PhysicalOp]) -> str:
     if any(op.actors_min > 1 for op in pools):
         most = max(op.actors_min for op in pools)
         ways.append(f"a pool that may be smaller, such as concurrency=(1, {most})")
-    if any(op.cpu > 0.5 for op in pools):
+    if any(op.resources.cpu > 0.5 for op in pools):
         ways.append("fewer CPUs for each actor, such as num_cpus=0.5")
-    if any(op.gpu > 0.5 for op in pools):
+    if any(op.resources.gpu > 0.5 for op in pools):
         ways.append("a part of a GPU for each actor, such as num_gpus=0.5")
     ways.append("fewer pools, or more nodes")
     return "ways out: " + ", ".join(ways[:-1]) + (" or " if ways[:-1] else "") + ways[-1]

@@ -5,11 +5,12 @@ Owns the text of `Dataset.explain`. Knows plans, and nothing of how they run.
 
 from __future__ import annotations
 
+from itertools import starmap
+
 from millstream.compute import ACTORS_UNBOUNDED
-from millstream.observe.text import amount_text, bytes_text, plural
+from millstream.observe.text import amount_text, plural
 from millstream.plan.logical import LogicalPlan, Map, Read
 from millstream.plan.physical import PhysicalOp, PhysicalPlan
-from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 
 
 def explain(logical: LogicalPlan, physical: PhysicalPlan) -> str:
@@ -36,15 +37,7 @@ def flow_text(plan: PhysicalPlan) -> str:
 def resources_text(operator: PhysicalOp | Read | Map) -> str:
     """What one worker of it holds: `"1 CPU, 1 GPU"`."""
     held = operator if isinstance(operator, PhysicalOp) else operator.shape
-    amounts = {"CPU": held.cpu, "GPU": held.gpu, **held.custom}
-    parts = [
-        f"{bytes_text(amount * MEMORY_UNIT_BYTES)} memory"
-        if name == MEMORY
-        else f"{amount_text(amount)} {name}"
-        for name, amount in amounts.items()
-        if amount
-    ]
-    return ", ".join(parts) or "no resources"
+    return ", ".join(starmap(amount_text, held.resources.amounts().items())) or "no resources"
 
 
 def _details(op: PhysicalOp) -> str:

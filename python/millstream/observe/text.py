@@ -47,8 +47,15 @@ def rate_text(rate: float) -> str:
     return f"{rate:.3g}" if rate >= 100 else f"{rate:.2f}" if rate < 10 else f"{rate:.1f}"
 
 
-def amount_text(amount: float) -> str:
-    """An amount of a resource without needless zeros: `"0.5"`, `"2"`."""
+def amount_text(name: str, amount: float) -> str:
+    """An amount of a resource without needless zeros: `"0.5 CPU"`, `"2 GPU"`, `"8 GiB memory"`."""
+    return f"{number_text(name, amount)} {name}"
+
+
+def number_text(name: str, amount: float) -> str:
+    """The same without the name."""
+    if name == "memory":
+        return bytes_text(amount)
     return f"{amount:.4f}".rstrip("0").rstrip(".")
 
 

@@ -22,7 +22,7 @@ from millstream.compute import (
 )
 from millstream.errors import ArgumentError
 from millstream.plan.logical import Shape
-from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
+from millstream.plan.resources import Resources
 
 #: What `concurrency` may be.
 Concurrency = int | tuple[int, int] | tuple[int, int, int] | None
@@ -148,15 +148,14 @@ def shape_of_resources(compute: ComputeStrategy, given: Mapping[str, Any]) -> Sh
         raise ArgumentError(f"num_gpus={gpu!r} must be a whole number when it is more than 1")
     cpu = _amount("num_cpus", options.pop("num_cpus", 0 if gpu else 1))
     custom = _custom(options.pop("resources", {}))
-    memory = _amount("memory", options.pop("memory", 0))
-    if memory:
-        custom[MEMORY] = math.ceil(memory / MEMORY_UNIT_BYTES)
+    memory = math.ceil(_amount("memory", options.pop("memory", 0)))
     if "accelerator_type" in options:
         # This is how Ray itself expresses the wish: nodes have one of it per type.
         custom[f"accelerator_type:{options.pop('accelerator_type')}"] = 0.001
     for name, value in options.items():
         _check_remote_option(name, value, compute)
-    return Shape(compute, cpu, gpu, dict(sorted(custom.items())), options)
+    resources = Resources(cpu, gpu, memory, dict(sorted(custom.items())))
+    return Shape(compute, resources, options)
 
 
 def check_function(fn: Any) -> bool:

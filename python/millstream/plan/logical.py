@@ -16,6 +16,7 @@ from millstream.blocks import beside, block
 from millstream.blocks.transforms import MapBatches, MapRows, Transform
 from millstream.compute import ComputeStrategy, TaskPoolStrategy
 from millstream.io.source import Source
+from millstream.plan.resources import Resources
 
 T = TypeVar("T")
 
@@ -26,22 +27,17 @@ class Shape:
 
     Args:
         compute: Tasks or a pool of actors, and how many.
-        cpu: CPUs per worker.
-        gpu: GPUs per worker.
-        custom: Custom resources per worker, by name.
+        resources: What each of them holds.
         remote_args: Further options of the Ray task or actor.
     """
 
     compute: ComputeStrategy = field(default_factory=TaskPoolStrategy)
-    cpu: float = 1
-    gpu: float = 0
-    custom: Mapping[str, float] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
     remote_args: Mapping[str, object] = field(default_factory=dict)
 
     def same_resources(self, other: Shape) -> bool:
         """Whether a worker of the one is a worker of the other."""
-        mine = (self.cpu, self.gpu, self.custom, self.remote_args)
-        return mine == (other.cpu, other.gpu, other.custom, other.remote_args)
+        return (self.resources, self.remote_args) == (other.resources, other.remote_args)
 
 
 @dataclass(frozen=True)

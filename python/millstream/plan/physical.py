@@ -13,8 +13,9 @@ from typing import Any, Literal
 from millstream import _core
 from millstream.context import DataContext
 from millstream.errors import PlanError, ResourcesError
-from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
-from millstream.run.worker import ReadUnit, Stage
+from millstream.io.source import ReadUnit
+from millstream.plan.resources import Resources
+from millstream.plan.stage import Stage
 
 Kind = Literal["source", "tasks", "actors", "limit", "union", "zip"]
 
@@ -31,9 +32,7 @@ class PhysicalOp:
         inputs: The positions in the plan of the operators that it reads; None: the one before it.
         units: What a source reads; empty for the others.
         limit_rows: For a limit, how many rows; None for the others.
-        cpu: CPUs that one task holds while it runs, or one actor while it lives.
-        gpu: GPUs, likewise.
-        custom: Custom resources by name, likewise.
+        resources: What one task or actor holds.
         concurrency_max: Tasks at a time; 0: as many as there is room for.
         actors_min: The smallest pool, with which it starts.
         actors_least: What the user lets the smallest pool be where that does not fit.
@@ -52,9 +51,7 @@ class PhysicalOp:
     inputs: tuple[int, ...] | None = None
     units: Sequence[ReadUnit] = ()
     limit_rows: int | None = None
-    cpu: float = 1
-    gpu: float = 0
-    custom: Mapping[str, float] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
     concurrency_max: int = 0
     actors_min: int = 1
     actors_least: int = 1
@@ -133,17 +130,16 @@ def block_bytes_target(context: DataContext, stores: Sequence[int]) -> int:
 
 def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
     """The operator at position `number` of a plan, in numbers, for the scheduler."""
-    custom = dict(op.custom)
-    heap_bytes = min(int(custom.pop(MEMORY, 0) * MEMORY_UNIT_BYTES), _HEAP_BYTES_MAX)
+    held = op.resources
     try:
         return _core.OpSpec(
             name=op.name,
             kind=op.kind,
             inputs=op.inputs_at(number),
-            cpu=op.cpu,
-            gpu=op.gpu,
-            custom=custom,
-            heap_bytes=heap_bytes,
+            cpu=held.cpu,
+            gpu=held.gpu,
+            custom=held.custom,
+            heap_bytes=min(held.memory, _HEAP_BYTES_MAX),
             concurrency_max=op.concurrency_max,
             bundle_rows_min=op.bundle_rows_min,
             unit_bytes=[unit.nbytes for unit in op.units],

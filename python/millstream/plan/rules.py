@@ -22,7 +22,8 @@ from millstream.blocks.transforms import MapBatches, SelectColumns
 from millstream.compute import ACTORS_UNBOUNDED, ActorPoolStrategy, TaskPoolStrategy
 from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Shape, Union, Zip
 from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
-from millstream.run.worker import Stage
+from millstream.plan.resources import Resources
+from millstream.plan.stage import Stage
 
 Operator = Read | Map | Limit | Union | Zip
 
@@ -126,9 +127,9 @@ def _physical(group: list[Operator], block_bytes_target: int) -> PhysicalOp:
     transforms = tuple(operator.transform for operator in maps)
     stage = Stage(name, transforms, block_bytes_target)
     if isinstance(last, Limit):
-        return PhysicalOp(name, "limit", stage, limit_rows=last.rows, cpu=0)
+        return PhysicalOp(name, "limit", stage, limit_rows=last.rows, resources=Resources(cpu=0))
     if isinstance(last, Union):
-        return PhysicalOp(name, "union", stage, cpu=0)
+        return PhysicalOp(name, "union", stage, resources=Resources(cpu=0))
     if isinstance(last, Zip):
         return PhysicalOp(name, "zip", stage)
     shape = last.shape
@@ -136,9 +137,7 @@ def _physical(group: list[Operator], block_bytes_target: int) -> PhysicalOp:
         name=name,
         kind="tasks",
         stage=stage,
-        cpu=shape.cpu,
-        gpu=shape.gpu,
-        custom=shape.custom,
+        resources=shape.resources,
         ray_remote_args=shape.remote_args,
         bundle_rows_min=max((operator.batch_rows or 0 for operator in maps), default=0),
     )

@@ -24,7 +24,8 @@ from millstream import _core
 from millstream.blocks.block import concat
 from millstream.errors import MillstreamError, RunStoppedError, UserCodeError, WorkerError
 from millstream.observe.words import failure_text
-from millstream.run.protocol import Backend, BlockGoneError, BlockHandle, OpBody
+from millstream.plan.physical import PhysicalOp
+from millstream.run.protocol import Backend, BlockGoneError, BlockHandle
 
 _Handles: TypeAlias = queue.SimpleQueue[BlockHandle | None]
 
@@ -47,7 +48,7 @@ class Run(Iterator[BlockHandle]):
         scheduler: A fresh scheduler for the same operators.
     """
 
-    def __init__(self, ops: list[OpBody], backend: Backend, scheduler: _core.Scheduler) -> None:
+    def __init__(self, ops: list[PhysicalOp], backend: Backend, scheduler: _core.Scheduler) -> None:
         self._loop = _Loop([op.name for op in ops], backend, scheduler)
         self._current: BlockHandle | None = None
         # The thread knows the loop only, so that the run ends when its iterator is dropped.

@@ -22,13 +22,14 @@ import pyarrow as pa
 from millstream import _core
 from millstream.blocks.usercode import RunEnded
 from millstream.errors import MillstreamError, SerializationError, UserCodeError
+from millstream.plan.physical import PhysicalOp
+from millstream.plan.stage import Stage
 from millstream.run import machine
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import BlockHandle, OpBody, not_carried_out, warn
+from millstream.run.protocol import BlockHandle, not_carried_out, warn
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
-    Stage,
     TaskEnd,
     TaskError,
     Work,
@@ -57,7 +58,7 @@ class LocalBackend:
         self._cpus = machine.cpus() if num_cpus is None else num_cpus
         self._gpus = machine.gpus() if num_gpus is None else num_gpus
         self._store_bytes = store_bytes or int(machine.memory_bytes() * _STORE_SHARE)
-        self._ops: Sequence[OpBody] = ()
+        self._ops: Sequence[PhysicalOp] = ()
         self._shared = _Shared()
         self._threads = _Threads()
         self._stages: list[_Stages] = []
@@ -78,7 +79,7 @@ class LocalBackend:
             )
         ]
 
-    def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
+    def open(self, ops: Sequence[PhysicalOp]) -> list[_core.Node]:
         """Makes ready to run these operators."""
         self._ops = ops
         if self._limit is None:

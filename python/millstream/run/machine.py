@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from millstream.run.protocol import OpBody
+from millstream.plan.physical import PhysicalOp
 
 
 def cpus() -> float:
@@ -50,7 +50,7 @@ def memory_bytes() -> int:
         return total
 
 
-def slots_for(ops: Sequence[OpBody], there: float) -> float:
+def slots_for(ops: Sequence[PhysicalOp], there: float) -> float:
     """The CPU slots to give to operators: those that are there, or what they need at least.
 
     Threads share cores. A pool that takes all of them leaves no slot to read with, and would be
@@ -61,10 +61,10 @@ def slots_for(ops: Sequence[OpBody], there: float) -> float:
         ops: The operators.
         there: The CPUs of this machine.
     """
-    pools = sum(op.cpu * op.actors_min for op in ops if op.kind == "actors")
-    beside = max((op.cpu for op in ops if op.kind != "actors"), default=0.0)
+    pools = sum(op.resources.cpu * op.actors_min for op in ops if op.kind == "actors")
+    beside = max((op.resources.cpu for op in ops if op.kind != "actors"), default=0.0)
     needed = pools + beside
-    if needed <= there or max((op.cpu for op in ops), default=0.0) > there:
+    if needed <= there or max((op.resources.cpu for op in ops), default=0.0) > there:
         return there
     if (needed, there) not in _told:
         _told.add((needed, there))

@@ -8,41 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from millstream import _core
 from millstream.errors import MillstreamError, WorkerError
-from millstream.run.worker import BlockMeta, ReadUnit, Stage
-
-#: Heap memory among the custom resources that users ask for, as people read it: "8192 MiB memory".
-MEMORY = "MiB memory"
-MEMORY_UNIT_BYTES = 1 << 20
-
-
-class OpBody(Protocol):
-    """What a backend needs to know of one operator; `PhysicalOp` is one."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> Literal["source", "tasks", "actors", "limit", "union", "zip"]: ...  # noqa: D102
-    @property
-    def stage(self) -> Stage: ...  # noqa: D102
-    @property
-    def units(self) -> Sequence[ReadUnit]: ...  # noqa: D102
-    @property
-    def cpu(self) -> float: ...  # noqa: D102
-    @property
-    def actors_min(self) -> int: ...  # noqa: D102
-    @property
-    def gpu(self) -> float: ...  # noqa: D102
-    @property
-    def custom(self) -> Mapping[str, float]: ...  # noqa: D102
-    @property
-    def ray_remote_args(self) -> Mapping[str, Any]: ...  # noqa: D102
+from millstream.plan.physical import PhysicalOp
+from millstream.run.worker import BlockMeta
 
 
 class Backend(Protocol):
@@ -55,7 +29,7 @@ class Backend(Protocol):
     def nodes(self) -> list[_core.Node]:
         """The nodes and what a run may use of them. Starts what the backend needs to know them."""
 
-    def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
+    def open(self, ops: Sequence[PhysicalOp]) -> list[_core.Node]:
         """Makes ready to run these operators, and returns the nodes again.
 
         Raises:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
 import pyarrow as pa
 
 from millstream.blocks import beside, block
 from millstream.blocks.builder import BlockBuilder
-from millstream.blocks.transforms import Transform
 from millstream.blocks.usercode import (
     ForeignError,
     RunEnded,
@@ -28,58 +27,8 @@ from millstream.blocks.usercode import (
     without_our_frames,
 )
 from millstream.errors import MillstreamError, ReadError, UserCodeError
-
-__all__ = [
-    "BlockMeta",
-    "OpenStage",
-    "ReadUnit",
-    "Slices",
-    "Stage",
-    "TaskEnd",
-    "TaskError",
-    "Transform",
-    "open_stage",
-    "slices_of",
-]
-
-
-class ReadUnit(Protocol):
-    """A part of a source, such as a file or a row group; picklable and tiny.
-
-    Attributes:
-        files: The files it reads, for errors and reports.
-        nbytes: What it is estimated to take in memory; 0 if unknown.
-    """
-
-    @property
-    def files(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def nbytes(self) -> int: ...  # noqa: D102
-    def read(self) -> Iterator[pa.Table]:
-        """Yields its rows, in tables of any size, as soon as they are read."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What the workers of one operator run.
-
-    Attributes:
-        name: The operator's name.
-        transforms: Applied one after the other to each task's input.
-        block_bytes_target: What a block should hold.
-        piece_rows: Where the blocks of the input must not be joined, a task works on them piece by
-            piece: each unit, or as few blocks as have so many rows. None: they may be joined.
-    """
-
-    name: str
-    transforms: tuple[Transform, ...]
-    block_bytes_target: int
-    piece_rows: int | None = None
-
-    @property
-    def has_end(self) -> bool:
-        """Whether a class in it says what happens when its instance is no longer needed."""
-        return any(getattr(transform, "has_end", False) for transform in self.transforms)
+from millstream.io.source import ReadUnit
+from millstream.plan.stage import Stage
 
 
 @dataclass(frozen=True)

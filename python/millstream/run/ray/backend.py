@@ -18,8 +18,9 @@ import ray
 
 from millstream import _core
 from millstream.errors import MillstreamError, WorkerError
+from millstream.plan.physical import PhysicalOp
 from millstream.run.inbox import Inbox
-from millstream.run.protocol import BlockHandle, OpBody, not_carried_out
+from millstream.run.protocol import BlockHandle, not_carried_out
 from millstream.run.ray import compat, exits
 from millstream.run.ray.closing import Closing
 from millstream.run.ray.cluster import Cluster, Connection, Watcher, require_connection
@@ -85,7 +86,7 @@ class RayBackend:
         """The nodes of the cluster."""
         return self._cluster.nodes()
 
-    def open(self, ops: Sequence[OpBody]) -> list[_core.Node]:
+    def open(self, ops: Sequence[PhysicalOp]) -> list[_core.Node]:
         """Makes ready to run these operators."""
         self._operators = [Operator(op) for op in ops]
         nodes = self.nodes()
@@ -571,9 +572,8 @@ class RayBackend:
         """What is asked for at a node by works, given by their operators and nodes."""
         wanted: dict[str, float] = {}
         for op, at in works:
-            body = self._operators[op].body
-            amounts = {"CPU": body.cpu, "GPU": body.gpu, **body.custom} if at == node else {}
-            for name, amount in amounts.items():
+            amounts = self._operators[op].body.resources.amounts()
+            for name, amount in amounts.items() if at == node else ():
                 wanted[name] = wanted.get(name, 0.0) + amount
         return wanted
 

@@ -15,7 +15,6 @@ import ray
 
 from millstream import _core
 from millstream.errors import PlanError, WorkerError
-from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES
 from millstream.run.ray import compat
 from millstream.run.ray.sharing import sharing
 
@@ -115,11 +114,11 @@ class Cluster:
         return f"node {self._addresses.get(node_id, 'without an address')} ({node_id})"
 
     def resources_of(self, number: int) -> tuple[dict[str, float], dict[str, float]]:
-        """What a node has, and what of that is free, by the names that operators use."""
+        """What a node has, and what of that is free, by the names of Ray."""
         node_id = self.id_of(number)
         has = self._resources.get(node_id, {})
         free = compat.free_per_node().get(node_id, {})
-        return _as_operators_say(has), _as_operators_say(free)
+        return has, free
 
     @property
     def is_one_node(self) -> bool:
@@ -252,10 +251,6 @@ def held_by_program() -> tuple[str, dict[str, float]]:
         # It is a driver.
         return "", {}
     return str(context.get_node_id()), {name: float(amount) for name, amount in held.items()}
-
-
-def _as_operators_say(resources: dict[str, float]) -> dict[str, float]:
-    return {**resources, MEMORY: resources.get("memory", 0.0) / MEMORY_UNIT_BYTES}
 
 
 def _alive_nodes() -> list[dict[str, Any]]:

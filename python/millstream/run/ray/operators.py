@@ -16,17 +16,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from millstream import _core
 from millstream.errors import MillstreamError, SerializationError
-from millstream.run.protocol import MEMORY, MEMORY_UNIT_BYTES, OpBody
+from millstream.io.source import ReadUnit
+from millstream.plan.physical import PhysicalOp
 from millstream.run.ray import entry
 from millstream.run.ray.entry import Packed
 from millstream.run.ray.remote import Call, Payload, pack
-from millstream.run.worker import ReadUnit
 
 
 class Operator:
     """One operator: its stage as it is sent, and the Ray functions and classes for it."""
 
-    def __init__(self, op: OpBody) -> None:
+    def __init__(self, op: PhysicalOp) -> None:
         self.name = op.name
         self.body = op
         self.has_end = op.stage.has_end
@@ -110,25 +110,24 @@ def unsendable(operator: str, error: Exception) -> SerializationError:
     )
 
 
-def _hides_gpus(op: OpBody) -> bool:
+def _hides_gpus(op: PhysicalOp) -> bool:
     """Whether workers must see no GPU: they ask for none, and the user has not said what to see."""
     variables = (op.ray_remote_args.get("runtime_env") or {}).get("env_vars") or {}
-    return not op.gpu and "CUDA_VISIBLE_DEVICES" not in variables
+    return not op.resources.gpu and "CUDA_VISIBLE_DEVICES" not in variables
 
 
-def _options(op: OpBody) -> dict[str, Any]:
-    resources = dict(op.custom)
-    memory = resources.pop(MEMORY, 0)
+def _options(op: PhysicalOp) -> dict[str, Any]:
+    held = op.resources
     options: dict[str, Any] = {
         **op.ray_remote_args,
         "name": op.name,
-        "num_cpus": op.cpu,
-        "num_gpus": op.gpu,
+        "num_cpus": held.cpu,
+        "num_gpus": held.gpu,
     }
-    if memory:
-        options["memory"] = int(memory * MEMORY_UNIT_BYTES)
-    if resources:
-        options["resources"] = resources
+    if held.memory:
+        options["memory"] = held.memory
+    if held.custom:
+        options["resources"] = dict(held.custom)
     return options
 
 

@@ -28,12 +28,12 @@ from ray import cloudpickle
 import millstream
 from millstream import _core
 from millstream.errors import MillstreamError, UserCodeError
+from millstream.io.source import ReadUnit
 from millstream.run.ray import exits
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
     Output,
-    ReadUnit,
     TaskEnd,
     TaskError,
     Work,

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import starmap
 from typing import NamedTuple, TypeAlias
 
-from millstream.run.protocol import OpBody
+from millstream.observe.text import amount_text, number_text
+from millstream.plan.physical import PhysicalOp
 
 Amounts: TypeAlias = Mapping[str, float]
 
@@ -97,7 +100,7 @@ class Starts:
 
 
 def shortage(
-    op: OpBody, node: str, *, has: Amounts, free: Amounts, held: Amounts, sent: Amounts
+    op: PhysicalOp, node: str, *, has: Amounts, free: Amounts, held: Amounts, sent: Amounts
 ) -> str:
     """Why something of an operator does not begin, as far as can be seen.
 
@@ -110,17 +113,20 @@ def shortage(
         sent: What is asked for there by what the run has sent and has not begun. Ray may hold some
             of it already, while it starts processes.
     """
-    wanted = {"CPU": op.cpu, "GPU": op.gpu, **op.custom}
+    wanted = op.resources.amounts()
     lacking = []
     for name, amount in wanted.items():
         if name in has and free.get(name, 0.0) < amount:
             own, unsure = held.get(name, 0.0), sent.get(name, 0.0)
             rest = max(0.0, has[name] - free.get(name, 0.0) - own)
             others, either = max(0.0, rest - unsure), min(rest, unsure)
-            by = f"{own:g} held by this run, {others:g} by others"
-            by += f", {either:g} by others or by processes that Ray starts for it" if either else ""
-            lacking.append(f"{free.get(name, 0.0):g} of {has[name]:g} {name} are free ({by})")
-    needs = ", ".join(f"{wanted[name]:g} {name}" for name in wanted if wanted[name])
+            said = partial(number_text, name)
+            by = f"{said(own)} held by this run, {said(others)} by others"
+            if either:
+                by += f", {said(either)} by others or by processes that Ray starts for it"
+            there = f"{said(free.get(name, 0.0))} of {amount_text(name, has[name])}"
+            lacking.append(f"{there} are free ({by})")
+    needs = ", ".join(starmap(amount_text, wanted.items()))
     if lacking:
         told = f"it needs {needs}, but on {node} {' and '.join(lacking)}"
     else:
