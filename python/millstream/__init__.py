@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         WorkerError,
         WriteError,
     )
-    from millstream.io.files import FileShuffleConfig
+    from millstream.io.file_options import FileShuffleConfig
     from millstream.io.partitioning import Partitioning, PathPartitionFilter
     from millstream.read import (
         from_arrow,
@@ -98,7 +98,7 @@ _MODULES = {
     "context": ["DataContext", "ExecutionOptions", "ExecutionResources"],
     "dataset": ["Dataset", "MaterializedDataset"],
     "errors": [name for name in __all__ if name.endswith("Error")],
-    "io.files": ["FileShuffleConfig"],
+    "io.file_options": ["FileShuffleConfig"],
     "io.partitioning": ["Partitioning", "PathPartitionFilter"],
     "read": [name for name in __all__ if name.startswith(("from_", "range", "read_"))],
     "schema": ["Schema"],

@@ -6,9 +6,9 @@ Owns the two strategies and the checks of their numbers. Knows nothing of operat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from millstream.errors import ArgumentError
+from millstream.errors.checks import check_count
 
 #: One task that runs and one that waits at the same actor, so that its input is there in time.
 TASKS_IN_FLIGHT_DEFAULT = 2
@@ -34,7 +34,7 @@ class TaskPoolStrategy:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        _check_count("size", self.size)
+        check_count("size", self.size)
 
 
 @dataclass(frozen=True, init=False)
@@ -75,11 +75,11 @@ class ActorPoolStrategy:
         initial_size: int | None = None,
         max_tasks_in_flight_per_actor: int | None = None,
     ) -> None:
-        _check_count("size", size)
-        _check_count("min_size", min_size)
-        _check_count("max_size", max_size)
-        _check_count("initial_size", initial_size)
-        _check_count("max_tasks_in_flight_per_actor", max_tasks_in_flight_per_actor)
+        check_count("size", size)
+        check_count("min_size", min_size)
+        check_count("max_size", max_size)
+        check_count("initial_size", initial_size)
+        check_count("max_tasks_in_flight_per_actor", max_tasks_in_flight_per_actor)
         if size is not None:
             if (min_size, max_size, initial_size) != (None, None, None):
                 raise ArgumentError(
@@ -114,13 +114,3 @@ class ActorPoolStrategy:
 
 
 ComputeStrategy = TaskPoolStrategy | ActorPoolStrategy
-
-
-def is_count(value: Any) -> bool:
-    """Whether `value` is a whole number of at least 1 (and not a bool)."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _check_count(name: str, value: Any) -> None:
-    if value is not None and not is_count(value):
-        raise ArgumentError(f"{name}={value!r} must be a whole number of at least 1")

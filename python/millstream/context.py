@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from millstream.errors import ArgumentError
+from millstream.errors.checks import is_number, is_whole, require
 
 
 @dataclass
@@ -30,8 +31,8 @@ class ExecutionResources:
 
     def __setattr__(self, name: str, value: Any) -> None:
         _check_name(self, name)
-        if value is not None and not (_is_number(value) and value >= 0):
-            raise ArgumentError(f"{name}={value!r} must be a number of at least 0, or None")
+        is_right = value is None or (is_number(value) and value >= 0)
+        require(is_right, name, value, "a number of at least 0, or None")
         object.__setattr__(self, name, value)
 
 
@@ -58,8 +59,7 @@ class ExecutionOptions:
     def __setattr__(self, name: str, value: Any) -> None:
         _check_name(self, name)
         kind = ExecutionResources if name == "resource_limits" else bool
-        if not isinstance(value, kind):
-            raise ArgumentError(f"{name}={value!r} must be of type {kind.__name__}")
+        require(isinstance(value, kind), name, value, f"of type {kind.__name__}")
         object.__setattr__(self, name, value)
 
 
@@ -160,29 +160,23 @@ def _check_setting(name: str, value: Any) -> None:
         wanted, good = "True or False", isinstance(value, bool)
     elif name == "admission_timeout_s":
         wanted = "a number of seconds above 0, or None"
-        good = value is None or (_is_number(value) and value > 0)
+        good = value is None or (is_number(value) and value > 0)
     elif name == "execution_options":
         wanted, good = "an ExecutionOptions", isinstance(value, ExecutionOptions)
     elif name == "start_timeout_s":
         wanted, good = (
             "a number above 0, or None",
-            value is None or (_is_number(value) and value > 0),
+            value is None or (is_number(value) and value > 0),
         )
     elif name == "trace":
         wanted, good = "a file name or None", value is None or isinstance(value, str)
     else:
         optional = name == "target_max_block_size"
         wanted = "a whole number of at least 1" + (", or None" if optional else "")
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        good = whole or (optional and value is None)
-    if not good:
-        raise ArgumentError(f"DataContext.{name}={value!r} must be {wanted}")
+        good = is_whole(value, 1) or (optional and value is None)
+    require(good, f"DataContext.{name}", value, wanted)
 
 
 def _from_environment() -> dict[str, Any]:
     backend = os.environ.get("MILLSTREAM_BACKEND")
     return {"backend": backend} if backend else {}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -11,6 +11,7 @@ import pytest
 
 from millstream.blocks import block
 from millstream.blocks.transforms import FilterRows, FlatMap, MapBatches, MapRows, SelectColumns
+from millstream.blocks.usercode import UserFunction
 from millstream.errors import ArgumentError, MillstreamError, SchemaError, UserCodeError
 
 
@@ -83,14 +84,14 @@ DOUBLED = [0, 2, 4, 6, 8, 10, 12, 14]
         MapBatches(lambda b: iter([double(b)])),
         MapBatches(double_later, batch_size=1),
         MapBatches(yields_later, batch_size=3),
-        MapBatches(Times, fn_constructor_args=(2,)),
-        MapBatches(Times, fn_constructor_kwargs={"factor": 2}),
-        MapBatches(TimesLater, batch_size=2, fn_constructor_args=(2,)),
-        MapBatches(Yields, batch_size=2, fn_constructor_args=(2,)),
+        MapBatches(UserFunction(Times, constructor_args=(2,))),
+        MapBatches(UserFunction(Times, constructor_kwargs={"factor": 2})),
+        MapBatches(UserFunction(TimesLater, constructor_args=(2,)), batch_size=2),
+        MapBatches(UserFunction(Yields, constructor_args=(2,)), batch_size=2),
         MapBatches(Times(2)),
         MapRows(lambda row: {"id": row["id"] * 2}),
         MapRows(double_row_later),
-        MapRows(Times, fn_constructor_args=(2,)),
+        MapRows(UserFunction(Times, constructor_args=(2,))),
         FlatMap(lambda row: [double(row)]),
         FlatMap(lambda row: (double(row) for _ in range(1))),
     ],
@@ -101,14 +102,12 @@ def test_every_kind_of_function_gives_the_same(transform):
 
 
 def test_arguments_are_passed_after_the_data():
-    transform = MapBatches(
-        Times,
-        fn_args=(100,),
-        fn_constructor_args=(1,),
-        fn_constructor_kwargs={"plus": 10},
-    )
+    transform = MapBatches(UserFunction(Times, (100,), {}, (1,), {"plus": 10}))
     assert ids(transform, 2) == [110, 111]
-    assert ids(MapRows(lambda row, k: {"id": row["id"] + k}, fn_kwargs={"k": 1}), 2) == [1, 2]
+    assert ids(MapRows(UserFunction(lambda row, k: {"id": row["id"] + k}, kwargs={"k": 1})), 2) == [
+        1,
+        2,
+    ]
 
 
 def test_a_class_is_loaded_once_for_all_bundles():
@@ -128,7 +127,7 @@ def test_a_class_is_loaded_once_for_all_bundles():
 
 def test_names_are_what_a_user_wrote():
     assert MapBatches(double).name == "MapBatches(double)"
-    assert MapBatches(Times, fn_constructor_args=(1,)).name == "MapBatches(Times)"
+    assert MapBatches(UserFunction(Times, constructor_args=(1,))).name == "MapBatches(Times)"
     assert MapBatches(Times(1)).name == "MapBatches(Times)"
     assert MapRows(functools.partial(double)).name == "Map(double)"
     assert FlatMap(lambda row: [row]).name == "FlatMap(<lambda>)"

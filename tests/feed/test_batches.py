@@ -204,10 +204,10 @@ def test_batches_never_taken_start_no_thread():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1 or None, not 0"),
-        ({"prefetch_batches": -1}, "prefetch_batches must be at least 0"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
+        ({"prefetch_batches": -1}, "prefetch_batches=-1 must be a whole number of at least 0"),
         ({"batch_format": "torch"}, "batch_format must be one of"),
-        ({"local_shuffle_buffer_size": 0}, "local_shuffle_buffer_size must be at least 1"),
+        ({"local_shuffle_buffer_size": 0}, "local_shuffle_buffer_size=0 must be a whole number"),
         ({"local_shuffle_buffer_size": 9, "batch_size": None}, "needs a batch_size"),
     ],
 )

@@ -8,7 +8,46 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from millstream.blocks import block
+from millstream.io import binary, files, images, parquet, parquet_sink, video
+from millstream.io.file_options import (
+    FileOptions,
+    ImageFiles,
+    ParquetFiles,
+    SinkOptions,
+    VideoFiles,
+)
 from millstream.io.source import Source
+from millstream.options import takes
+
+
+@takes(files=ParquetFiles)
+def plan_parquet(paths, *, files, override_num_blocks=None, **how):
+    return parquet.plan_parquet(paths, files, blocks=override_num_blocks, **how)
+
+
+@takes(files=FileOptions)
+def plan_binary(paths, *, files, override_num_blocks=None):
+    return binary.plan_binary(paths, files, blocks=override_num_blocks)
+
+
+@takes(files=ImageFiles)
+def plan_images(paths, *, files, override_num_blocks=None, **how):
+    return images.plan_images(paths, files, blocks=override_num_blocks, **how)
+
+
+@takes(files=VideoFiles)
+def plan_video(paths, *, files, override_num_blocks=None, **how):
+    return video.plan_video(paths, files, blocks=override_num_blocks, **how)
+
+
+@takes(options=SinkOptions)
+def plan_write_parquet(path, *, options, **how):
+    return parquet_sink.plan_write_parquet(path, options, **how)
+
+
+@takes(options=FileOptions)
+def list_files(paths, *, reader, options):
+    return files.list_files(paths, options, reader=reader)
 
 
 def tables_of(source: Source) -> Iterator[pa.Table]:

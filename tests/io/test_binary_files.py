@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from io_sources import rows_of, table_of
+from io_sources import plan_binary, rows_of, table_of
 
 from millstream.errors import ReadError, SchemaError
-from millstream.io.binary import plan_binary
 from millstream.io.partitioning import Partitioning
 
 

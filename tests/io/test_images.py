@@ -11,13 +11,13 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from io_sources import rows_of, table_of, tables_of
+from io_sources import plan_images, rows_of, table_of, tables_of
 from PIL import Image
 
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import images
-from millstream.io.images import ImageFormat, plan_images
+from millstream.io.images import ImageFormat
 from millstream.io.pixels import decode
 
 
@@ -395,7 +395,6 @@ def test_a_broken_image_is_named(tmp_path, kind):
         {"mode": "XYZ"},
         {"orientation": "sideways"},
         {"orientation": None},
-        {"override_num_blocks": 0},
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, options):

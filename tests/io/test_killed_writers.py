@@ -10,21 +10,19 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from io_sources import rows_of
-
-from millstream.io.parquet import plan_parquet
-from millstream.io.parquet_sink import plan_write_parquet
+from io_sources import plan_parquet, plan_write_parquet, rows_of
 
 _WRITER = """
 import sys
 import pyarrow as pa
+from millstream.io.file_options import SinkOptions
 from millstream.io.parquet_sink import plan_write_parquet
 
 target, mode = sys.argv[1:]
 version = 0
 while True:
     version += 1
-    transform, commit = plan_write_parquet(target, mode=mode)
+    transform, commit = plan_write_parquet(target, SinkOptions(mode=mode))
     commit.prepare()
     rows = []
     for part in range(10):

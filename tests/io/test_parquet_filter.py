@@ -10,9 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from io_sources import rows_of, table_of
-
-from millstream.io.parquet import plan_parquet
+from io_sources import plan_parquet, rows_of, table_of
 
 NAN = float("nan")
 TYPES = {

@@ -19,16 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from io_sources import rows_of, table_of
+from io_sources import plan_parquet, plan_write_parquet, rows_of, table_of
 
 from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
 from millstream.io import commit as commits
 from millstream.io import parquet_sink, parquet_writer
 from millstream.io.commit import STAGED_SCHEMA
-from millstream.io.parquet import plan_parquet
 from millstream.io.parquet_merge import in_order
-from millstream.io.parquet_sink import plan_write_parquet
 
 
 def numbers(start: int, stop: int) -> pa.Table:
@@ -571,7 +569,7 @@ def test_values_that_a_path_cannot_hold_are_named(tmp_path, value):
 
 
 def test_partition_columns_that_make_no_sense_are_refused(tmp_path):
-    for names in ("k", [1], ["k", "k"]):
+    for names in (1, [1], ["k", "k"]):
         with pytest.raises(ArgumentError, match="partition_cols"):
             plan_write_parquet(tmp_path, partition_cols=names)
     transform, _ = plan_write_parquet(tmp_path, partition_cols=["k"])
@@ -726,11 +724,12 @@ import os, resource, sys, threading
 import pyarrow as pa
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from millstream.io import parquet_writer
+from millstream.io.file_options import SinkOptions
 from millstream.io.parquet_sink import plan_write_parquet
 
 # Rows are written at once, so that all files would be open at the same time.
 parquet_writer._HELD_BYTES_MAX = 0
-transform, commit = plan_write_parquet(sys.argv[1], partition_cols=["k"], is_divided=True)
+transform, commit = plan_write_parquet(sys.argv[1], SinkOptions(["k"]), is_divided=True)
 commit.prepare()
 rows, most = [], [0]
 

@@ -10,10 +10,11 @@ import pyarrow.fs as pa_fs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from io_sources import list_files
 
 from millstream.errors import ArgumentError, MillstreamError, ReadError
 from millstream.io.addresses import is_of_one_process, resolve
-from millstream.io.files import FileShuffleConfig, list_files
+from millstream.io.file_options import FileShuffleConfig
 from millstream.io.formats import IMAGE_EXTENSIONS
 from millstream.io.partitioning import (
     NULL_DIRECTORY,

@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from io_sources import table_of
+from io_sources import plan_parquet, table_of
 
 import millstream as ms
 from millstream.errors import SchemaError
-from millstream.io.parquet import plan_parquet
 from millstream.io.ray_tensors import with_own_columns
 
 FILES = Path(__file__).parent / "ray_files"

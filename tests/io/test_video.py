@@ -13,12 +13,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from io_sources import table_of, tables_of
+from io_sources import plan_video, table_of, tables_of
 from PIL import Image
 
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import video
-from millstream.io.video import plan_video
 
 
 @pytest.fixture
@@ -347,7 +346,6 @@ def test_sound_alone_is_no_video(tmp_path):
         {"frame_interval": 0},
         {"frame_interval": 1.5},
         {"fps": 5, "frame_interval": 2},
-        {"override_num_blocks": -1},
     ],
 )
 def test_options_that_make_no_sense_are_refused(clip, options):

@@ -15,13 +15,12 @@ import pytest
 from column_samples import COLUMNS, same, tensors, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from io_sources import table_of
+from io_sources import plan_parquet, table_of
 from test_parquet_writing import everything, write
 
 from millstream.blocks import block
 from millstream.blocks.transforms import FilterRows, MapBatches
 from millstream.errors import SchemaError
-from millstream.io.parquet import plan_parquet
 
 #: Types that Parquet has not, which are refused by name.
 INTERVALS = {"interval"}

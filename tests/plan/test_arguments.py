@@ -9,7 +9,8 @@ import pytest
 import millstream as ms
 from millstream.compute import ActorPoolStrategy, TaskPoolStrategy
 from millstream.errors import ArgumentError
-from millstream.plan.arguments import FunctionCall, Workers, check_columns
+from millstream.errors.checks import check_columns
+from millstream.plan.arguments import FunctionOptions
 from millstream.plan.resources import Resources
 
 
@@ -32,8 +33,15 @@ def identity(batch):
 def shape(
     fn=identity, compute=None, concurrency=None, cpus=None, gpus=None, memory=None, **options
 ):
-    workers = Workers(compute, concurrency, cpus, gpus, memory, options)
-    return workers.shape(FunctionCall(fn))
+    given = FunctionOptions(
+        compute=compute,
+        concurrency=concurrency,
+        num_cpus=cpus,
+        num_gpus=gpus,
+        memory=memory,
+        ray_remote_args=options,
+    )
+    return given.shape(given.function(fn))
 
 
 def refused(*texts, **arguments):
@@ -150,7 +158,7 @@ def test_what_cannot_be_called_is_no_function(fn):
 def test_functions_are_not_constructed(name):
     value = [1] if name.endswith("_args") else {"path": 1}
     with pytest.raises(ArgumentError, match=f"{name}=.*'identity'"):
-        FunctionCall(identity, **{name: value}).check()
+        FunctionOptions(**{name: value}).function(identity)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +167,7 @@ def test_functions_are_not_constructed(name):
 )
 def test_arguments_of_functions_are_sequences_and_mappings(name, value):
     with pytest.raises(ArgumentError, match=name):
-        FunctionCall(identity, **{name: value}).check()
+        FunctionOptions(**{name: value}).function(identity)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "2"])

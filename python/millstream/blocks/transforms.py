@@ -5,7 +5,7 @@ Owns what each step does with a stream of blocks. Must not know files, schedulin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -48,29 +48,14 @@ class _Call:
     """A step that calls a user's function or class.
 
     Args:
-        fn: A function, generator function, async function, or a class with `__call__`.
-        fn_args: Passed after the data.
-        fn_kwargs: Passed as keywords.
-        fn_constructor_args: Passed to the class.
-        fn_constructor_kwargs: Passed to the class as keywords.
+        function: What it calls, with what: or only a function, generator function, async function,
+            or class with `__call__`.
     """
 
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        *,
-        fn_args: Iterable[Any] | None = None,
-        fn_kwargs: Mapping[str, Any] | None = None,
-        fn_constructor_args: Iterable[Any] | None = None,
-        fn_constructor_kwargs: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.function = UserFunction(
-            fn,
-            tuple(fn_args or ()),
-            dict(fn_kwargs or {}),
-            tuple(fn_constructor_args or ()),
-            dict(fn_constructor_kwargs or {}),
-        )
+    def __init__(self, function: UserFunction | Callable[..., Any]) -> None:
+        if not isinstance(function, UserFunction):
+            function = UserFunction(function)
+        self.function = function
 
     @property
     def name(self) -> str:
@@ -100,13 +85,12 @@ class MapBatches(_Call):
     """Calls a function with batches; each may give one batch or, from a generator, any number.
 
     Args:
-        fn: See `_Call`.
+        function: See `_Call`.
         batch_size: Rows of each batch, the last of a bundle has fewer. None gives whole
             blocks, small ones joined.
         batch_format: `"numpy"`, `"pandas"`, `"pyarrow"`, or `"default"`, which is NumPy.
         zero_copy_batch: Whether batches may be read-only views instead of writable copies.
         keeps_rows: Whether the function must return as many rows as it gets.
-        **call: The `fn_…` arguments of `_Call`.
 
     Raises:
         ArgumentError: An argument makes no sense.
@@ -116,15 +100,14 @@ class MapBatches(_Call):
 
     def __init__(
         self,
-        fn: Callable[..., Any],
+        function: UserFunction | Callable[..., Any],
         *,
         batch_size: int | None = 1024,
         batch_format: BatchFormat = "default",
         zero_copy_batch: bool = False,
         keeps_rows: bool = False,
-        **call: Any,
     ) -> None:
-        super().__init__(fn, **call)
+        super().__init__(function)
         if batch_size is not None and batch_size < 1:
             raise ArgumentError(f"batch_size must be at least 1 or None, not {batch_size}")
         require_format(batch_format)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from millstream.blocks import block, primitive
 from millstream.blocks.batch import Batch, BatchFormat, rebatch, require_format, to_batch
 from millstream.errors import ArgumentError
+from millstream.errors.checks import check_count
 from millstream.feed.prefetch import prefetch
 
 
@@ -48,17 +49,12 @@ def iter_batches(
     Raises:
         ArgumentError: An argument makes no sense; raised at the call.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ArgumentError(f"batch_size must be at least 1 or None, not {batch_size}")
-    if prefetch_batches < 0:
-        raise ArgumentError(f"prefetch_batches must be at least 0, not {prefetch_batches}")
+    check_count("batch_size", batch_size)
+    check_count("prefetch_batches", prefetch_batches, least=0, optional=False)
+    check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
     require_format(batch_format)
     stream: Iterator[pa.Table]
     if local_shuffle_buffer_size is not None:
-        if local_shuffle_buffer_size < 1:
-            raise ArgumentError(
-                f"local_shuffle_buffer_size must be at least 1, not {local_shuffle_buffer_size}"
-            )
         if batch_size is None:
             raise ArgumentError("local_shuffle_buffer_size needs a batch_size")
         stream = shuffled(

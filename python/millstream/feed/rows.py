@@ -12,7 +12,7 @@ import pyarrow as pa
 from millstream.blocks import block
 from millstream.blocks.rows import Row
 from millstream.blocks.rows import iter_rows as rows_of
-from millstream.errors import ArgumentError
+from millstream.errors.checks import check_count
 from millstream.feed.prefetch import prefetch
 
 
@@ -34,8 +34,7 @@ def iter_rows(
     Raises:
         ArgumentError: An argument makes no sense; raised at the call.
     """
-    if prefetch_blocks < 0:
-        raise ArgumentError(f"prefetch_blocks must be at least 0, not {prefetch_blocks}")
+    check_count("prefetch_blocks", prefetch_blocks, least=0, optional=False)
     return _rows(prefetch(iter(blocks), prefetch_blocks, stop, is_light=_is_tiny))
 
 

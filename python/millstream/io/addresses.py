@@ -21,8 +21,10 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.errors import ArgumentError, ReadError
+from millstream.errors.checks import require
 
 Path = str | os.PathLike[str]
+Paths = Path | Sequence[Path]
 
 
 def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSystem, list[str]]:
@@ -57,11 +59,9 @@ def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSy
 def _text(path: Any) -> str:
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str) or not text:
-        raise ArgumentError(
-            f"the path {path!r} must be a string or a pathlib.Path that names a file or a folder "
-            "('.' is the current one)"
-        )
-    return text
+        wanted = "a string or a pathlib.Path that names a file or a folder ('.': the current one)"
+        require(False, "path", path, wanted)
+    return str(text)
 
 
 def as_arrow(filesystem: Any) -> pa_fs.FileSystem:
@@ -75,7 +75,7 @@ def as_arrow(filesystem: Any) -> pa_fs.FileSystem:
     if hasattr(filesystem, "open") and hasattr(filesystem, "protocol"):
         return pa_fs.PyFileSystem(pa_fs.FSSpecHandler(filesystem))
     raise ArgumentError(
-        f"filesystem must be a pyarrow.fs.FileSystem or one of fsspec, not {filesystem!r}"
+        f"filesystem={filesystem!r} must be a pyarrow.fs.FileSystem or one of fsspec"
     )
 
 

@@ -29,7 +29,8 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
-from millstream.errors import ArgumentError, MillstreamError, WriteError
+from millstream.errors import MillstreamError, WriteError
+from millstream.errors.checks import check_choice
 
 #: What may happen to what is in the target: see `check_mode`.
 MODES = ("append", "overwrite", "ignore", "error")
@@ -67,9 +68,8 @@ def check_mode(mode: object) -> str:
         ArgumentError: There is no such mode.
     """
     name = getattr(mode, "value", mode)
-    if not isinstance(name, str) or name not in MODES:
-        raise ArgumentError(f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
-    return name
+    check_choice("mode", name, MODES)
+    return str(name)
 
 
 class FolderCommit:

@@ -10,44 +10,18 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
-from millstream.errors import ArgumentError, ReadError
-from millstream.io.addresses import Path, name_on, resolve
+from millstream.errors import ReadError
+from millstream.errors.checks import is_sequence, require
+from millstream.io.addresses import Path, Paths, name_on, resolve
+from millstream.io.file_options import FileOptions, FileShuffleConfig
 from millstream.io.formats import extensions_of, reader_of
-from millstream.io.partitioning import PathPartitionFilter
 from millstream.io.walk import InputFile, expand
-
-Paths = Path | Sequence[Path]
-
-
-@dataclass(frozen=True)
-class FileShuffleConfig:
-    """Reads files in random order.
-
-    Args:
-        seed: The same seed gives the same order, in each run; without one, each run has its own.
-        reseed_after_execution: Ray Data's name for another order in each run. With a seed it must
-            be false: a dataset does not know how often it has run.
-    """
-
-    seed: int | None = None
-    reseed_after_execution: bool = False
-
-    def __post_init__(self) -> None:
-        if self.seed is not None and self.reseed_after_execution:
-            raise ArgumentError(
-                "with a seed, files have the same order in each run: leave the seed out for "
-                "another order in each, or pass reseed_after_execution=False"
-            )
-        wrong = isinstance(self.seed, bool) or not isinstance(self.seed, int)
-        if self.seed is not None and wrong:
-            raise ArgumentError(f"the seed of a file shuffle must be an integer, not {self.seed!r}")
 
 
 @dataclass(frozen=True)
@@ -78,20 +52,7 @@ class Listing:
         return replace(self, files=tuple(files))
 
 
-Shuffle = Literal["files"] | FileShuffleConfig | None
-
-
-def list_files(
-    paths: Paths,
-    *,
-    reader: str,
-    filesystem: Any = None,
-    file_extensions: Sequence[str] | None = None,
-    ignore_missing_paths: bool = False,
-    skip_paths: Paths | None = None,
-    partition_filter: PathPartitionFilter | None = None,
-    shuffle: Shuffle = None,
-) -> Listing:
+def list_files(paths: Paths, options: FileOptions, *, reader: str) -> Listing:
     """Finds the files that a reader reads.
 
     Folders are searched to any depth and give their files in the order of their paths. Files and
@@ -101,14 +62,8 @@ def list_files(
     Args:
         paths: A file, a folder, a pattern such as "data/**/*.jpg", or a list of them, on one file
             system.
+        options: Which of the files there.
         reader: The name of the reader, for messages.
-        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
-        file_extensions: Only files that end in one of these are read; `None`: all.
-        ignore_missing_paths: Whether paths that do not exist are left out, and links to files that
-            do not; these are told.
-        skip_paths: Files, or folders, to leave out; they need not exist.
-        partition_filter: Leaves out files by their partition values.
-        shuffle: Whether each run reads the files in random order.
 
     Raises:
         ArgumentError: An argument makes no sense.
@@ -116,23 +71,18 @@ def list_files(
             to read.
     """
     asked = _as_list(paths, "paths")
-    order = _check_shuffle(shuffle)
-    if not isinstance(ignore_missing_paths, bool):
-        raise ArgumentError(f"ignore_missing_paths={ignore_missing_paths!r} must be True or False")
-    filesystem, resolved = resolve(asked, filesystem)
-    found = list(expand(filesystem, resolved, ignore_missing_paths))
+    filesystem, resolved = resolve(asked, options.filesystem)
+    found = list(expand(filesystem, resolved, options.ignore_missing_paths))
     if not found:
         raise ReadError(_nothing(resolved, "no files"), file=resolved[0])
-    found = _without(found, skip_paths, filesystem)
-    files = _with_extension(found, resolved, file_extensions, reader)
-    if partition_filter is not None:
-        if not isinstance(partition_filter, PathPartitionFilter):
-            raise ArgumentError("partition_filter must be a PathPartitionFilter")
-        files = [file for file in files if partition_filter.accepts(file.path)]
-    files = _without_gone(files, ignore_missing_paths, reader)
+    found = _without(found, options.skip_paths, filesystem)
+    files = _with_extension(found, resolved, options.file_extensions, reader)
+    if options.partition_filter is not None:
+        files = [file for file in files if options.partition_filter.accepts(file.path)]
+    files = _without_gone(files, options.ignore_missing_paths, reader)
     if not files:
         raise ReadError(_nothing(resolved, "no files that are not filtered out"), file=resolved[0])
-    return Listing(filesystem, tuple(files), order)
+    return Listing(filesystem, tuple(files), options.order)
 
 
 def open_file(filesystem: pa_fs.FileSystem, path: str) -> pa.NativeFile:
@@ -143,14 +93,12 @@ def open_file(filesystem: pa_fs.FileSystem, path: str) -> pa.NativeFile:
 def _as_list(paths: Paths, name: str) -> list[Path]:
     if isinstance(paths, (str, os.PathLike)):
         return [paths]
-    if not isinstance(paths, Iterable) or isinstance(paths, bytes):
-        raise ArgumentError(f"{name} must be a path or a list of paths, not {paths!r}")
+    require(is_sequence(paths), name, paths, "a path or a list of paths")
     listed = list(paths)
-    wrong = [path for path in listed if not isinstance(path, (str, os.PathLike)) or not str(path)]
-    if wrong:
-        raise ArgumentError(f"{name} must hold paths, not {wrong[0]!r}")
-    if not listed:
-        raise ArgumentError(f"{name} is an empty list: name a file or a folder")
+    for path in listed:
+        is_path = isinstance(path, (str, os.PathLike)) and str(path)
+        require(bool(is_path), f"{name}[{listed.index(path)}]", path, "a path")
+    require(bool(listed), name, paths, "a list with at least one file or folder")
     return listed
 
 
@@ -171,8 +119,6 @@ def _with_extension(
 ) -> list[InputFile]:
     if extensions is None:
         return files
-    if isinstance(extensions, str) or not all(isinstance(name, str) for name in extensions):
-        raise ArgumentError(f"file_extensions must be a list of strings, not {extensions!r}")
     endings = tuple(f".{name.lower().lstrip('.')}" for name in extensions)
     kept = [file for file in files if file.path.lower().endswith(endings)]
     if not kept:
@@ -242,14 +188,6 @@ def _in_short(paths: Sequence[str]) -> str:
 
 def _and_more(paths: Sequence[str]) -> str:
     return f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-
-
-def _check_shuffle(shuffle: Any) -> FileShuffleConfig | None:
-    if shuffle is None or isinstance(shuffle, FileShuffleConfig):
-        return shuffle
-    if shuffle == "files":
-        return FileShuffleConfig()
-    raise ArgumentError(f"shuffle must be None, 'files' or a FileShuffleConfig: {shuffle!r}")
 
 
 _log = logging.getLogger(__name__)

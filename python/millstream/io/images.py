@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import ArgumentError, MissingPackageError, ReadError
+from millstream.errors import MissingPackageError, ReadError
+from millstream.errors.checks import check_choice, require
 from millstream.io import pixels
-from millstream.io.files import Paths, Shuffle, list_files, open_file
-from millstream.io.formats import IMAGE_EXTENSIONS
-from millstream.io.partitioning import Partitioning, PathPartitionFilter
+from millstream.io.addresses import Paths
+from millstream.io.file_options import FileOptions
+from millstream.io.files import list_files, open_file
 from millstream.io.per_file import PathColumns, plan_files
-from millstream.io.source import Source, check_block_count
+from millstream.io.source import Source
 from millstream.io.walk import InputFile
 
 #: "upright": as a person is meant to see it; "stored": as it lies in the file.
@@ -32,59 +33,35 @@ Orientation = Literal["upright", "stored"]
 
 def plan_images(
     paths: Paths,
+    files: FileOptions,
     *,
-    filesystem: Any = None,
     size: tuple[int, int] | None = None,
     mode: str | None = None,
     orientation: Orientation = "upright",
-    include_paths: bool = False,
-    partitioning: Partitioning | None = None,
-    partition_filter: PathPartitionFilter | None = None,
-    shuffle: Shuffle = None,
-    file_extensions: Sequence[str] | None = IMAGE_EXTENSIONS,
-    ignore_missing_paths: bool = False,
-    override_num_blocks: int | None = None,
+    blocks: int | None = None,
 ) -> Source:
     """Plans to decode images into the tensor column "image".
 
-    An image has the shape (height, width) if its mode has one band, else (height, width, bands).
-
     Args:
         paths: Files or folders, as for `list_files`.
-        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
-        size: Height and width to resize to; by default images keep their own.
-        mode: Pillow's name for the bands to convert to, such as "RGB" or "L"; by default images
-            keep their own, and palettes become their colours.
-        orientation: "upright": as the file says that it is to be seen; "stored": as it lies there.
-        include_paths: Whether the column "path" says which file a row is.
-        partitioning: How columns are written in the paths.
-        partition_filter: Leaves out files by their partition values.
-        shuffle: Whether the files are read in random order.
-        file_extensions: Only files that end in one of these are read; `None`: all.
-        ignore_missing_paths: Whether paths that do not exist are left out.
-        override_num_blocks: Exactly so many units, as far as there are files.
+        files: Which files, and the columns that their paths give.
+        size: See `read_images`.
+        mode: See `read_images`.
+        orientation: See `read_images`.
+        blocks: Exactly so many units, as far as there are files.
 
     Raises:
         ArgumentError: An argument makes no sense.
         MissingPackageError: Pillow is not installed.
         ReadError: A path does not exist, is empty, or there is nothing to read.
     """
-    check_block_count(override_num_blocks)
     size = check_size(size, "size")
     check_orientation(orientation)
     if find_spec("PIL") is None:
         raise MissingPackageError("read_images needs Pillow: pip install 'millstream[image]'")
-    if mode is not None and mode not in _DTYPES:
-        raise ArgumentError(f"mode must be one of {', '.join(sorted(_DTYPES))}, not {mode!r}")
-    listing = list_files(
-        paths,
-        reader="read_images",
-        filesystem=filesystem,
-        file_extensions=file_extensions,
-        ignore_missing_paths=ignore_missing_paths,
-        partition_filter=partition_filter,
-        shuffle=shuffle,
-    )
+    if mode is not None:
+        check_choice("mode", mode, sorted(_DTYPES))
+    listing = list_files(paths, files, reader="read_images")
     for file in listing.files:
         if file.size == 0:
             raise ReadError("this file is empty (0 bytes), so it is no image", file=file.path)
@@ -93,12 +70,12 @@ def plan_images(
         "ReadImages",
         listing,
         format,
-        PathColumns(partitioning, include_paths),
+        PathColumns(files.partitioning, files.include_paths),
         schema=format.schema(),
         column="image",
         rows=len(listing.files),
         nbytes_of=format.nbytes_of,
-        blocks=override_num_blocks,
+        blocks=blocks,
     )
 
 
@@ -157,8 +134,8 @@ def check_size(size: Any, name: str) -> tuple[int, int] | None:
     if size is None:
         return None
     pair = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
-    if len(pair) != 2 or not all(_is_positive(number) for number in pair):
-        raise ArgumentError(f"{name} must be a positive (height, width), not {size!r}")
+    is_right = len(pair) == 2 and all(_is_positive(number) for number in pair)
+    require(is_right, name, size, "a positive (height, width), or None")
     return int(pair[0]), int(pair[1])
 
 
@@ -168,8 +145,7 @@ def check_orientation(orientation: Any) -> None:
     Raises:
         ArgumentError: It is none.
     """
-    if orientation not in ("upright", "stored"):
-        raise ArgumentError(f"orientation must be 'upright' or 'stored', not {orientation!r}")
+    check_choice("orientation", orientation, ("upright", "stored"))
 
 
 def _tell_of_pages(path: str) -> None:

@@ -18,44 +18,34 @@ import pyarrow.compute as pc
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import block
-from millstream.errors import ArgumentError, ReadError, SchemaError
-from millstream.io.addresses import is_of_one_process
-from millstream.io.files import Listing, Paths, Shuffle, list_files, open_file
-from millstream.io.formats import PARQUET_EXTENSIONS
+from millstream.errors import ReadError, SchemaError
+from millstream.errors.checks import check_columns, require
+from millstream.io.addresses import Paths, is_of_one_process
+from millstream.io.file_options import FileOptions, ParquetFiles
+from millstream.io.files import Listing, list_files, open_file
 from millstream.io.parquet_file import noted_partitions, open_parquet, schema_of
 from millstream.io.parquet_filter import Filter
 from millstream.io.parquet_scan import ParquetUnit, Piece, Scan
-from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns
 from millstream.io.ray_tensors import refuse_pickled
 from millstream.io.source import (
     Source,
     blaming,
-    check_block_count,
     group_by_weight,
     shares_of,
     split_rows,
 )
 from millstream.io.walk import InputFile
 
-HIVE = Partitioning("hive")
-
 
 def plan_parquet(
     paths: Paths,
+    files: FileOptions | None = None,
     *,
-    filesystem: Any = None,
     columns: Sequence[str] | None = None,
     filter: Any = None,
     schema: pa.Schema | None = None,
-    partitioning: Partitioning | None = HIVE,
-    partition_filter: PathPartitionFilter | None = None,
-    shuffle: Shuffle = None,
-    include_paths: bool = False,
-    file_extensions: Sequence[str] | None = PARQUET_EXTENSIONS,
-    ignore_missing_paths: bool = False,
-    skip_paths: Paths | None = None,
-    override_num_blocks: int | None = None,
+    blocks: int | None = None,
 ) -> Source:
     """Plans to read Parquet files.
 
@@ -64,41 +54,24 @@ def plan_parquet(
 
     Args:
         paths: Files or folders, as for `list_files`.
-        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        files: Which files, and the columns that their paths give; a column that is in the files
+            too is read from there.
         columns: Only these, in this order; partition columns count.
-        filter: A `pyarrow.compute.Expression`: only rows for which it is true are read, and row
-            groups that have none by their statistics are not.
-        schema: The columns and types to read the files as, instead of what the footers say.
-        partitioning: How columns are written in the paths; a column that is in the files too is
-            read from there.
-        partition_filter: Leaves out files by their partition values.
-        shuffle: Whether the files are read in random order.
-        include_paths: Whether the column "path" says which file a row is from.
-        file_extensions: Only files that end in one of these are read; `None`: all.
-        ignore_missing_paths: Whether paths that do not exist are left out.
-        skip_paths: Files or folders to leave out.
-        override_num_blocks: Exactly so many units, as far as there are rows.
+        filter: See `read_parquet`.
+        schema: See `read_parquet`.
+        blocks: Exactly so many units, as far as there are rows.
 
     Raises:
         ArgumentError: An argument makes no sense.
         ReadError: A file is missing, empty, or not Parquet.
         SchemaError: An unknown column, or files whose types do not go together.
     """
-    check_block_count(override_num_blocks)
+    files = files or ParquetFiles()
     columns = _check_columns(columns)
-    if columns is not None and include_paths and "path" not in columns:
+    if columns is not None and files.include_paths and "path" not in columns:
         columns.append("path")
-    listing = list_files(
-        paths,
-        reader="read_parquet",
-        filesystem=filesystem,
-        file_extensions=file_extensions,
-        ignore_missing_paths=ignore_missing_paths,
-        skip_paths=skip_paths,
-        partition_filter=partition_filter,
-        shuffle=shuffle,
-    )
-    footers = _read_footers(listing, override_num_blocks)
+    listing = list_files(paths, files, reader="read_parquet")
+    footers = _read_footers(listing, blocks)
     types = _noted_partitions(footers)
     if schema is None:
         columns_known = _unify(footers)
@@ -109,10 +82,10 @@ def plan_parquet(
     plan = _Plan(
         listing,
         footers,
-        PathColumns(partitioning, include_paths).settled(listing.paths, types),
+        PathColumns(files.partitioning, files.include_paths).settled(listing.paths, types),
         filter,
         exact=schema is not None,
-        blocks=override_num_blocks,
+        blocks=blocks,
     )
     return plan.source(columns_known, columns)
 
@@ -211,8 +184,8 @@ class _Plan:
     def _bound_filter(self, known: pa.Schema) -> Filter | None:
         if self.filter is None:
             return None
-        if not isinstance(self.filter, pc.Expression):
-            raise ArgumentError(f"filter must be a pyarrow.compute.Expression: {self.filter!r}")
+        is_right = isinstance(self.filter, pc.Expression)
+        require(is_right, "filter", self.filter, "a pyarrow.compute.Expression, or None")
         text = str(self.filter)
         # What an expression needs cannot be asked for; its text holds the names, and perhaps more.
         few = pa.schema([field for field in known if field.name in text])
@@ -355,14 +328,7 @@ def _unify(footers: Mapping[str, _Footer]) -> pa.Schema:
 def _check_columns(columns: Sequence[str] | None) -> list[str] | None:
     if columns is None:
         return None
-    is_list = isinstance(columns, (list, tuple))
-    if not is_list or not all(isinstance(name, str) for name in columns):
-        raise ArgumentError(f"columns must be a list of names, not {columns!r}")
-    names = list(columns)
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ArgumentError(f"columns names {', '.join(map(repr, sorted(twice)))} more than once")
-    return names
+    return check_columns("columns", columns)
 
 
 def _share(in_files: pa.Schema, shown: pa.Schema) -> float:

@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millstream.blocks import block
-from millstream.errors import ArgumentError, SchemaError, WriteError
+from millstream.errors import SchemaError, WriteError
+from millstream.errors.checks import check_function
 from millstream.io.addresses import Path, is_of_one_process, resolve
 from millstream.io.commit import FolderCommit, writing
+from millstream.io.file_options import SinkOptions
 from millstream.io.parquet_merge import Rewrite, Sizes, rewrites
 from millstream.io.parquet_writer import (
     ParquetOptions,
@@ -31,17 +33,9 @@ from millstream.io.partitioning import folder_of, to_text
 
 def plan_write_parquet(
     path: Path,
+    options: SinkOptions | None = None,
     *,
-    partition_cols: Sequence[str] | None = None,
-    filesystem: Any = None,
-    try_create_dir: bool = True,
-    arrow_open_stream_args: Mapping[str, Any] | None = None,
-    filename_provider: Any = None,
     arrow_parquet_args_fn: Callable[[], Mapping[str, Any]] | None = None,
-    min_rows_per_file: int | None = None,
-    max_rows_per_file: int | None = None,
-    min_bytes_per_file: int | None = None,
-    mode: object = "append",
     is_divided: bool = False,
     **arrow_parquet_args: Any,
 ) -> tuple[WriteParquet, FolderCommit]:
@@ -49,17 +43,8 @@ def plan_write_parquet(
 
     Args:
         path: The folder.
-        partition_cols: Columns whose values become Hive folders instead of being in the files.
-        filesystem: From `pyarrow.fs` or fsspec; by default the path tells.
-        try_create_dir: Whether the folder is made if it does not exist.
-        arrow_open_stream_args: Passed to `open_output_stream` of the file system.
-        filename_provider: Its `get_filename_for_task(run_id, index)` names the files.
+        options: What all writers of files take.
         arrow_parquet_args_fn: Gives further `arrow_parquet_args`, called in the workers.
-        min_rows_per_file: Rows that a file has at least, but the last one of its folder.
-        max_rows_per_file: Rows that a file has at most.
-        min_bytes_per_file: Bytes that a file has at least, but the last one of its folder. By
-            default small files are put together if none of these is given.
-        mode: "append", "overwrite", "ignore" or "error".
         is_divided: Whether the user has said into how many blocks the rows are divided.
         arrow_parquet_args: For `pyarrow.parquet.ParquetWriter`, and `row_group_size`.
 
@@ -69,44 +54,42 @@ def plan_write_parquet(
     Raises:
         ArgumentError: An argument makes no sense.
     """
-    names = _check_partition_cols(partition_cols)
-    if not (arrow_parquet_args_fn is None or callable(arrow_parquet_args_fn)):
-        raise ArgumentError(
-            f"arrow_parquet_args_fn={arrow_parquet_args_fn!r} must be a function that returns a "
-            "dict"
-        )
-    _check_sizes(min_rows_per_file, max_rows_per_file, min_bytes_per_file)
+    given = options or SinkOptions()
+    names = given.partitions
+    check_function(
+        "arrow_parquet_args_fn", arrow_parquet_args_fn, "a function that returns a dict, or None"
+    )
     check_parquet_args(arrow_parquet_args)
-    filesystem, (target,) = resolve([path], filesystem)
-    stream_args = dict(arrow_open_stream_args or {})
+    filesystem, (target,) = resolve([path], given.filesystem)
+    stream_args = dict(given.arrow_open_stream_args or {})
     if "compression" in stream_args:
         # A compressed stream is no Parquet file; within the file it is what was meant.
         arrow_parquet_args.setdefault("compression", stream_args.pop("compression"))
     if arrow_parquet_args.get("schema") is not None:
         in_file = [field for field in arrow_parquet_args["schema"] if field.name not in names]
         arrow_parquet_args["schema"] = pa.schema(in_file, arrow_parquet_args["schema"].metadata)
-    options = ParquetOptions(
+    written = ParquetOptions(
         filesystem, target, stream_args, arrow_parquet_args, arrow_parquet_args_fn
     )
     commit = FolderCommit(
         filesystem,
         target,
-        mode=mode,
-        try_create_dir=try_create_dir,
-        name_file=_namer(filename_provider),
-        write_empty=options.write_empty,
+        mode=given.mode,
+        try_create_dir=given.try_create_dir,
+        name_file=_namer(given.filename_provider),
+        write_empty=written.write_empty,
     )
     # Who asks for files of a size, or divides the rows into so many blocks, wants as many files.
-    is_open = not (min_rows_per_file or min_bytes_per_file or is_divided)
+    is_open = not (given.min_rows_per_file or given.min_bytes_per_file or is_divided)
     is_open = is_open and can_be_read_back(arrow_parquet_args)
     transform = WriteParquet(
-        options=options,
+        options=written,
         staging=commit.staging,
         partition_cols=names,
         sizes=Sizes(
-            rows_min=min_rows_per_file or 0,
-            rows_max=max_rows_per_file,
-            bytes_min=min_bytes_per_file or (_BYTES_MIN if is_open else 0),
+            rows_min=given.min_rows_per_file or 0,
+            rows_max=given.max_rows_per_file,
+            bytes_min=given.min_bytes_per_file or (_BYTES_MIN if is_open else 0),
             bytes_small=_BYTES_SMALL if is_open else None,
         ),
     )
@@ -245,8 +228,6 @@ def _folder(table: pa.Table, names: Sequence[str], row: int) -> str:
 def _namer(provider: Any) -> Callable[[str, int], str]:
     if provider is None:
         return lambda run_id, index: f"{run_id}_{index:06}.parquet"
-    if not hasattr(provider, "get_filename_for_task"):
-        raise ArgumentError("filename_provider needs a method get_filename_for_task(run_id, index)")
 
     def name(run_id: str, index: int) -> str:
         given = str(provider.get_filename_for_task(run_id, index)).replace("{i}", "0")
@@ -255,31 +236,6 @@ def _namer(provider: Any) -> Callable[[str, int], str]:
         return given if given.endswith(".parquet") else f"{given}.parquet"
 
     return name
-
-
-def _check_sizes(rows_min: Any, rows_max: Any, bytes_min: Any) -> None:
-    for name, size in (
-        ("min_rows_per_file", rows_min),
-        ("max_rows_per_file", rows_max),
-        ("min_bytes_per_file", bytes_min),
-    ):
-        if size is None:
-            continue
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ArgumentError(f"{name} must be a positive integer, not {size!r}")
-    if rows_min is not None and rows_max is not None and rows_min > rows_max:
-        raise ArgumentError(f"min_rows_per_file {rows_min} is above max_rows_per_file {rows_max}")
-
-
-def _check_partition_cols(names: Sequence[str] | None) -> tuple[str, ...]:
-    if names is None:
-        return ()
-    is_list = isinstance(names, (list, tuple))
-    if not is_list or not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"partition_cols must be a list of column names, not {names!r}")
-    if len(set(names)) < len(names):
-        raise ArgumentError(f"partition_cols names a column twice: {list(names)}")
-    return tuple(names)
 
 
 # Readers work best with files of some size.

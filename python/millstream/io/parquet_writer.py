@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
+from millstream.errors.checks import check_count, check_kind
 from millstream.io.commit import STAGED_SCHEMA, packed_schema, patiently, writing
 from millstream.io.parquet_file import partition_note
 
@@ -279,12 +280,9 @@ def check_parquet_args(args: Mapping[str, Any]) -> None:
     """
     if args.get("partitioning_flavor", "hive") != "hive":
         raise ArgumentError("partitioning_flavor can only be 'hive'")
-    rows = args.get("row_group_size")
-    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-        raise ArgumentError(f"row_group_size must be a positive integer, not {rows!r}")
+    check_count("row_group_size", args.get("row_group_size"))
     schema = args.get("schema")
-    if schema is not None and not isinstance(schema, pa.Schema):
-        raise ArgumentError(f"schema must be a pyarrow.Schema, not {schema!r}")
+    check_kind("schema", schema, pa.Schema)
     others = {name: value for name, value in args.items() if name not in OUR_ARGS}
     trial = schema if schema is not None else pa.schema([("column", pa.int64())])
     try:

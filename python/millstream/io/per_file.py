@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import block
-from millstream.errors import ArgumentError, SchemaError
+from millstream.errors import SchemaError
 from millstream.io.addresses import is_of_one_process
 from millstream.io.files import Listing
 from millstream.io.partitioning import Partitioning
@@ -45,13 +45,6 @@ class PathColumns:
     partitioning: Partitioning | None = None
     include_paths: bool = False
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuses what says nothing of paths."""
-        if not (self.partitioning is None or isinstance(self.partitioning, Partitioning)):
-            raise ArgumentError(
-                f"partitioning={self.partitioning!r} must be a Partitioning, or None"
-            )
 
     def settled(
         self, paths: Sequence[str], known: Mapping[str, pa.DataType] | None = None

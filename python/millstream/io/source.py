@@ -15,7 +15,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from millstream.errors import ArgumentError, MillstreamError, ReadError
+from millstream.errors import MillstreamError, ReadError
+from millstream.errors.checks import check_count
 
 
 class ReadUnit(Protocol):
@@ -82,12 +83,9 @@ def check_block_count(count: int | None) -> None:
     """Refuses a number of blocks that makes no sense.
 
     Raises:
-        ArgumentError: It is not a positive integer.
+        ArgumentError: It is not a whole number of at least 1.
     """
-    if count is None:
-        return
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ArgumentError(f"override_num_blocks must be a positive integer, not {count!r}")
+    check_count("override_num_blocks", count)
 
 
 def split_rows(rows: int, parts: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ a film of any length, only some megabytes are held. Must not know what happens t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
@@ -19,12 +19,13 @@ import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, MissingPackageError, ReadError
-from millstream.io.files import Listing, Paths, Shuffle, list_files, open_file
-from millstream.io.formats import VIDEO_EXTENSIONS
+from millstream.errors.checks import check_count, is_number, require
+from millstream.io.addresses import Paths
+from millstream.io.file_options import FileOptions
+from millstream.io.files import Listing, list_files, open_file
 from millstream.io.images import Orientation, check_orientation, check_size
-from millstream.io.partitioning import Partitioning, PathPartitionFilter
 from millstream.io.per_file import PathColumns, plan_files
-from millstream.io.source import Source, blaming, check_block_count
+from millstream.io.source import Source, blaming
 from millstream.io.walk import InputFile
 
 if TYPE_CHECKING:
@@ -35,65 +36,38 @@ if TYPE_CHECKING:
 
 def plan_video(
     paths: Paths,
+    files: FileOptions,
     *,
-    filesystem: Any = None,
     resize: tuple[int, int] | None = None,
     fps: float | None = None,
     frame_interval: int | None = None,
     orientation: Orientation = "upright",
     include_timestamps: bool = False,
-    include_paths: bool = False,
-    partitioning: Partitioning | None = None,
-    partition_filter: PathPartitionFilter | None = None,
-    shuffle: Shuffle = None,
-    file_extensions: Sequence[str] | None = VIDEO_EXTENSIONS,
-    ignore_missing_paths: bool = False,
-    override_num_blocks: int | None = None,
+    blocks: int | None = None,
 ) -> Source:
-    """Plans to decode videos into the columns "frame" and "frame_index".
-
-    Frames are RGB, of the shape (height, width, 3). The first file is opened to learn how many
-    bytes to expect.
+    """Plans to decode videos, one row a frame.
 
     Args:
         paths: Files or folders, as for `list_files`.
-        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
-        resize: Height and width to resize to; by default frames keep their own.
-        fps: For each moment of 0, 1/fps, 2/fps, … seconds after the first frame, keeps the frame
-            that is seen then: the last one at or before it, by the frames' own times. Each frame is
-            kept once at most, so a video of fewer frames a second keeps all.
-        orientation: "upright": turned as the file says that it is to be seen; "stored": not.
-        frame_interval: Keeps each nth frame; not together with `fps`.
-        include_timestamps: Whether the column "frame_timestamp" says when a frame is shown, in
-            seconds.
-        include_paths: Whether the column "path" says which file a row is from.
-        partitioning: How columns are written in the paths.
-        partition_filter: Leaves out files by their partition values.
-        shuffle: Whether the files are read in random order.
-        file_extensions: Only files that end in one of these are read; `None`: all.
-        ignore_missing_paths: Whether paths that do not exist are left out.
-        override_num_blocks: Exactly so many units, as far as there are files.
+        files: Which files, and the columns that their paths give.
+        resize: See `read_video`.
+        fps: See `read_video`.
+        frame_interval: See `read_video`.
+        orientation: See `read_video`.
+        include_timestamps: See `read_video`.
+        blocks: Exactly so many units, as far as there are files.
 
     Raises:
         ArgumentError: An argument makes no sense.
         MissingPackageError: PyAV is not installed.
         ReadError: A path does not exist, is empty, or the first file is no video.
     """
-    check_block_count(override_num_blocks)
     resize = check_size(resize, "resize")
     _check_rate(fps, frame_interval)
     check_orientation(orientation)
     if find_spec("av") is None:
         raise MissingPackageError("read_video needs PyAV: pip install 'millstream[video]'")
-    listing = list_files(
-        paths,
-        reader="read_video",
-        filesystem=filesystem,
-        file_extensions=file_extensions,
-        ignore_missing_paths=ignore_missing_paths,
-        partition_filter=partition_filter,
-        shuffle=shuffle,
-    )
+    listing = list_files(paths, files, reader="read_video")
     for file in listing.files:
         if file.size == 0:
             raise ReadError("this file is empty (0 bytes), so it is no video", file=file.path)
@@ -103,12 +77,12 @@ def plan_video(
         "ReadVideo",
         listing,
         format,
-        PathColumns(partitioning, include_paths),
+        PathColumns(files.partitioning, files.include_paths),
         schema=format.schema(),
         column="frame",
         rows=None,
         nbytes_of=lambda file: int(file.size * growth),
-        blocks=override_num_blocks,
+        blocks=blocks,
     )
 
 
@@ -364,11 +338,8 @@ def _growth_of_first(listing: Listing, format: VideoFormat) -> float:
 def _check_rate(fps: Any, frame_interval: Any) -> None:
     if fps is not None and frame_interval is not None:
         raise ArgumentError("give either fps or frame_interval, not both")
-    if fps is not None and (isinstance(fps, bool) or not isinstance(fps, (int, float)) or fps <= 0):
-        raise ArgumentError(f"fps must be a positive number, not {fps!r}")
-    wrong = isinstance(frame_interval, bool) or not isinstance(frame_interval, int)
-    if frame_interval is not None and (wrong or frame_interval < 1):
-        raise ArgumentError(f"frame_interval must be a positive integer, not {frame_interval!r}")
+    require(fps is None or (is_number(fps) and fps > 0), "fps", fps, "a number above 0, or None")
+    check_count("frame_interval", frame_interval)
 
 
 #: The size of the tables that frames are yielded in; a larger frame is a table by itself.

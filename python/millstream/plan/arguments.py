@@ -1,7 +1,6 @@
-"""Checks of what users pass to operators, at the call.
+"""What operators and readers take, and the workers that it asks for.
 
-Owns the messages: each names the argument, its value, and what it should be. Knows nothing of
-plans beyond the `Shape` that the arguments describe.
+Owns what the arguments mean together. Knows nothing of plans beyond the `Shape` that they describe.
 """
 
 from __future__ import annotations
@@ -13,14 +12,20 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from millstream.blocks.batch import BatchFormat
-from millstream.blocks.usercode import name_of
-from millstream.compute import (
-    ActorPoolStrategy,
-    ComputeStrategy,
-    TaskPoolStrategy,
-    is_count,
-)
+from millstream.blocks.usercode import UserFunction, name_of
+from millstream.compute import ActorPoolStrategy, ComputeStrategy, TaskPoolStrategy
 from millstream.errors import ArgumentError
+from millstream.errors.checks import (
+    check_choice,
+    check_count,
+    check_named,
+    is_named,
+    is_number,
+    is_sequence,
+    is_whole,
+    require,
+)
+from millstream.options import rest
 from millstream.plan.logical import Shape
 from millstream.plan.resources import Resources
 
@@ -31,78 +36,72 @@ BATCH_FORMATS = ("default", "numpy", "pandas", "pyarrow")
 
 
 @dataclass(frozen=True)
-class FunctionCall:
-    """A user's function or class and what is passed to it besides the data."""
+class FunctionOptions:
+    """What operators on functions take besides the function.
 
-    fn: Any
+    Args:
+        compute: `TaskPoolStrategy(size)` for functions, `ActorPoolStrategy(...)` for classes. By
+            default a function runs as tasks, as many as there is room for, and a class on a pool
+            of actors from 1 to as many as there is room for.
+        fn_args: Passed to `fn` after the data.
+        fn_kwargs: Passed to `fn` as keywords.
+        fn_constructor_args: Passed to the class.
+        fn_constructor_kwargs: Passed to the class as keywords.
+        num_cpus: CPUs that each task or actor holds. By default 1, or with GPUs none.
+        num_gpus: GPUs that each holds; a part of one, or a whole number.
+        memory: Bytes of memory that each holds.
+        concurrency: The short form of `compute`: a number of workers, or `(min, max)` or
+            `(min, max, initial)` actors.
+        ray_remote_args: `resources` (amounts of custom resources by name), `accelerator_type`,
+            `runtime_env`, `max_calls`.
+    """
+
+    compute: ComputeStrategy | None = None
     fn_args: Iterable[Any] | None = None
     fn_kwargs: Mapping[str, Any] | None = None
     fn_constructor_args: Iterable[Any] | None = None
     fn_constructor_kwargs: Mapping[str, Any] | None = None
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    concurrency: Concurrency = None
+    ray_remote_args: Mapping[str, Any] = rest()
 
-    @property
-    def fn_name(self) -> str:
-        """What to call it in a message."""
-        return name_of(self.fn)
-
-    def check(self) -> bool:
-        """Whether it is a class to construct (otherwise it is a function).
+    def function(self, fn: Any) -> UserFunction:
+        """The function or class with what is passed to it.
 
         Raises:
             ArgumentError: It cannot be called, or not like this.
         """
-        is_class = check_function(self.fn)
-        for name, given in [
-            ("fn_args", self.fn_args),
-            ("fn_constructor_args", self.fn_constructor_args),
-        ]:
-            if given is not None and not _is_sequence(given):
-                raise ArgumentError(f"{name}={given!r} must be a list or tuple of arguments")
-        for name, named in [
-            ("fn_kwargs", self.fn_kwargs),
-            ("fn_constructor_kwargs", self.fn_constructor_kwargs),
-        ]:
-            if named is not None and not _is_named(named):
-                raise ArgumentError(f"{name}={named!r} must be a dict of arguments by name")
-        for name, value in [
-            ("fn_constructor_args", self.fn_constructor_args),
-            ("fn_constructor_kwargs", self.fn_constructor_kwargs),
-        ]:
+        is_class = check_callable(fn)
+        for name in ("fn_args", "fn_constructor_args"):
+            given = getattr(self, name)
+            is_right = given is None or is_sequence(given)
+            require(is_right, name, given, "a list or tuple of arguments")
+        for name in ("fn_kwargs", "fn_constructor_kwargs"):
+            check_named(name, getattr(self, name), "arguments")
+        for name in ("fn_constructor_args", "fn_constructor_kwargs"):
+            value = getattr(self, name)
             if value is not None and not is_class:
                 raise ArgumentError(
                     f"{name}={value!r} needs a class to construct, but fn is the function "
-                    f"{self.fn_name!r}: pass a class, or use fn_args and fn_kwargs"
+                    f"{name_of(fn)!r}: pass a class, or use fn_args and fn_kwargs"
                 )
-        return is_class
+        return UserFunction(
+            fn,
+            tuple(self.fn_args or ()),
+            dict(self.fn_kwargs or {}),
+            tuple(self.fn_constructor_args or ()),
+            dict(self.fn_constructor_kwargs or {}),
+        )
 
-    def arguments(self) -> dict[str, Any]:
-        """What is passed to the function, as the transforms take it."""
-        return {
-            "fn_args": tuple(self.fn_args or ()),
-            "fn_kwargs": dict(self.fn_kwargs or {}),
-            "fn_constructor_args": tuple(self.fn_constructor_args or ()),
-            "fn_constructor_kwargs": dict(self.fn_constructor_kwargs or {}),
-        }
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The workers that a user asks for, as arguments of an operator."""
-
-    compute: ComputeStrategy | None
-    concurrency: Concurrency
-    num_cpus: float | None
-    num_gpus: float | None
-    memory: float | None
-    ray_remote_args: Mapping[str, Any]
-
-    def shape(self, call: FunctionCall) -> Shape:
-        """The shape of an operator that runs `call`.
+    def shape(self, function: UserFunction) -> Shape:
+        """The shape of an operator that calls the function.
 
         Raises:
             ArgumentError: An argument makes no sense.
         """
-        is_class = call.check()
+        is_class = inspect.isclass(function.function)
         if self.compute is not None and self.concurrency is not None:
             raise ArgumentError(
                 f"compute={self.compute!r} and concurrency={self.concurrency!r} say the same: "
@@ -110,28 +109,97 @@ class Workers:
             )
         compute = self.compute
         if compute is None:
-            compute = _compute_of(is_class, self.concurrency, call.fn_name)
-        _check_compute(compute, is_class, call.fn_name)
-        return shape_of_resources(compute, self.resources())
-
-    def resources(self) -> dict[str, Any]:
-        """What each worker holds, by the names of the arguments."""
-        return {
-            **self.ray_remote_args,
-            "num_cpus": self.num_cpus,
-            "num_gpus": self.num_gpus,
-            "memory": self.memory,
-        }
+            compute = _compute_of(is_class, self.concurrency, function.name)
+        _check_compute(compute, is_class, function.name)
+        return shape_of_resources(compute, _named_resources(self))
 
 
-def shape_of_read(concurrency: int | None, resources: Mapping[str, Any]) -> Shape:
-    """The workers of a source or a sink.
+@dataclass(frozen=True)
+class ReadOptions:
+    """What readers take besides what they read.
+
+    Args:
+        num_cpus: CPUs per task; default 1.
+        num_gpus: GPUs per task; default 0.
+        memory: Bytes of memory per task.
+        concurrency: Tasks at a time; default as many as there is room for.
+        override_num_blocks: Into how many units the source is divided, as far as it has rows. Each
+            is then a task and a block of its own. By default there are enough for a cluster, and
+            the scheduler bundles what is too small to be worth a task.
+        ray_remote_args: `resources` (amounts of custom resources by name), `accelerator_type`,
+            `runtime_env`, `max_calls`.
+    """
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    concurrency: int | None = None
+    override_num_blocks: int | None = None
+    ray_remote_args: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_count("override_num_blocks", self.override_num_blocks)
+        check_named("ray_remote_args", self.ray_remote_args)
+
+    def shape(self) -> Shape:
+        """The shape of the source.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+        """
+        return shape_of_tasks(self.concurrency, _named_resources(self))
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What operators on columns take besides the columns.
+
+    Args:
+        concurrency: Tasks at a time; default as many as there is room for.
+        resources: `num_cpus`, `num_gpus`, `memory` and the like, as in `map_batches`.
+    """
+
+    concurrency: int | None = None
+    resources: Mapping[str, Any] = rest()
+
+    def shape(self) -> Shape:
+        """The shape of the operator.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+        """
+        return shape_of_tasks(self.concurrency, self.resources)
+
+
+@dataclass(frozen=True)
+class SinkTasks:
+    """The tasks of a writer.
+
+    Args:
+        ray_remote_args: `num_cpus`, `num_gpus`, `memory`, `resources` and the like, as in
+            `map_batches`.
+        concurrency: Tasks at a time; default as many as there is room for.
+    """
+
+    ray_remote_args: Mapping[str, Any] | None = None
+    concurrency: int | None = None
+
+    def shape(self) -> Shape:
+        """The shape of the sink.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+        """
+        return shape_of_tasks(self.concurrency, self.ray_remote_args or {})
+
+
+def shape_of_tasks(concurrency: int | None, resources: Mapping[str, Any]) -> Shape:
+    """The shape of an operator that runs as tasks.
 
     Raises:
         ArgumentError: An argument makes no sense.
     """
-    if concurrency is not None and not is_count(concurrency):
-        raise ArgumentError(f"concurrency={concurrency!r} must be a whole number of at least 1")
+    check_count("concurrency", concurrency)
     return shape_of_resources(TaskPoolStrategy(concurrency), resources)
 
 
@@ -158,7 +226,7 @@ def shape_of_resources(compute: ComputeStrategy, given: Mapping[str, Any]) -> Sh
     return Shape(compute, resources, options)
 
 
-def check_function(fn: Any) -> bool:
+def check_callable(fn: Any) -> bool:
     """Whether `fn` is a class to construct (otherwise it is a function).
 
     Raises:
@@ -168,16 +236,8 @@ def check_function(fn: Any) -> bool:
         if not any("__call__" in vars(base) for base in fn.__mro__):
             raise ArgumentError(f"fn={fn.__qualname__} is a class without a __call__ method")
         return True
-    if not callable(fn):
-        raise ArgumentError(f"fn={fn!r} must be a function or a class, not {type(fn).__name__}")
+    require(callable(fn), "fn", fn, f"a function or a class, not {type(fn).__name__}")
     return False
-
-
-def check_batch_size(batch_size: Any, name: str = "batch_size", *, optional: bool = True) -> None:
-    """Batch sizes are whole numbers of at least 1, or, where that means something, `None`."""
-    if not (is_count(batch_size) or (optional and batch_size is None)):
-        wanted = "a whole number of at least 1" + (", or None" if optional else "")
-        raise ArgumentError(f"{name}={batch_size!r} must be {wanted}")
 
 
 def check_batch_rows(batch_size: Any, num_gpus: float | None) -> int | None:
@@ -188,42 +248,14 @@ def check_batch_rows(batch_size: Any, num_gpus: float | None) -> int | None:
     """
     if batch_size == "auto":
         batch_size = None
-    if not (batch_size is None or is_count(batch_size)):
-        raise ArgumentError(
-            f"batch_size={batch_size!r} must be a whole number of at least 1, 'auto', or None"
-        )
+    is_right = batch_size is None or is_whole(batch_size, 1)
+    require(is_right, "batch_size", batch_size, "a whole number of at least 1, 'auto', or None")
     if batch_size is None and num_gpus:
         raise ArgumentError(
             f"batch_size must be a number of rows when num_gpus={num_gpus!r}: the best one is as "
             "large as the memory of the GPU allows"
         )
     return cast(int | None, batch_size)
-
-
-def check_rows(name: str, rows: Any) -> None:
-    """Limits on rows are whole numbers of at least 0."""
-    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
-        raise ArgumentError(f"{name}={rows!r} must be a whole number of at least 0")
-
-
-def check_flag(name: str, flag: Any) -> None:
-    """Checks an argument that is true or false.
-
-    Raises:
-        ArgumentError: It is neither.
-    """
-    if not isinstance(flag, bool):
-        raise ArgumentError(f"{name}={flag!r} must be True or False")
-
-
-def check_named(name: str, given: Any) -> None:
-    """Checks an argument that gives values by name, or nothing.
-
-    Raises:
-        ArgumentError: It is no dict with strings as keys.
-    """
-    if given is not None and not _is_named(given):
-        raise ArgumentError(f"{name}={given!r} must be a dict of values by name")
 
 
 def check_batch_format(batch_format: Any) -> BatchFormat:
@@ -234,25 +266,18 @@ def check_batch_format(batch_format: Any) -> BatchFormat:
     """
     if batch_format is None:
         return "pyarrow"
-    if batch_format not in BATCH_FORMATS:
-        raise ArgumentError(
-            f"batch_format={batch_format!r} must be one of {', '.join(map(repr, BATCH_FORMATS))}"
-        )
+    check_choice("batch_format", batch_format, BATCH_FORMATS)
     return cast(BatchFormat, batch_format)
 
 
-def check_columns(name: str, columns: Any) -> list[str]:
-    """Column names as a list; one name may stand alone.
-
-    Raises:
-        ArgumentError: They are no strings, or one comes twice.
-    """
-    listed = [columns] if isinstance(columns, str) else columns
-    if not isinstance(listed, (list, tuple)) or not all(isinstance(c, str) for c in listed):
-        raise ArgumentError(f"{name}={columns!r} must be a column name or a list of them")
-    if len(set(listed)) < len(listed):
-        raise ArgumentError(f"{name}={columns!r} names a column twice")
-    return list(listed)
+def _named_resources(options: FunctionOptions | ReadOptions) -> dict[str, Any]:
+    """What each worker holds, by the names of the arguments."""
+    return {
+        **(options.ray_remote_args or {}),
+        "num_cpus": options.num_cpus,
+        "num_gpus": options.num_gpus,
+        "memory": options.memory,
+    }
 
 
 def _compute_of(is_class: bool, concurrency: Any, name: str) -> ComputeStrategy:
@@ -260,11 +285,9 @@ def _compute_of(is_class: bool, concurrency: Any, name: str) -> ComputeStrategy:
         return ActorPoolStrategy(min_size=1) if is_class else TaskPoolStrategy()
     is_bounds = isinstance(concurrency, tuple) and len(concurrency) in (2, 3)
     sizes = concurrency if is_bounds else (concurrency,)
-    if not all(is_count(size) for size in sizes):
-        raise ArgumentError(
-            f"concurrency={concurrency!r} must be a whole number of at least 1, "
-            "or (min, max), or (min, max, initial)"
-        )
+    is_right = all(is_whole(size, 1) for size in sizes)
+    wanted = "a whole number of at least 1, or (min, max), or (min, max, initial)"
+    require(is_right, "concurrency", concurrency, wanted)
     if is_bounds and not is_class:
         raise ArgumentError(
             f"concurrency={concurrency!r} is for pools of actors, but fn is the function "
@@ -283,8 +306,8 @@ def _compute_of(is_class: bool, concurrency: Any, name: str) -> ComputeStrategy:
 
 
 def _check_compute(compute: Any, is_class: bool, name: str) -> None:
-    if not isinstance(compute, (TaskPoolStrategy, ActorPoolStrategy)):
-        raise ArgumentError(f"compute={compute!r} must be a TaskPoolStrategy or ActorPoolStrategy")
+    is_right = isinstance(compute, (TaskPoolStrategy, ActorPoolStrategy))
+    require(is_right, "compute", compute, "a TaskPoolStrategy or ActorPoolStrategy")
     if is_class and isinstance(compute, TaskPoolStrategy):
         raise ArgumentError(
             f"compute={compute!r} runs stateless tasks, but fn is the class {name!r}: "
@@ -298,17 +321,13 @@ def _check_compute(compute: Any, is_class: bool, name: str) -> None:
 
 
 def _amount(name: str, value: Any) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
-        raise ArgumentError(f"{name}={value!r} must be a number of at least 0")
-    if 0 < value < _AMOUNT_MIN:
-        raise ArgumentError(f"{name}={value!r} must be 0 or at least {_AMOUNT_MIN}")
+    require(is_number(value) and value >= 0, name, value, "a number of at least 0")
+    require(not 0 < value < _AMOUNT_MIN, name, value, f"0 or at least {_AMOUNT_MIN}")
     return float(value)
 
 
 def _custom(resources: Any) -> dict[str, float]:
-    if not isinstance(resources, Mapping) or not all(isinstance(key, str) for key in resources):
-        raise ArgumentError(f"resources={resources!r} must be a dict of amounts by name")
+    require(is_named(resources), "resources", resources, "a dict of amounts by name")
     for name, argument in [("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory")]:
         if name in resources:
             raise ArgumentError(f"resources={resources!r} names {name!r}: use {argument}= for it")
@@ -328,14 +347,6 @@ def _check_remote_option(name: str, value: Any, compute: ComputeStrategy) -> Non
         check_named(name, value)
     if name == "max_calls" and isinstance(compute, ActorPoolStrategy):
         raise ArgumentError(f"max_calls={value!r} is for tasks, but this operator runs on actors")
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (Mapping, str, bytes))
-
-
-def _is_named(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
 #: Ray counts resources in this unit.

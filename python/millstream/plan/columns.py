@@ -15,6 +15,7 @@ import pyarrow as pa
 from millstream.blocks import block
 from millstream.blocks.transforms import Blocks
 from millstream.errors import ArgumentError
+from millstream.errors.checks import is_sequence, require
 
 
 def rename(names: Mapping[str, str] | Sequence[str]) -> RenameColumns:
@@ -24,8 +25,8 @@ def rename(names: Mapping[str, str] | Sequence[str]) -> RenameColumns:
         ArgumentError: Names are missing, no strings, or there twice.
     """
     is_mapping = isinstance(names, Mapping)
-    if not is_mapping and (isinstance(names, str) or not isinstance(names, Sequence)):
-        raise ArgumentError(f"names={names!r} must be a dict of new names by old, or a list")
+    is_right = is_mapping or is_sequence(names)
+    require(is_right, "names", names, "a dict of new names by old, or a list")
     new = list(names.values()) if isinstance(names, Mapping) else list(names)
     if not names or not all(isinstance(name, str) for name in [*names, *new]):
         raise ArgumentError(f"names={names!r} must hold at least one name, and only strings")

@@ -1,0 +1,197 @@
+"""What a dataset gives when it runs: rows, batches, their number and their columns.
+
+Owns the public names of consumption and the checks of their arguments. `millstream.execution` owns
+runs, `millstream.feed` how blocks become rows and batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from millstream import feed
+from millstream.blocks import rows
+from millstream.blocks.batch import to_batch
+from millstream.errors import ArgumentError
+from millstream.errors.checks import check_count, check_flag
+from millstream.execution import consume
+from millstream.execution.execution import Execution
+from millstream.pipeline import Pipeline
+from millstream.plan.arguments import check_batch_format
+from millstream.schema import Schema
+
+Row = dict[str, Any]
+
+
+class Consumption(Pipeline):
+    """The part of a dataset that runs it and gives what comes out."""
+
+    def iter_rows(self) -> Iterable[Row]:
+        """Runs the dataset and gives its rows, one after the other, as they come.
+
+        Returns:
+            An iterable; each iteration is a run of its own, and ends when it is left.
+        """
+        return _Again(self, _iter_rows)
+
+    def iter_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        batch_format: str | None = "default",
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        zero_copy_batch: bool = True,
+    ) -> Iterable[Any]:
+        """Runs the dataset and gives its rows in batches.
+
+        Args:
+            prefetch_batches: Batches that are made ready ahead of the consumer, on a thread. The
+                order never depends on it.
+            batch_size: Rows per batch; only the last has fewer. `None`: whole blocks.
+            batch_format: As in `map_batches`.
+            drop_last: Whether a last batch that is not full is left out.
+            local_shuffle_buffer_size: Rows from which batches are drawn at random; `None`: in
+                order.
+            local_shuffle_seed: Makes that order repeatable.
+            zero_copy_batch: As in `map_batches`.
+
+        Returns:
+            An iterable; each iteration is a run of its own, and ends when it is left.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+        """
+        check_count("batch_size", batch_size)
+        check_flag("zero_copy_batch", zero_copy_batch)
+        check_flag("drop_last", drop_last)
+        check_count("local_shuffle_seed", local_shuffle_seed, least=0)
+        check_count("prefetch_batches", prefetch_batches, least=0, optional=False)
+        check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
+        batches = partial(
+            _iter_batches,
+            batch_size=batch_size,
+            batch_format=check_batch_format(batch_format),
+            drop_last=drop_last,
+            prefetch_batches=prefetch_batches,
+            local_shuffle_buffer_size=local_shuffle_buffer_size,
+            local_shuffle_seed=local_shuffle_seed,
+            zero_copy_batch=zero_copy_batch,
+        )
+        return _Again(self, batches)
+
+    def take(self, limit: int = 20) -> list[Row]:
+        """The first rows. The run stops as soon as it has them.
+
+        Args:
+            limit: How many, at most.
+
+        Raises:
+            ArgumentError: `limit` is negative.
+        """
+        check_count("limit", limit, least=0, optional=False)
+        if limit == 0:
+            return []
+        return list(rows.iter_rows(consume.first_rows(self._execute(), limit)))
+
+    def take_all(self, limit: int | None = None) -> list[Row]:
+        """All rows.
+
+        Args:
+            limit: More rows than this are an error.
+
+        Raises:
+            ArgumentError: `limit` is negative, or there are more rows.
+        """
+        check_count("limit", limit, least=0)
+        table = consume.first_rows(self._execute(), None if limit is None else limit + 1)
+        if limit is not None and table.num_rows > limit:
+            raise ArgumentError(f"the dataset has more rows than limit={limit}")
+        return list(rows.iter_rows(table))
+
+    def take_batch(self, batch_size: int = 20, *, batch_format: str | None = "default") -> Any:
+        """The first rows as one batch, as `map_batches` would pass them.
+
+        Args:
+            batch_size: How many rows, at most.
+            batch_format: As in `map_batches`.
+
+        Raises:
+            ArgumentError: An argument makes no sense, or there are no rows.
+        """
+        check_count("batch_size", batch_size, optional=False)
+        format_name = check_batch_format(batch_format)
+        table = consume.first_rows(self._execute(), batch_size)
+        if not table.num_rows:
+            raise ArgumentError("the dataset is empty: there are no rows for a batch")
+        return to_batch(table, format_name)
+
+    def show(self, limit: int = 20) -> None:
+        """Prints the first rows.
+
+        Args:
+            limit: How many, at most.
+        """
+        for row in self.take(limit):
+            print(row)  # noqa: T201 This is what it is for.
+
+    def count(self) -> int:
+        """The number of rows: from what is known of the sources if that says it, else by running.
+
+        Nothing runs, and so no function can raise, if the rows of all sources are known and all
+        operators keep their number: `map`, those on columns, `limit`, `union`, `zip`, and
+        `map_batches` with `udf_modifying_row_count=False`.
+        """
+        known = self._plan.rows()
+        return consume.count_rows(self._execute()) if known is None else known
+
+    def schema(self, fetch_if_missing: bool = True) -> Schema | None:
+        """The columns and their types.
+
+        What the sources do not tell is found by running until the first block that has rows. It
+        does not tell the shape of tensors in blocks after it, so that a shape is shown only if
+        there is no other block.
+
+        Args:
+            fetch_if_missing: Whether to run if need be.
+
+        Returns:
+            The schema; `None` if it is not known and must not be fetched.
+        """
+        check_flag("fetch_if_missing", fetch_if_missing)
+        if self._schema is None:
+            self._schema = self._plan.schema()
+        if self._schema is None and fetch_if_missing:
+            self._schema = consume.first_schema(self._execute())
+        return None if self._schema is None else Schema(self._schema)
+
+    def columns(self, fetch_if_missing: bool = True) -> list[str] | None:
+        """The names of the columns.
+
+        Args:
+            fetch_if_missing: Whether to run if need be.
+        """
+        schema = self.schema(fetch_if_missing)
+        return None if schema is None else schema.names
+
+
+def _iter_rows(run: Execution) -> Iterator[Row]:
+    return feed.iter_rows(run.sized_tables(), stop=run.stop)
+
+
+def _iter_batches(run: Execution, **options: Any) -> Iterator[Any]:
+    return feed.iter_batches(run.tables(), stop=run.stop, **options)
+
+
+class _Again(Iterable[Any]):
+    """Runs a dataset anew each time it is iterated over."""
+
+    def __init__(self, pipeline: Pipeline, iterate: Callable[[Execution], Iterator[Any]]) -> None:
+        self._pipeline = pipeline
+        self._iterate = iterate
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._iterate(self._pipeline._execute())

@@ -1,0 +1,182 @@
+"""What readers and writers of files take besides the paths: said, documented and checked once.
+
+Owns the options and their defaults for each format. Is loaded before anything is read, so it must
+import little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from millstream.errors import ArgumentError
+from millstream.errors.checks import (
+    check_columns,
+    check_count,
+    check_flag,
+    check_kind,
+    check_named,
+    require,
+)
+from millstream.io.formats import IMAGE_EXTENSIONS, PARQUET_EXTENSIONS, VIDEO_EXTENSIONS
+from millstream.io.partitioning import Partitioning, PathPartitionFilter
+
+if TYPE_CHECKING:
+    from millstream.io.addresses import Paths
+
+
+@dataclass(frozen=True)
+class FileShuffleConfig:
+    """Reads files in random order.
+
+    Args:
+        seed: The same seed gives the same order, in each run; without one, each run has its own.
+        reseed_after_execution: Ray Data's name for another order in each run. With a seed it must
+            be false: a dataset does not know how often it has run.
+    """
+
+    seed: int | None = None
+    reseed_after_execution: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seed is not None and self.reseed_after_execution:
+            raise ArgumentError(
+                "with a seed, files have the same order in each run: leave the seed out for "
+                "another order in each, or pass reseed_after_execution=False"
+            )
+        is_right = self.seed is None or isinstance(self.seed, int)
+        is_right = is_right and not isinstance(self.seed, bool)
+        require(is_right, "seed", self.seed, "a whole number, or None")
+
+
+Shuffle = Literal["files"] | FileShuffleConfig | None
+
+_HIVE = Partitioning("hive")
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What readers of files take besides the paths.
+
+    Args:
+        filesystem: From `pyarrow.fs` or fsspec; by default the paths tell.
+        partition_filter: Leaves out files by the partition values in their paths.
+        partitioning: How paths hold values of columns; `None`: they do not.
+        shuffle: `"files"`: read the files in another order in each run; `FileShuffleConfig(seed)`:
+            in a random order that is the same in each run.
+        include_paths: Whether the column `path` says which file a row is from.
+        ignore_missing_paths: Whether paths that do not exist, and links to files that are gone, are
+            left out; these are told.
+        skip_paths: Files or folders to leave out; they need not exist.
+        file_extensions: Which files to read; `None`: all. A warning tells what the default leaves
+            out.
+    """
+
+    filesystem: Any = None
+    partition_filter: PathPartitionFilter | None = None
+    partitioning: Partitioning | None = None
+    shuffle: Shuffle = None
+    include_paths: bool = False
+    ignore_missing_paths: bool = False
+    skip_paths: Paths | None = None
+    file_extensions: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_kind("partition_filter", self.partition_filter, PathPartitionFilter)
+        check_kind("partitioning", self.partitioning, Partitioning)
+        is_shuffle = self.shuffle == "files" or isinstance(self.shuffle, FileShuffleConfig)
+        wanted = "'files', a FileShuffleConfig, or None"
+        require(self.shuffle is None or is_shuffle, "shuffle", self.shuffle, wanted)
+        check_flag("include_paths", self.include_paths)
+        check_flag("ignore_missing_paths", self.ignore_missing_paths)
+        extensions = self.file_extensions
+        is_list = isinstance(extensions, (list, tuple, set, frozenset))
+        is_right = is_list and all(isinstance(name, str) for name in extensions or ())
+        wanted = "a list of strings, or None"
+        require(extensions is None or is_right, "file_extensions", extensions, wanted)
+
+    @property
+    def order(self) -> FileShuffleConfig | None:
+        """In which order a run reads the files, if not in that in which they were listed."""
+        return FileShuffleConfig() if self.shuffle == "files" else self.shuffle
+
+
+@dataclass(frozen=True)
+class ParquetFiles(FileOptions):
+    """What `read_parquet` takes besides the paths.
+
+    Args:
+        partitioning: How paths hold values of columns; by default as in `year=2024/`. Their types
+            are those of `schema`, or those that `write_parquet` noted in the files; else integers
+            if all values are, and text if not.
+    """
+
+    partitioning: Partitioning | None = _HIVE
+    file_extensions: Sequence[str] | None = PARQUET_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class ImageFiles(FileOptions):
+    """What `read_images` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = IMAGE_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class VideoFiles(FileOptions):
+    """What `read_video` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = VIDEO_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """What writers of files take besides the folder.
+
+    Args:
+        partition_cols: Columns whose values become folders (`year=2024/`), not columns. The
+            files note their types, so that readers give them back.
+        filesystem: From `pyarrow.fs` or fsspec; by default the path tells.
+        try_create_dir: Whether the folder is made if it does not exist.
+        arrow_open_stream_args: Passed to `open_output_stream` of the file system.
+        filename_provider: Its `get_filename_for_task(run_id, index)` names the files.
+        min_rows_per_file: Small blocks are bundled until a file has as many rows, also with
+            `partition_cols`; the last file, of each folder, may have fewer.
+        max_rows_per_file: Rows that a file has at most.
+        min_bytes_per_file: Files are put together until they have as many bytes; the last file,
+            of each folder, may have fewer. Unless this, `min_rows_per_file` or
+            `override_num_blocks` of the source is given, files below 1 MiB are put together
+            until they have 16 MiB, if they have at most 200 columns.
+        mode: `"append"` adds files, `"overwrite"` replaces what is there, `"ignore"` writes
+            nothing if there is data, `"error"` raises then.
+    """
+
+    partition_cols: Sequence[str] | None = None
+    filesystem: Any = None
+    try_create_dir: bool = True
+    arrow_open_stream_args: Mapping[str, Any] | None = None
+    filename_provider: Any = None
+    min_rows_per_file: int | None = None
+    max_rows_per_file: int | None = None
+    min_bytes_per_file: int | None = None
+    mode: str = "append"
+
+    def __post_init__(self) -> None:
+        check_columns("partition_cols", self.partition_cols or ())
+        check_flag("try_create_dir", self.try_create_dir)
+        check_named("arrow_open_stream_args", self.arrow_open_stream_args)
+        for name in ("min_rows_per_file", "max_rows_per_file", "min_bytes_per_file"):
+            check_count(name, getattr(self, name))
+        least, most = self.min_rows_per_file, self.max_rows_per_file
+        if least is not None and most is not None and least > most:
+            raise ArgumentError(f"min_rows_per_file={least} is above max_rows_per_file={most}")
+        provider = self.filename_provider
+        is_provider = provider is None or hasattr(provider, "get_filename_for_task")
+        wanted = "an object with a method get_filename_for_task(run_id, index), or None"
+        require(is_provider, "filename_provider", provider, wanted)
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """The columns whose values become folders."""
+        return tuple(check_columns("partition_cols", self.partition_cols or ()))
