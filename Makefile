@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-cluster check format lint types docs swarm workloads bench bench-core count-core profile-core clean
+.PHONY: help setup demo test test-rust test-python test-cluster check format lint types stubs docs swarm workloads bench bench-core count-core profile-core clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,7 +39,11 @@ lint: $(VENV)/installed-test ## Check format and lints, Rust and Python
 
 types: $(VENV)/installed-test ## Check Python's types, and the extension's stubs against the extension
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest millstream._core --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml millstream._core millstream.dataset millstream.read millstream.write \
+	  --allowlist tests/stubtest-allowlist.txt
+
+stubs: $(VENV)/installed-test ## Write the stubs of the modules whose functions take options
+	$(BIN)/python tools/stubs.py
 
 docs: ## Build the Rust documentation; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
