@@ -116,6 +116,14 @@ impl Run {
         Claim { weight, held, most, floor: 0, near: 0, grain }
     }
 
+    /// Whether none of its actors has started. Beside other runs it gets no more slots then than their seats
+    /// and the place of its next task, so that they start where the seats are: elsewhere they may leave no
+    /// place for the tasks of others, and the run would have to wait again.
+    fn is_unseated(&self) -> bool {
+        let seats = &self.demand.seats;
+        !self.seats.is_empty() && seats.iter().all(|seat| seat.node.is_none())
+    }
+
     /// The slots that it holds, by node.
     fn slots_held(&self) -> floors::Slots {
         self.demand.held.iter().map(|(node, (held, _))| (*node, slots_of(held))).collect()
@@ -244,7 +252,8 @@ impl Arbiter {
         let mut changes = Vec::new();
         for (node, (has, store)) in &self.nodes {
             let floors: Vec<_> = floors.iter().map(|floor| floor.at(*node)).collect();
-            let shares = divide_node(&self.runs, *node, (has, *store), &floors);
+            let is_one = self.nodes.len() == 1;
+            let shares = divide_node(&self.runs, *node, (has, *store), &floors, is_one);
             for ((id, run), (resources, store)) in self.runs.iter_mut().zip(shares) {
                 let share = (resources.clone(), store);
                 if run.is_settled(*node) && run.shares.get(node) != Some(&share) {
@@ -405,12 +414,16 @@ fn divide_node(
     node: NodeId,
     (has, store): (&Resources, Bytes),
     floors: &[(Resources, Resources)],
+    is_one_node: bool,
 ) -> Vec<(Resources, Bytes)> {
+    let keeps_to_seats = |run: &Run| !is_one_node && runs.len() > 1 && run.is_unseated();
     let claims = |amount: &dyn Fn(&Resources) -> u64, total: u64| -> Vec<u64> {
         let claim = |(run, (floor, near)): (&Run, &(Resources, Resources))| {
             let grain = amount(&run.demand.slots_wanted);
             let claim = run.claim(node, grain, |(resources, _)| amount(resources));
-            Claim { floor: amount(floor), near: amount(near), ..claim }
+            let (weight, grain) =
+                if keeps_to_seats(run) { (0, 0) } else { (claim.weight, claim.grain) };
+            Claim { floor: amount(floor), near: amount(near), weight, grain, ..claim }
         };
         divide(total, &runs.values().zip(floors).map(claim).collect::<Vec<Claim>>())
     };
