@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
@@ -70,6 +70,25 @@ def check_mode(mode: object) -> str:
     name = getattr(mode, "value", mode)
     check_choice("mode", name, MODES)
     return str(name)
+
+
+def namer(provider: Any, extension: str) -> Callable[[str, int], str]:
+    """Returns what names the n-th file of the run with some id.
+
+    Args:
+        provider: The user's `filename_provider`, if there is one.
+        extension: How all names end: `"parquet"`.
+    """
+    if provider is None:
+        return lambda run_id, index: f"{run_id}_{index:06}.{extension}"
+
+    def name(run_id: str, index: int) -> str:
+        given = str(provider.get_filename_for_task(run_id, index)).replace("{i}", "0")
+        if not given or "/" in given:
+            raise WriteError(f"filename_provider gave {given!r}, which is not the name of a file")
+        return given if given.endswith(f".{extension}") else f"{given}.{extension}"
+
+    return name
 
 
 class FolderCommit:

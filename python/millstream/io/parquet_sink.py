@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from millstream.blocks import block
-from millstream.errors import SchemaError, WriteError
+from millstream.errors import SchemaError
 from millstream.errors.checks import check_function
 from millstream.io.addresses import Path, is_of_one_process, resolve
-from millstream.io.commit import FolderCommit, writing
+from millstream.io.commit import FolderCommit, namer, writing
 from millstream.io.file_options import SinkOptions
 from millstream.io.parquet_merge import Rewrite, Sizes, rewrites
 from millstream.io.parquet_writer import (
@@ -28,7 +26,7 @@ from millstream.io.parquet_writer import (
     check_parquet_args,
     staged,
 )
-from millstream.io.partitioning import folder_of, to_text
+from millstream.io.partitions import partitions
 
 
 def plan_write_parquet(
@@ -76,7 +74,7 @@ def plan_write_parquet(
         target,
         mode=given.mode,
         try_create_dir=given.try_create_dir,
-        name_file=_namer(given.filename_provider),
+        name_file=namer(given.filename_provider, "parquet"),
         write_empty=written.write_empty,
     )
     # Who asks for files of a size, or divides the rows into so many blocks, wants as many files.
@@ -162,80 +160,13 @@ class WriteParquet:
                     continue
                 self.check(table.schema)
                 in_path = [table.schema.field(name) for name in self.partition_cols]
-                for folder, part in _partitions(block.plain(table), self.partition_cols):
+                for folder, part in partitions(block.plain(table), self.partition_cols):
                     yield from task.add(folder, part, in_path)
             yield from task.finish()
         finally:
             task.discard()
         if not task.rows and empty is not None:
             yield staged(None, "", 0, 0, empty)
-
-
-def _partitions(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-    """Divides rows by their values in some columns, in order; yields folders and the other columns.
-
-    Raises:
-        WriteError: Values of such a type cannot be part of a path.
-    """
-    if not names:
-        yield "", table
-        return
-    rest = table.drop_columns(list(names))
-    codes = np.zeros(table.num_rows, np.int64)
-    for name in names:
-        numbers = _numbered(name, table.column(name))
-        # Numbering anew keeps the product small, however many columns there are.
-        _, codes = np.unique(codes * (numbers.max() + 1) + numbers, return_inverse=True)
-    distinct, first, counts = np.unique(codes, return_index=True, return_counts=True)
-    if len(distinct) == 1:
-        yield _folder(table, names, 0), rest
-        return
-    order = pa.array(np.argsort(codes, kind="stable"))
-    rest = rest.take(order)
-    start = 0
-    for row, count in zip(first, counts, strict=True):
-        yield _folder(table, names, int(row)), rest.slice(start, int(count))
-        start += int(count)
-
-
-def _numbered(name: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """Gives equal values equal numbers; nulls are one value."""
-    try:
-        encoded = pc.dictionary_encode(column, null_encoding="encode").unify_dictionaries()
-    except pa.ArrowNotImplementedError as error:
-        raise WriteError(
-            f"the partition column {name!r} has the type {column.type}, whose values cannot be "
-            "compared"
-        ) from error
-    parts = [chunk.indices.fill_null(len(chunk.dictionary)) for chunk in encoded.chunks]
-    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts]).astype(np.int64)
-
-
-def _folder(table: pa.Table, names: Sequence[str], row: int) -> str:
-    values: dict[str, str | None] = {}
-    for name in names:
-        value = table.column(name)[row]
-        try:
-            values[name] = to_text(value)
-        except ValueError as error:
-            raise WriteError(
-                f"the value {value} of the partition column {name!r} of type {value.type} "
-                f"cannot be part of a path: {error}"
-            ) from error
-    return folder_of(values)
-
-
-def _namer(provider: Any) -> Callable[[str, int], str]:
-    if provider is None:
-        return lambda run_id, index: f"{run_id}_{index:06}.parquet"
-
-    def name(run_id: str, index: int) -> str:
-        given = str(provider.get_filename_for_task(run_id, index)).replace("{i}", "0")
-        if not given or "/" in given:
-            raise WriteError(f"filename_provider gave {given!r}, which is not the name of a file")
-        return given if given.endswith(".parquet") else f"{given}.parquet"
-
-    return name
 
 
 # Readers work best with files of some size.
