@@ -83,7 +83,7 @@ def shuffled(
     left: list[pa.Table] = []
     rows = 0
     while True:
-        # As many again, so that each row is moved but a few times.
+        # As many again, so that each row is copied a bounded number of times.
         while rows < low + buffer_rows and (table := next(source, None)) is not None:
             left.append(table)
             rows += table.num_rows

@@ -324,7 +324,7 @@ class _Stages:
         self._free.append(stage)
 
     def close(self) -> None:
-        """Lets go of what was loaded, but for what a task that did not end still has."""
+        """Lets go of what was loaded, except what a task that did not end still has."""
         while self._free:
             _close_stage(self._free.pop())
 

@@ -102,7 +102,7 @@ impl Run {
         told.is_none() || told == self.demand.shares.get(&node)
     }
 
-    /// Its claim to one resource of a node, but for its floor.
+    /// Its claim to one resource of a node, without its floor.
     fn claim(
         &self,
         node: NodeId,

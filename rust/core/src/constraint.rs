@@ -2,7 +2,7 @@
 //!
 //! Owns the way from what holds the operators to the one cause: an operator that lacks input is held
 //! by what holds the operators above it, so the search goes up from the output until it meets one
-//! that could go on but for something else. Adds nothing up.
+//! that could go on were it not for something else. Adds nothing up.
 
 use crate::attribution::{Activity, Attribution, Kind, Slotting};
 use crate::operator::Operator;
@@ -249,5 +249,5 @@ fn has_straggler(state: &State, attribution: &Attribution, op: OpId, now: Time) 
     items_done > 0 && wide(task.stretch.moving(now).0) * items_done > usual * STRAGGLER_TIMES
 }
 
-/// Work that takes this many times as long as the mean is no mere spread.
+/// Work that takes this many times as long as the mean is a straggler, not ordinary variance.
 const STRAGGLER_TIMES: u128 = 3;

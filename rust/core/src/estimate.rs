@@ -23,7 +23,7 @@ impl Estimate {
         self.add_among(sample, 8);
     }
 
-    /// Adds a sample that counts as one of so many.
+    /// Adds a sample with the weight 1 / (n + 1), given the n others.
     #[allow(clippy::cast_precision_loss)] // an estimate needs no more than 52 bits
     fn add_among(&mut self, sample: u64, others: u64) {
         let sample = sample as f64;

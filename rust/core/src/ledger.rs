@@ -61,7 +61,7 @@ impl Account {
         self.used - self.aside
     }
 
-    /// Bytes of blocks, but for those that wait behind a barrier or were set aside there.
+    /// Bytes of blocks, except those that wait behind a barrier or were set aside there.
     pub(crate) fn flowing(&self) -> Bytes {
         self.used - self.held - self.aside
     }
@@ -95,7 +95,7 @@ impl Account {
         Resources { heap: Bytes::ZERO, ..beyond.unwrap_or_default() }
     }
 
-    /// Whether `request` would fit but for what other runs may use.
+    /// Whether `request` would fit if other runs used nothing.
     pub(crate) fn withholds(&self, request: &Resources) -> bool {
         self.share.is_some() && {
             let mut free = self.free.clone();
@@ -273,7 +273,7 @@ impl Ledger {
         self.is_shared
     }
 
-    /// Whether a node has what `op` asks for but for what other runs may use. Looks at all nodes where
+    /// Whether a node would have what `op` asks for if other runs used nothing. Looks at all nodes where
     /// there are such runs.
     pub(crate) fn is_withheld(&self, op: OpId) -> bool {
         let slots = &self.asks[op.0 as usize].slots;
@@ -347,7 +347,7 @@ impl Ledger {
         self.index.used
     }
 
-    /// Bytes of blocks on all nodes, but for those that wait behind a barrier or were set aside there.
+    /// Bytes of blocks on all nodes, except those that wait behind a barrier or were set aside there.
     pub(crate) fn flowing(&self) -> Bytes {
         self.index.used - self.index.shelved
     }
@@ -397,7 +397,7 @@ impl Ledger {
         elsewhere > 0 || has.fits_both(wanted, &self.shape(other).request)
     }
 
-    /// Whether what `op` asks for but for heap fits, on a node that takes new work, beside all actors
+    /// Whether what `op` asks for, except heap, fits, on a node that takes new work, beside all actors
     /// and one more of `other` at `node`. Looks at all nodes.
     pub(crate) fn fits_beside_without_heap(&self, op: OpId, other: OpId, node: NodeId) -> bool {
         let slots = |op: OpId| &self.asks[op.0 as usize].slots;

@@ -119,7 +119,7 @@ impl Listing {
         self.begun + self.waiting()
     }
 
-    /// Units that are not begun. As long as the list is open, as many as it has so far are taken to come.
+    /// Units that are not begun. As long as the list is open, it assumes that the listing will double.
     pub(crate) fn expected(&self) -> u64 {
         self.waiting() + if self.is_open { self.listed() } else { 0 }
     }

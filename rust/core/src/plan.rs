@@ -77,7 +77,7 @@ pub enum OpKind {
     /// begins when the scatter has ended; what they put out is in the order of the partitions.
     Gather,
     /// Gives each block of its input to one of several consumers: the last operator. It runs no tasks,
-    /// but for what is left at the end where all are to get equally many rows.
+    /// except what is left at the end where all are to get equally many rows.
     Split {
         /// How many consumers.
         consumers: u32,

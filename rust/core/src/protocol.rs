@@ -104,7 +104,7 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
-    /// A block is gone though its node is not. Of a block that the consumer was given, only the
+    /// A block was lost on a live node. Of a block that the consumer was given, only the
     /// consumer says so, and then waits for [`Action::EmitBlock`] with as many rows in its place.
     BlockLost {
         /// The block.

@@ -29,8 +29,8 @@ impl Position {
     }
 }
 
-/// A place in the queue that an operator's output waits in. It is also that of what passes the
-/// operator as it is.
+/// A place in the queue that an operator's output waits in. Operators that pass blocks through unchanged
+/// share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     pub(crate) after: OpId,
@@ -67,7 +67,7 @@ pub(crate) struct InputQueue {
     /// How many rows each work made that ended and is not passed yet.
     ended: BTreeMap<u64, u64>,
     rows: Rows,
-    /// Rows that ever came, but for those that were lost here.
+    /// Rows that ever came, except those that were lost here.
     rows_total: Rows,
     bytes: Bytes,
     ready_rows: Rows,
@@ -296,7 +296,7 @@ impl InputQueue {
         all
     }
 
-    /// Rows that ever came, but for those that were lost here.
+    /// Rows that ever came, except those that were lost here.
     pub(crate) fn rows_total(&self) -> Rows {
         self.rows_total
     }

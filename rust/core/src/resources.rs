@@ -50,7 +50,7 @@ impl Resources {
         self.heap >= request.heap && self.fits_without_heap(request)
     }
 
-    /// Whether all of `request` but for its heap fits.
+    /// Whether all of `request`, except its heap, fits.
     #[must_use]
     pub fn fits_without_heap(&self, request: &Self) -> bool {
         self.cpu >= request.cpu

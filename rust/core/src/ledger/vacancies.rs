@@ -119,7 +119,7 @@ impl Iterator for BestFirst<'_> {
 }
 
 impl BestFirst<'_> {
-    /// Keeps all that is below a place but for its best seat.
+    /// Keeps all that is below a place except its best seat.
     fn put_aside(&mut self, mut place: usize) {
         while 2 * place < self.tree.len() {
             let (left, right) = (2 * place, 2 * place + 1);

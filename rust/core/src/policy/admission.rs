@@ -224,7 +224,7 @@ fn kept_for_copy(state: &State, op: OpId, account: &Account) -> Bytes {
     if block.times(COPIES_IN_STORE) > account.store { Bytes::ZERO } else { block }
 }
 
-/// One block for each operator, but for those below, that has lost rows to make again.
+/// One block for each operator, except those below, that has lost rows to make again.
 fn kept_for_remakes(state: &State, op: OpId, number: u64, account: &Account) -> Bytes {
     if state.ops.iter().all(|operator| operator.gaps == 0) {
         return Bytes::ZERO;
@@ -251,8 +251,8 @@ fn lacks(state: &State, task: &Task) -> Bytes {
 
 /// The oldest work of `op` at a node, or that may go there: it waits for its next attempt.
 ///
-/// What is oldest elsewhere says nothing of what a node has to keep: its room is of no use there, and where
-/// all room of a node is taken nothing at the node goes on.
+/// Only the node's own oldest work has room kept on it: without that, nothing at a node goes on once all of
+/// its room is taken.
 fn oldest(state: &State, op: OpId, node: NodeId) -> Option<(u64, &Task)> {
     let operator = state.op(op);
     let live = operator.live.at(node).next().map(|(number, id)| (number, &*state.tasks[&id]));

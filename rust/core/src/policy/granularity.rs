@@ -27,8 +27,8 @@ pub(crate) enum Portion {
     Rows(Rows),
 }
 
-/// The next portion, or why there is none. `anything` takes an unfilled batch too, and
-/// no more than a batch.
+/// The next portion, or why there is none. With `anything` it may be a partial batch, and is one batch at
+/// most.
 pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
     match state.spec(op).kind {
         OpKind::Source { .. } => units_portion(state, op, anything),

@@ -148,7 +148,7 @@ fn check_growth(
     }
 }
 
-/// What all stores that take new work hold, but for what waits behind a barrier: that does not drain.
+/// What all stores that take new work hold, except what waits behind a barrier: that does not drain.
 fn limit(state: &State) -> Bytes {
     state.ledger.open_room() + state.ledger.reserved() + state.ledger.flowing()
 }
@@ -213,7 +213,7 @@ fn next_probe(state: &State, op: OpId) -> Option<Time> {
 }
 
 /// The most that will lie in the stores from when on a task of `op` that is launched now puts out its
-/// blocks, but for those.
+/// blocks, except those.
 fn lying_ahead(state: &State, op: OpId, flow: Option<&Flow>) -> Bytes {
     let others = state.op_ids().filter(|other| *other != op).map(|other| coming(state, other));
     let lying = state.ledger.flowing() + others.sum();
@@ -311,8 +311,7 @@ pub(crate) fn rest_fits_with_ease(state: &State, op: OpId) -> bool {
     rest.times(EASE_SHARE) <= limit(state)
 }
 
-/// Whether tasks that need the slots as well have so much to do that a source is in no hurry: what it
-/// puts out would lie there, and it would take room from them.
+/// Whether tasks that need the same slots have so much to do that reading ahead only fills memory.
 fn has_much_below(state: &State, op: OpId) -> bool {
     let reader = state.worker_after(op).filter(|reader| state.op(*reader).pool.is_none());
     reader.is_some_and(|reader| {
@@ -336,7 +335,7 @@ fn runs_dry(state: &State, op: OpId, flow: &Flow) -> bool {
     quantity(state.rows_after(op).0) < rounds * quantity(state.parallelism(reader))
 }
 
-/// Live tasks of `op`, but for those that last far longer than usual: of those nothing can be
+/// Live tasks of `op`, except those that last far longer than usual: of those nothing can be
 /// expected soon.
 fn tasks_on_time(state: &State, op: OpId, flow: &Flow) -> usize {
     state.op(op).live.len() - late_tasks(state, op, flow).count()
@@ -397,7 +396,7 @@ pub(crate) fn coming_beyond_credit(state: &State) -> Bytes {
 const SPARE_SHARE: u64 = 32;
 /// Where room does not decide, the end is near from so many times on what a unit takes to get through.
 const WAYS_WITH_ROOM: f64 = 3.0;
-/// Room does not decide where all that is left takes one of so many parts of the stores.
+/// Memory is not the limit if all that is left fits into one such part of the stores.
 const EASE_SHARE: u64 = 4;
 /// Work for so many tasks for each slot is much.
 const ROUNDS_MUCH: f64 = 2.7;

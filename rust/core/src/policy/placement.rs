@@ -162,7 +162,7 @@ fn no_slot(state: &State, op: OpId) -> Reason {
     }
 }
 
-/// The nodes that have free all that `op` asks for but for the heap. Looks at all nodes.
+/// The nodes that have free all that `op` asks for except the heap. Looks at all nodes.
 fn without_heap(state: &State, op: OpId) -> impl Iterator<Item = (NodeId, &Account)> {
     let request = state.ledger.request(op);
     let open = state
@@ -281,8 +281,8 @@ fn room_at(
     Ok(Site { node, actor: None, credit, copies, overshoots, heap })
 }
 
-/// Keeps the refusal that came nearest to a launch: lack of room says more than lack of a slot, and
-/// what passes with time alone more than either.
+/// Keeps the refusal that came nearest to a launch: time alone comes before lack of room, and that before
+/// lack of a slot.
 fn prefer(old: &mut Reason, new: Reason) {
     let is_old_nearer = match (&old, &new) {
         (Reason::MemoryReserved { free: a, .. }, Reason::MemoryReserved { free: b, .. })

@@ -76,7 +76,7 @@ pub(crate) fn is_ahead(state: &State, op: OpId, other: OpId, coming: u64) -> boo
     left >= whole(part + 0.5) && quantity(left) / part > is_behind
 }
 
-/// Actors, but for those that are to end; or tasks that run.
+/// Actors, except those that are to end; or tasks that run.
 fn workers(state: &State, op: OpId) -> u64 {
     let operator = state.op(op);
     operator.pool.as_ref().map_or(operator.live.len() as u64, |pool| pool.size().into())

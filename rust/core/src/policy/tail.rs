@@ -19,8 +19,8 @@ pub(crate) fn left_and_way(state: &State, op: OpId) -> Option<(f64, f64)> {
     Some((span_left(state, op)?, longest_way(state, op)?))
 }
 
-/// How long the next unit may take to get through, in microseconds, if one of its tasks lasts as long
-/// as the longest of late. It finds the slots below taken, on the average for half a task yet.
+/// How long the next unit may take to get through, in microseconds, if one stage is as slow as its
+/// slowest recent task. On average it waits half a task for a slot.
 fn longest_way(state: &State, op: OpId) -> Option<f64> {
     let (mut usual, mut beyond, mut slots_taken) = (0.0, 0.0_f64, 0.0_f64);
     for at in core::iter::once(op).chain(state.workers_below(op)) {

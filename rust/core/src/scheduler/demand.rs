@@ -76,7 +76,7 @@ fn pass(state: &State) -> Pass {
     if state.is_moving() { Pass::Nothing } else { Pass::Limits }
 }
 
-/// What a task or an actor of `op` asks for but for heap, of which nobody is sure.
+/// What a task or an actor of `op` asks for except heap, of which nobody is sure.
 fn slots(state: &State, op: OpId) -> Resources {
     Resources { heap: Bytes::ZERO, ..state.spec(op).resources.clone() }
 }

@@ -174,7 +174,7 @@ impl Scheduler {
         self.end_attempt(id, task, failure, may_count);
     }
 
-    /// Takes an attempt off the books of live tasks, but for the room that it holds.
+    /// Takes an attempt off the books of live tasks, except the room that it holds.
     fn take_task(&mut self, id: TaskId) -> Option<Box<Task>> {
         let Some(mut task) = self.state.tasks.remove(&id) else {
             self.state.stale_events += 1;

@@ -87,7 +87,7 @@ impl Scheduler {
         left
     }
 
-    /// Has lost rows made again. Those of blocks without rows are not: they told of the schema only.
+    /// Has lost rows made again. Empty blocks carry only a schema and are not made again.
     fn demand(&mut self, op: OpId, gap: Gap) {
         if gap.rows == Rows::ZERO {
             return;

@@ -237,12 +237,12 @@ impl Scheduler {
         true
     }
 
-    /// The youngest paused task of `op`, but for those that fill a gap.
+    /// The youngest paused task of `op`, except those that fill a gap.
     fn youngest_paused(&self, op: OpId) -> Option<TaskId> {
         self.preemptible(op).next().map(|(_, id)| id)
     }
 
-    /// The paused tasks of `op`, youngest first, but for those that fill a gap.
+    /// The paused tasks of `op`, youngest first, except those that fill a gap.
     pub(super) fn preemptible(&self, op: OpId) -> impl Iterator<Item = (u64, TaskId)> {
         let paused = self.state.op(op).paused.iter().rev();
         paused.map(|(number, id)| (*number, *id)).filter(|(_, id)| !self.state.tasks[id].is_filling)

@@ -23,7 +23,7 @@ impl State {
         core::iter::once(op).chain(passing).map(|op| self.queue_after(op).rows()).sum()
     }
 
-    /// The operators that must get on before what `op` puts out can: those of an input that is
+    /// The operators whose progress the output of `op` waits for: those of an input that is
     /// behind where rows are put side by side, and those of earlier inputs where one input comes
     /// after the other.
     pub(crate) fn rivals(&self, op: OpId) -> impl Iterator<Item = OpId> {

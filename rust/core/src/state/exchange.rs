@@ -94,5 +94,5 @@ impl State {
     }
 }
 
-/// Of each store, the part that what waits behind barriers may take is one of so many.
+/// Blocks that wait behind barriers may fill one such part of each store.
 const STORES_PER_BARRIER: u64 = 2;
