@@ -173,9 +173,9 @@ def read_images(
         size: Height and width in pixels to resize to; `None`: each keeps its own.
         mode: Pillow's name of the pixel format to convert to, such as `"RGB"`; `None`: each keeps
             its own, 16-bit grey too, and palettes become their colours (`"P"` gives their numbers).
-            Numbers are scaled so that white stays white, except with `"I"` and `"F"`, which take them
-            as they are. What has no scale, such as floats to `"L"`, is an error when it is read;
-            so are 16 bits in several bands without a `mode` of 8 bits.
+            Numbers are scaled so that white stays white, except with `"I"` and `"F"`, which take
+            them as they are. What has no scale, such as floats to `"L"`, is an error when it is
+            read; so are 16 bits in several bands without a `mode` of 8 bits.
         orientation: `"upright"`: pixels as a person is meant to see them, turned as the file says;
             `"stored"`: as they lie in the file.
         files: What readers of files take.

@@ -39,7 +39,7 @@ def common_type(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
 
 
 def plain_type(type: pa.DataType) -> pa.DataType:
-    """Returns the type that a block has for a column of this type: itself, except for views and runs.
+    """Returns the type that blocks have for this one: itself, except for views and runs.
 
     Views cannot be taken, filtered, sorted or joined, and slices of them point into all of their
     parent; run-end encoded columns likewise. Their values take the plain types of 64-bit offsets.
