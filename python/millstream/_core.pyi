@@ -3,8 +3,7 @@
 The core decides what runs where and when. It knows no clock, no thread, no Ray and no data: time
 is an argument, and blocks, tasks, actors and nodes are numbers. A driver by hand is four lines::
 
-    scheduler = Scheduler(Plan([OpSpec(name="Read", kind="source", cpu=1,
-                                       unit_bytes=[0, 0])], Config()),
+    scheduler = Scheduler(Plan([OpSpec(name="Read", kind=Kind.Source([0, 0]), cpu=1)], Config()),
                           [Node(node=0, cpu=2, store_bytes=1 << 30)])
     for action in scheduler.step(0, []):
         print(action)  # Action.LaunchTask(task=0, op=0, attempt=0, node=0, actor=None, ...)
@@ -39,6 +38,7 @@ __all__ = [
     "Event",
     "FarmTurns",
     "Finding",
+    "Kind",
     "Node",
     "NodeSnapshot",
     "OpSnapshot",
@@ -97,9 +97,6 @@ _Bottleneck: TypeAlias = Literal[
     "few_tasks",
     "slow_transfer",
 ]
-_Kind: TypeAlias = Literal[
-    "source", "tasks", "actors", "limit", "union", "zip", "sink", "split", "scatter", "gather"
-]
 _Failure: TypeAlias = Literal[
     "user_code", "worker_died", "worker_broken", "out_of_memory", "not_run", "cancelled"
 ]
@@ -125,20 +122,132 @@ class ReplayError(ValueError):
 class OracleError(AssertionError):
     """A simulated run violates an invariant; the message has the seed and the world."""
 
+@disjoint_base
+class Kind:
+    """What an operator is; each kind is a class of its own, for `isinstance` and `match`."""
+
+    @final
+    class Source(Kind):
+        """Makes blocks out of units.
+
+        Args:
+            unit_bytes: Each unit's bytes in memory, in the order of the rows; 0: unknown. For an
+                open one, those that are known at submit.
+            is_open: Whether more units are listed while it is read (`Action.ExtendSource`).
+        """
+
+        __match_args__ = ("unit_bytes", "is_open")
+        def __new__(cls, unit_bytes: Sequence[int], is_open: bool = False) -> Kind.Source: ...
+        @property
+        def unit_bytes(self) -> list[int]: ...
+        @property
+        def is_open(self) -> bool: ...
+
+    @final
+    class Tasks(Kind):
+        """Stateless tasks."""
+
+        __match_args__ = ()
+        def __new__(cls) -> Kind.Tasks: ...
+
+    @final
+    class Actors(Kind):
+        """A pool of workers with loaded state.
+
+        Args:
+            actors_min: Actors that it starts with.
+            actors_max: Actors that it never exceeds.
+            tasks_in_flight_max: Tasks that may be queued at or running on one actor.
+        """
+
+        __match_args__ = ("actors_min", "actors_max", "tasks_in_flight_max")
+        def __new__(
+            cls, actors_min: int, actors_max: int, tasks_in_flight_max: int = 2
+        ) -> Kind.Actors: ...
+        @property
+        def actors_min(self) -> int: ...
+        @property
+        def actors_max(self) -> int: ...
+        @property
+        def tasks_in_flight_max(self) -> int: ...
+
+    @final
+    class Limit(Kind):
+        """Lets the first rows pass, and ends what is above it.
+
+        Args:
+            rows: How many.
+        """
+
+        __match_args__ = ("rows",)
+        def __new__(cls, rows: int) -> Kind.Limit: ...
+        @property
+        def rows(self) -> int: ...
+
+    @final
+    class Union(Kind):
+        """Lets the blocks of its inputs pass, one input after the other."""
+
+        __match_args__ = ()
+        def __new__(cls) -> Kind.Union: ...
+
+    @final
+    class Zip(Kind):
+        """Tasks over rows of all inputs side by side."""
+
+        __match_args__ = ()
+        def __new__(cls) -> Kind.Zip: ...
+
+    @final
+    class Sink(Kind):
+        """The last tasks, which write and put out no more than reports of it."""
+
+        __match_args__ = ()
+        def __new__(cls) -> Kind.Sink: ...
+
+    @final
+    class Split(Kind):
+        """At the end: gives each block to one of several consumers.
+
+        Args:
+            consumers: How many.
+            equal: Whether all get exactly as many rows; what is left over is dropped.
+        """
+
+        __match_args__ = ("consumers", "equal")
+        def __new__(cls, consumers: int, equal: bool = False) -> Kind.Split: ...
+        @property
+        def consumers(self) -> int: ...
+        @property
+        def equal(self) -> bool: ...
+
+    @final
+    class Scatter(Kind):
+        """Deals its rows out to partitions.
+
+        Args:
+            partitions: How many.
+        """
+
+        __match_args__ = ("partitions",)
+        def __new__(cls, partitions: int) -> Kind.Scatter: ...
+        @property
+        def partitions(self) -> int: ...
+
+    @final
+    class Gather(Kind):
+        """Reads a scatter: has a task for each partition, once all of the scatter's have ended."""
+
+        __match_args__ = ()
+        def __new__(cls) -> Kind.Gather: ...
+
 @final
 class OpSpec:
     """One operator of a plan.
 
     Args:
         name: What people call it in reports and errors.
-        kind: A `"source"` makes blocks out of units, `"tasks"` are stateless, `"actors"` are a
-            pool of workers with loaded state; a `"limit"` lets the first rows pass and ends what is
-            above it, a `"union"` lets the blocks of its inputs pass one input after the other,
-            `"zip"` are tasks over rows of all inputs side by side, a `"sink"` are the last tasks,
-            which write and put out no more than reports of it, a `"split"` at the end gives each
-            block to one of several consumers. A `"scatter"` deals its rows out to
-            partitions, and a `"gather"`, which reads it, has a task for each partition, once all
-            of the scatter's have ended.
+        kind: What it is.
         inputs: The positions in the plan of the operators whose blocks it consumes; none for a
             source.
         cpu: CPUs that one task holds while it runs, or one actor while it lives.
@@ -149,30 +258,16 @@ class OpSpec:
         bundle_rows_min: Rows that a task wants as input. One with fewer is launched only when no
             more input comes. 0: any number, and nobody knows whether a call or a row of it takes
             long. A source takes units whatever it is, so of one it says only that.
-        unit_bytes: For a source, each unit's bytes in memory, in the order of the rows; 0: unknown.
-            For an open one, those that are known at submit.
-        limit_rows: For a limit, how many rows; None for any other operator.
-        partitions: For a scatter, how many partitions; None for any other operator.
-        actors_min: Actors that a pool starts with.
-        actors_max: Actors that a pool never exceeds.
-        tasks_in_flight_max: Tasks that may be queued at or running on one actor.
-        consumers: For a split, how many consumers; None for any other operator.
-        equal: For a split, whether all get exactly as many rows; what is left over is dropped.
-        is_open: Whether more units of a source are listed while it is read
-            (`Action.ExtendSource`).
 
     Raises:
-        ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0; an
-            unknown kind; `unit_bytes` or `is_open` for what is no source, `limit_rows` for what is
-            no limit, `partitions` for what is no scatter, `consumers` or `equal` for what is no
-            split.
+        ValueError: An amount is negative, not a number, or smaller than 0.0001 but not 0.
     """
 
     def __new__(
         cls,
         *,
         name: str,
-        kind: _Kind,
+        kind: Kind,
         inputs: Sequence[int] = ...,
         cpu: float = 0.0,
         gpu: float = 0.0,
@@ -180,20 +275,11 @@ class OpSpec:
         heap_bytes: int = 0,
         concurrency_max: int = 0,
         bundle_rows_min: int = 0,
-        unit_bytes: Sequence[int] = ...,
-        limit_rows: int | None = None,
-        actors_min: int = 1,
-        actors_max: int = 1,
-        tasks_in_flight_max: int = 2,
-        partitions: int | None = None,
-        consumers: int | None = None,
-        equal: bool = False,
-        is_open: bool = False,
     ) -> OpSpec: ...
     @property
     def name(self) -> str: ...
     @property
-    def kind(self) -> _Kind: ...
+    def kind(self) -> Kind: ...
     @property
     def inputs(self) -> list[int]: ...
     @property
@@ -208,27 +294,6 @@ class OpSpec:
     def concurrency_max(self) -> int: ...
     @property
     def bundle_rows_min(self) -> int: ...
-    @property
-    def unit_bytes(self) -> list[int]: ...
-    @property
-    def is_open(self) -> bool: ...
-    @property
-    def limit_rows(self) -> int | None: ...
-    @property
-    def partitions(self) -> int | None: ...
-    @property
-    def consumers(self) -> int | None: ...
-    @property
-    def equal(self) -> bool: ...
-    @property
-    def actors_min(self) -> int | None:
-        """None for what is no pool of actors."""
-    @property
-    def actors_max(self) -> int | None:
-        """None for what is no pool of actors."""
-    @property
-    def tasks_in_flight_max(self) -> int | None:
-        """None for what is no pool of actors."""
 
 @final
 class Config:

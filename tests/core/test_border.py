@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from millstream import _core, sim
-from millstream._core import Action, Config, Event, Node, OpSpec, Plan, Scheduler
+from millstream._core import Action, Config, Event, Kind, Node, OpSpec, Plan, Scheduler
 
 NOT_AMOUNTS = [
     (-1, "must not be negative but is -1"),
@@ -17,11 +17,11 @@ NOT_AMOUNTS = [
 
 
 def source(**changes):
-    return OpSpec(**{"name": "Read", "kind": "source", "unit_bytes": [0]} | changes)
+    return OpSpec(**{"name": "Read", "kind": Kind.Source([0])} | changes)
 
 
 def plan(units=3):
-    return Plan([source(cpu=1, unit_bytes=[0] * units)], Config())
+    return Plan([source(cpu=1, kind=Kind.Source([0] * units))], Config())
 
 
 def node(**changes):
@@ -45,11 +45,11 @@ def test_amounts_are_multiples_of_a_ten_thousandth_rounded_as_in_ray():
 
 
 def test_what_was_put_in_can_be_read():
-    actors = OpSpec(name="Map", kind="actors", inputs=[0], actors_min=2, actors_max=5)
-    assert (actors.kind, actors.actors_min, actors.actors_max) == ("actors", 2, 5)
-    assert (actors.tasks_in_flight_max, actors.unit_bytes) == (2, [])
-    read = source(unit_bytes=[5, 0], concurrency_max=3)
-    assert (read.unit_bytes, read.actors_min, read.concurrency_max) == ([5, 0], None, 3)
+    actors = OpSpec(name="Map", kind=Kind.Actors(2, 5), inputs=[0])
+    assert actors.kind == Kind.Actors(actors_min=2, actors_max=5, tasks_in_flight_max=2)
+    read = source(kind=Kind.Source([5, 0]), concurrency_max=3)
+    assert isinstance(read.kind, Kind.Source)
+    assert (read.kind.unit_bytes, read.kind.is_open, read.concurrency_max) == ([5, 0], False, 3)
     config = Config(execution="bulk", preserve_order=False)
     whole = Plan([read, actors], config)
     assert whole.ops == [read, actors]
@@ -61,9 +61,6 @@ def test_what_was_put_in_can_be_read():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda: source(kind="well", unit_bytes=[]), 'kind must be one of .*, not "well"'),
-        (lambda: source(limit_rows=3), "limit_rows is what a limit has"),
-        (lambda: source(kind="tasks"), "'Read' has unit_bytes, which only a source has"),
         (lambda: Config(execution="eager"), "execution must be 'streaming' or 'bulk'"),
         (lambda: Plan([], Config()), "the plan has no operators"),
         (lambda: Plan([source(inputs=[0])], Config()), "operator 'Read' must have no input"),
@@ -74,6 +71,33 @@ def test_what_was_put_in_can_be_read():
 def test_what_makes_no_sense_is_refused_in_words(wrong, words):
     with pytest.raises(ValueError, match=words):
         wrong()
+
+
+ALL_KINDS = [
+    Kind.Source([1, 0], is_open=True),
+    Kind.Tasks(),
+    Kind.Actors(1, 2, 3),
+    Kind.Limit(4),
+    Kind.Union(),
+    Kind.Zip(),
+    Kind.Sink(),
+    Kind.Split(2, equal=True),
+    Kind.Scatter(5),
+    Kind.Gather(),
+]
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS, ids=repr)
+def test_each_kind_of_operator_is_a_class_that_says_what_it_has(kind):
+    assert isinstance(kind, Kind)
+    assert source(kind=kind).kind == kind
+    assert source(kind=kind) == source(kind=eval(repr(kind)))
+    with pytest.raises(TypeError):
+        source(kind="tasks")
+
+
+def test_all_kinds_are_tried():
+    assert {type(kind) for kind in ALL_KINDS} == set(Kind.__subclasses__())
 
 
 def test_a_plan_that_can_never_run_is_refused_with_the_arithmetic():

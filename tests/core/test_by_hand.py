@@ -6,15 +6,15 @@ core.
 
 import itertools
 
-from millstream._core import Action, Config, Event, Node, OpSpec, Plan, Scheduler
+from millstream._core import Action, Config, Event, Kind, Node, OpSpec, Plan, Scheduler
 
 MIB = 1 << 20
 
 
 def read_and_annotate(units=4, **config):
     """Files read by stateless tasks, and a model on a pool of actors."""
-    read = OpSpec(name="Read", kind="source", cpu=1, unit_bytes=[MIB] * units)
-    annotate = OpSpec(name="Annotate", kind="actors", inputs=[0], gpu=1, actors_min=1, actors_max=2)
+    read = OpSpec(name="Read", kind=Kind.Source([MIB] * units), cpu=1)
+    annotate = OpSpec(name="Annotate", kind=Kind.Actors(1, 2), inputs=[0], gpu=1)
     return Plan([read, annotate], Config(**config))
 
 
@@ -116,7 +116,7 @@ def test_a_dead_worker_costs_one_more_attempt_without_the_rows_that_are_out():
 
 
 def test_an_error_of_the_user_fails_the_run_and_the_stop_ends_it():
-    read = OpSpec(name="Read", kind="source", cpu=1, unit_bytes=[MIB] * 9)
+    read = OpSpec(name="Read", kind=Kind.Source([MIB] * 9), cpu=1)
     scheduler = Scheduler(Plan([read], Config()), [machine(store_bytes=1 << 32)])
     actions = scheduler.step(0, [])
     running = {action.task for action in actions if isinstance(action, Action.LaunchTask)}

@@ -6,9 +6,9 @@ from millstream import _core, sim
 def plan(units=160, blocks=5):
     block = 100_000_000
     ops = [
-        _core.OpSpec(name="Read", kind="source", inputs=[], cpu=1, unit_bytes=[0] * units),
-        _core.OpSpec(name="Decode", kind="tasks", inputs=[0], cpu=1),
-        _core.OpSpec(name="Infer", kind="actors", inputs=[1], gpu=1, actors_min=4, actors_max=4),
+        _core.OpSpec(name="Read", kind=_core.Kind.Source([0] * units), cpu=1),
+        _core.OpSpec(name="Decode", kind=_core.Kind.Tasks(), inputs=[0], cpu=1),
+        _core.OpSpec(name="Infer", kind=_core.Kind.Actors(4, 4), inputs=[1], gpu=1),
     ]
     models = {
         "Read": sim.Model(item_s=5, unit_rows=blocks, row_bytes=block, emits_at_end=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from millstream import _core
 from millstream.context import DataContext
@@ -134,7 +134,7 @@ def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
     try:
         return _core.OpSpec(
             name=op.name,
-            kind=op.kind,
+            kind=_core_kind(op),
             inputs=op.inputs_at(number),
             cpu=held.cpu,
             gpu=held.gpu,
@@ -142,15 +142,28 @@ def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
             heap_bytes=min(held.memory, _HEAP_BYTES_MAX),
             concurrency_max=op.concurrency_max,
             bundle_rows_min=op.bundle_rows_min,
-            unit_bytes=[unit.nbytes for unit in op.units],
-            limit_rows=op.limit_rows,
-            actors_min=op.actors_min,
-            actors_max=op.actors_max,
-            tasks_in_flight_max=op.tasks_in_flight_max,
         )
     except (ValueError, OverflowError) as error:
         # It asks for more than any node could have.
         raise ResourcesError(str(error), operator=op.name) from None
+
+
+def _core_kind(op: PhysicalOp) -> _core.Kind:
+    match op.kind:
+        case "source":
+            return _core.Kind.Source([unit.nbytes for unit in op.units])
+        case "tasks":
+            return _core.Kind.Tasks()
+        case "actors":
+            return _core.Kind.Actors(op.actors_min, op.actors_max, op.tasks_in_flight_max)
+        case "limit":
+            return _core.Kind.Limit(op.limit_rows or 0)
+        case "union":
+            return _core.Kind.Union()
+        case "zip":
+            return _core.Kind.Zip()
+        case _:
+            assert_never(op.kind)
 
 
 #: What plans call operators of a kind.

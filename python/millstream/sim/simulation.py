@@ -167,7 +167,7 @@ def _unit_rows(
 ) -> list[list[int]]:
     counts: list[list[int]] = []
     for op, model, rows in zip(plan.ops, models, rows_known, strict=True):
-        units = len(op.unit_bytes)
+        units = len(op.kind.unit_bytes) if isinstance(op.kind, _core.Kind.Source) else 0
         match model.unit_rows:
             case None if rows is not None and units:
                 parts = [stop - start for start, stop in split_rows(rows, units)]

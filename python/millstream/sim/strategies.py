@@ -85,9 +85,7 @@ def pipelines(draw: st.DrawFn, max_operators: int = 4, max_units: int = 12) -> P
     """
     stages = draw(st.integers(0, max_operators - 1))
     units = draw(st.lists(st.integers(0, 5), max_size=max_units))
-    source_op = _core.OpSpec(
-        name="Read", kind="source", inputs=[], cpu=1, unit_bytes=[0] * len(units)
-    )
+    source_op = _core.OpSpec(name="Read", kind=_core.Kind.Source([0] * len(units)), cpu=1)
     workers = draw(st.lists(_workers(), min_size=stages, max_size=stages))
     maps = [
         _core.OpSpec(name=f"Map{number}", inputs=[number - 1], **worker)
@@ -158,13 +156,7 @@ def faults() -> st.SearchStrategy[Faults]:
 
 def _workers() -> st.SearchStrategy[dict[str, Any]]:
     slots = st.sampled_from([{"cpu": 1}, {"cpu": 0.5}, {"gpu": 1}, {"gpu": 0.5}])
-    tasks = st.just({"kind": "tasks"})
-    actors = st.fixed_dictionaries(
-        {
-            "kind": st.just("actors"),
-            "actors_min": st.integers(1, 2),
-            "actors_max": st.integers(2, 4),
-            "tasks_in_flight_max": st.integers(1, 3),
-        }
-    )
-    return st.builds(lambda kind, slot: {**kind, **slot}, st.one_of(tasks, actors), slots)
+    tasks = st.just(_core.Kind.Tasks())
+    sizes = (st.integers(1, 2), st.integers(2, 4), st.integers(1, 3))
+    actors = st.builds(_core.Kind.Actors, *sizes)
+    return st.builds(lambda kind, slot: {"kind": kind, **slot}, st.one_of(tasks, actors), slots)

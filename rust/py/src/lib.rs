@@ -30,6 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("REASONS", names(module, core::Reason::VARIANTS)?)?;
     module.add("FAIL_CAUSES", names(module, core::FailCause::VARIANTS)?)?;
     module.add("BOTTLENECKS", names(module, core::Bottleneck::VARIANTS)?)?;
+    module.add_class::<plan::Kind>()?;
     module.add_class::<plan::OpSpec>()?;
     module.add_class::<plan::Config>()?;
     module.add_class::<plan::Node>()?;

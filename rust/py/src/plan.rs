@@ -10,20 +10,86 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::numbers;
+use crate::protocol::repr;
 
-/// What an operator can be.
-const KINDS: [&str; 10] = [
-    "'source'",
-    "'tasks'",
-    "'actors'",
-    "'limit'",
-    "'union'",
-    "'zip'",
-    "'sink'",
-    "'split'",
-    "'scatter'",
-    "'gather'",
-];
+/// What an operator is; each kind is a class of its own, for `isinstance` and `match`.
+#[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
+#[derive(Clone, PartialEq)]
+pub(crate) enum Kind {
+    /// Makes blocks out of units.
+    #[pyo3(constructor = (unit_bytes, is_open=false))]
+    Source { unit_bytes: Vec<u64>, is_open: bool },
+    /// Stateless tasks.
+    Tasks {},
+    /// A pool of workers with loaded state.
+    #[pyo3(constructor = (actors_min, actors_max, tasks_in_flight_max=2))]
+    Actors { actors_min: u32, actors_max: u32, tasks_in_flight_max: u32 },
+    /// Lets the first rows pass, and ends what is above it.
+    Limit { rows: u64 },
+    /// Lets the blocks of its inputs pass, one input after the other.
+    Union {},
+    /// Tasks over rows of all inputs side by side.
+    Zip {},
+    /// The last tasks, which write and put out no more than reports of it.
+    Sink {},
+    /// At the end: gives each block to one of several consumers.
+    #[pyo3(constructor = (consumers, equal=false))]
+    Split { consumers: u32, equal: bool },
+    /// Deals its rows out to partitions.
+    Scatter { partitions: u32 },
+    /// Reads a scatter: has a task for each partition, once all of the scatter's have ended.
+    Gather {},
+}
+
+#[pymethods]
+impl Kind {
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        repr("Kind", slf.as_any())
+    }
+}
+
+impl Kind {
+    fn to_core(&self) -> core::OpKind {
+        match *self {
+            Self::Source { ref unit_bytes, is_open } => {
+                core::OpKind::Source { units: units(unit_bytes.clone()), is_open }
+            }
+            Self::Tasks {} => core::OpKind::Tasks,
+            Self::Actors { actors_min, actors_max, tasks_in_flight_max } => {
+                core::OpKind::Actors(core::PoolSpec { actors_min, actors_max, tasks_in_flight_max })
+            }
+            Self::Limit { rows } => core::OpKind::Limit { rows: Rows(rows) },
+            Self::Union {} => core::OpKind::Union,
+            Self::Zip {} => core::OpKind::Zip,
+            Self::Sink {} => core::OpKind::Sink,
+            Self::Split { consumers, equal } => core::OpKind::Split { consumers, equal },
+            Self::Scatter { partitions } => core::OpKind::Scatter { partitions },
+            Self::Gather {} => core::OpKind::Gather,
+        }
+    }
+
+    fn of(kind: &core::OpKind) -> Self {
+        match *kind {
+            core::OpKind::Source { ref units, is_open } => Self::Source {
+                unit_bytes: units.iter().map(|unit| unit.bytes.0).collect(),
+                is_open,
+            },
+            core::OpKind::Tasks => Self::Tasks {},
+            core::OpKind::Actors(pool) => Self::Actors {
+                actors_min: pool.actors_min,
+                actors_max: pool.actors_max,
+                tasks_in_flight_max: pool.tasks_in_flight_max,
+            },
+            core::OpKind::Limit { rows } => Self::Limit { rows: rows.0 },
+            core::OpKind::Union => Self::Union {},
+            core::OpKind::Zip => Self::Zip {},
+            core::OpKind::Sink => Self::Sink {},
+            core::OpKind::Split { consumers, equal } => Self::Split { consumers, equal },
+            core::OpKind::Scatter { partitions } => Self::Scatter { partitions },
+            core::OpKind::Gather => Self::Gather {},
+        }
+    }
+}
 
 /// One operator of a plan.
 #[pyclass(frozen, eq, from_py_object, module = "millstream._core")]
@@ -35,13 +101,12 @@ impl OpSpec {
     #[new]
     #[pyo3(signature = (
         *, name, kind, inputs=Vec::new(), cpu=0.0, gpu=0.0, custom=BTreeMap::new(), heap_bytes=0,
-        concurrency_max=0, bundle_rows_min=0, unit_bytes=Vec::new(), limit_rows=None, actors_min=1, actors_max=1,
-        tasks_in_flight_max=2, partitions=None, consumers=None, equal=false, is_open=false,
+        concurrency_max=0, bundle_rows_min=0,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
         name: String,
-        kind: &str,
+        kind: &Bound<'_, Kind>,
         inputs: Vec<u32>,
         cpu: f64,
         gpu: f64,
@@ -49,57 +114,11 @@ impl OpSpec {
         heap_bytes: u64,
         concurrency_max: u32,
         bundle_rows_min: u64,
-        unit_bytes: Vec<u64>,
-        limit_rows: Option<u64>,
-        actors_min: u32,
-        actors_max: u32,
-        tasks_in_flight_max: u32,
-        partitions: Option<u32>,
-        consumers: Option<u32>,
-        equal: bool,
-        is_open: bool,
     ) -> PyResult<Self> {
-        let refuse = |what: String| Err(PyValueError::new_err(what));
-        if !unit_bytes.is_empty() && kind != "source" {
-            return refuse(format!("operator '{name}' has unit_bytes, which only a source has"));
-        }
-        if is_open && kind != "source" {
-            return refuse(format!("operator '{name}' is open, which only a source is"));
-        }
-        if limit_rows.is_some() != (kind == "limit") {
-            return refuse(format!(
-                "operator '{name}': limit_rows is what a limit has, and no other"
-            ));
-        }
-        if partitions.is_some() != (kind == "scatter") {
-            return refuse(format!(
-                "operator '{name}': partitions is what a scatter has, and no other"
-            ));
-        }
-        if consumers.is_some() != (kind == "split") || (equal && kind != "split") {
-            return refuse(format!(
-                "operator '{name}': consumers and equal are what a split has, and no other"
-            ));
-        }
-        let kind = match kind {
-            "source" => core::OpKind::Source { units: units(unit_bytes), is_open },
-            "tasks" => core::OpKind::Tasks,
-            "actors" => {
-                core::OpKind::Actors(core::PoolSpec { actors_min, actors_max, tasks_in_flight_max })
-            }
-            "limit" => core::OpKind::Limit { rows: Rows(limit_rows.unwrap_or(0)) },
-            "union" => core::OpKind::Union,
-            "zip" => core::OpKind::Zip,
-            "sink" => core::OpKind::Sink,
-            "scatter" => core::OpKind::Scatter { partitions: partitions.unwrap_or(0) },
-            "gather" => core::OpKind::Gather,
-            "split" => core::OpKind::Split { consumers: consumers.unwrap_or(0), equal },
-            _ => return refuse(format!("kind must be one of {}, not {kind:?}", KINDS.join(", "))),
-        };
         Ok(Self(core::OpSpec {
             name,
             inputs: inputs.into_iter().map(OpId).collect(),
-            kind,
+            kind: kind.get().to_core(),
             resources: numbers::resources(cpu, gpu, custom, heap_bytes)?,
             concurrency_max,
             bundle_rows_min: Rows(bundle_rows_min),
@@ -112,19 +131,8 @@ impl OpSpec {
     }
 
     #[getter]
-    fn kind(&self) -> &'static str {
-        match self.0.kind {
-            core::OpKind::Source { .. } => "source",
-            core::OpKind::Tasks => "tasks",
-            core::OpKind::Actors(_) => "actors",
-            core::OpKind::Limit { .. } => "limit",
-            core::OpKind::Union => "union",
-            core::OpKind::Zip => "zip",
-            core::OpKind::Sink => "sink",
-            core::OpKind::Scatter { .. } => "scatter",
-            core::OpKind::Gather => "gather",
-            core::OpKind::Split { .. } => "split",
-        }
+    fn kind(&self) -> Kind {
+        Kind::of(&self.0.kind)
     }
 
     #[getter]
@@ -162,75 +170,25 @@ impl OpSpec {
         self.0.bundle_rows_min.0
     }
 
-    #[getter]
-    fn unit_bytes(&self) -> Vec<u64> {
-        match &self.0.kind {
-            core::OpKind::Source { units, .. } => units.iter().map(|unit| unit.bytes.0).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    #[getter]
-    fn is_open(&self) -> bool {
-        matches!(self.0.kind, core::OpKind::Source { is_open: true, .. })
-    }
-
-    #[getter]
-    fn limit_rows(&self) -> Option<u64> {
-        match self.0.kind {
-            core::OpKind::Limit { rows } => Some(rows.0),
-            _ => None,
-        }
-    }
-
-    #[getter]
-    fn partitions(&self) -> Option<u32> {
-        match self.0.kind {
-            core::OpKind::Scatter { partitions } => Some(partitions),
-            _ => None,
-        }
-    }
-
-    #[getter]
-    fn consumers(&self) -> Option<u32> {
-        match self.0.kind {
-            core::OpKind::Split { consumers, .. } => Some(consumers),
-            _ => None,
-        }
-    }
-
-    #[getter]
-    fn equal(&self) -> bool {
-        matches!(self.0.kind, core::OpKind::Split { equal: true, .. })
-    }
-
-    #[getter]
-    fn actors_min(&self) -> Option<u32> {
-        self.pool().map(|pool| pool.actors_min)
-    }
-
-    #[getter]
-    fn actors_max(&self) -> Option<u32> {
-        self.pool().map(|pool| pool.actors_max)
-    }
-
-    #[getter]
-    fn tasks_in_flight_max(&self) -> Option<u32> {
-        self.pool().map(|pool| pool.tasks_in_flight_max)
-    }
-
     fn __repr__(&self) -> String {
-        let (name, kind, needs) = (&self.0.name, self.kind(), &self.0.resources);
-        format!("<OpSpec {name:?}: {kind}, each needs {needs}>")
+        let (name, kind, needs) = (&self.0.name, &self.0.kind, &self.0.resources);
+        format!("<OpSpec {name:?}: {}, each needs {needs}>", kind_name(kind))
     }
 }
 
-impl OpSpec {
-    fn pool(&self) -> Option<&core::PoolSpec> {
-        match &self.0.kind {
-            core::OpKind::Actors(pool) => Some(pool),
-            _ => None,
-        }
+/// The kind in one word.
+const fn kind_name(kind: &core::OpKind) -> &'static str {
+    match kind {
+        core::OpKind::Source { .. } => "source",
+        core::OpKind::Tasks => "tasks",
+        core::OpKind::Actors(_) => "actors",
+        core::OpKind::Limit { .. } => "limit",
+        core::OpKind::Union => "union",
+        core::OpKind::Zip => "zip",
+        core::OpKind::Sink => "sink",
+        core::OpKind::Scatter { .. } => "scatter",
+        core::OpKind::Gather => "gather",
+        core::OpKind::Split { .. } => "split",
     }
 }
 

@@ -298,7 +298,7 @@ fn slices(inputs: &[Vec<core::Slice>]) -> Vec<Vec<(u64, u64, u64)>> {
 }
 
 /// `Event.TaskFailed(task=1, failure='not_run')`: the class, and each field by its name.
-fn repr(class: &str, object: &Bound<'_, PyAny>) -> PyResult<String> {
+pub(crate) fn repr(class: &str, object: &Bound<'_, PyAny>) -> PyResult<String> {
     let names: Vec<String> = object.getattr("__match_args__")?.extract()?;
     let fields: Vec<String> = names
         .iter()
