@@ -89,7 +89,7 @@ def _imports(tree: ast.Module) -> list[ast.ImportFrom | ast.Import]:
 def _imports_of_options() -> list[ast.ImportFrom | ast.Import]:
     """What the modules of the options import or define, for the types of the fields."""
     found: list[ast.ImportFrom | ast.Import] = []
-    for module in ("plan.arguments", "io.file_options"):
+    for module in ("plan.arguments", "io.file_options", "io.sink_options"):
         path = PACKAGE / f"{module.replace('.', '/')}.py"
         tree = ast.parse(path.read_text())
         found += _imports(tree)

@@ -43,12 +43,10 @@ if TYPE_CHECKING:
         WorkerError,
         WriteError,
     )
+    from millstream.in_memory import from_arrow, from_items, range
     from millstream.io.file_options import FileShuffleConfig
     from millstream.io.partitioning import Partitioning, PathPartitionFilter
     from millstream.read import (
-        from_arrow,
-        from_items,
-        range,
         read_binary_files,
         read_images,
         read_parquet,
@@ -98,9 +96,10 @@ _MODULES = {
     "context": ["DataContext", "ExecutionOptions", "ExecutionResources"],
     "dataset": ["Dataset", "MaterializedDataset"],
     "errors": [name for name in __all__ if name.endswith("Error")],
+    "in_memory": ["from_arrow", "from_items", "range"],
     "io.file_options": ["FileShuffleConfig"],
     "io.partitioning": ["Partitioning", "PathPartitionFilter"],
-    "read": [name for name in __all__ if name.startswith(("from_", "range", "read_"))],
+    "read": [name for name in __all__ if name.startswith("read_")],
     "schema": ["Schema"],
 }
 _HOME = {name: f"millstream.{module}" for module, names in _MODULES.items() for name in names}

@@ -16,21 +16,24 @@ import pyarrow as pa
 from millstream.absent import absent_text
 from millstream.blocks import transforms
 from millstream.consumption import Consumption
+from millstream.context import DataContext
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_columns, check_count, check_flag, check_kind
 from millstream.execution.kept import keep_blocks
+from millstream.io.source import Source
 from millstream.observe import explain, stats, why
 from millstream.observe.report import RunReport
 from millstream.options import takes
 from millstream.plan import columns as column_operators
 from millstream.plan.arguments import (
     FunctionOptions,
+    ReadOptions,
     TaskOptions,
     check_batch_format,
     check_batch_rows,
     check_callable,
 )
-from millstream.plan.logical import Limit, Map, Union, Zip, joined
+from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Union, Zip, joined
 from millstream.plan.rules import to_physical
 from millstream.write import Writing
 
@@ -406,3 +409,14 @@ class MaterializedDataset(Dataset):
     def num_blocks(self) -> int:
         """The number of blocks."""
         return sum(len(read.source.units) for read in self._plan.reads())
+
+
+def dataset_of(source: Source, options: ReadOptions) -> Dataset:
+    """The dataset of a source, with the settings of this moment.
+
+    Raises:
+        ArgumentError: An option makes no sense.
+    """
+    is_divided = options.override_num_blocks is not None
+    read = Read(source, options.shape(), is_divided=is_divided)
+    return Dataset(LogicalPlan(read), DataContext.get_current().copy())

@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from millstream.compute import ComputeStrategy
 from millstream.consumption import Consumption
+from millstream.io.source import Source
 from millstream.observe.report import RunReport
-from millstream.plan.arguments import Concurrency
+from millstream.plan.arguments import Concurrency, ReadOptions
 from millstream.write import Writing
 
 class Dataset(Consumption, Writing):
@@ -108,3 +109,5 @@ class Dataset(Consumption, Writing):
 
 class MaterializedDataset(Dataset):
     def num_blocks(self) -> int: ...
+
+def dataset_of(source: Source, options: ReadOptions) -> Dataset: ...

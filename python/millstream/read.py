@@ -1,6 +1,6 @@
-"""Where datasets come from: files, Python objects, Arrow tables, numbers.
+"""Datasets of files.
 
-Owns the public names of the sources and their arguments. The formats themselves are in
+Owns the public names of the readers and their arguments. The formats themselves are in
 `millstream.io`, which is imported when a source is planned.
 """
 
@@ -9,85 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from millstream.context import DataContext
-from millstream.dataset import Dataset
-from millstream.io import memory as in_memory
+from millstream.dataset import Dataset, dataset_of
 from millstream.io.file_options import FileOptions, ImageFiles, ParquetFiles, VideoFiles
-from millstream.io.source import Source
 from millstream.options import takes
 from millstream.plan.arguments import ReadOptions
-from millstream.plan.logical import LogicalPlan, Read
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from millstream.io.addresses import Paths
     from millstream.io.images import Orientation
-
-
-def range(
-    n: int, *, concurrency: int | None = None, override_num_blocks: int | None = None
-) -> Dataset:
-    """The whole numbers from 0 to `n` - 1, in the column `id` (64 bits).
-
-    Args:
-        n: How many.
-        concurrency: Tasks at a time; default as many as there is room for.
-        override_num_blocks: Into how many units the numbers are divided, each of which is then
-            a task and a block of its own. By default there are enough for a cluster, and the
-            scheduler bundles what is too small to be worth a task. This holds for all sources.
-
-    Raises:
-        ArgumentError: An argument makes no sense.
-
-    Example:
-        >>> ms.range(3).take_all()
-        [{'id': 0}, {'id': 1}, {'id': 2}]
-    """
-    source = in_memory.plan_range(n, override_num_blocks=override_num_blocks)
-    return _dataset(
-        source, ReadOptions(concurrency=concurrency, override_num_blocks=override_num_blocks)
-    )
-
-
-def from_items(items: Sequence[Any], *, override_num_blocks: int | None = None) -> Dataset:
-    """Rows given as Python objects.
-
-    Args:
-        items: Dicts of column name to value; anything else becomes the column `item`. A column
-            that a row lacks is null in it.
-        override_num_blocks: Into how many units the rows are divided.
-
-    Raises:
-        ArgumentError: An argument makes no sense.
-        SchemaError: The values of a column have no common type.
-
-    Example:
-        >>> ms.from_items([1, 2]).take_all()
-        [{'item': 1}, {'item': 2}]
-    """
-    source = in_memory.plan_items(items, override_num_blocks=override_num_blocks)
-    return _dataset(source, ReadOptions(override_num_blocks=override_num_blocks))
-
-
-def from_arrow(
-    tables: pa.Table | pa.RecordBatch | bytes | Sequence[Any],
-    *,
-    override_num_blocks: int | None = None,
-) -> Dataset:
-    """The rows of Arrow tables.
-
-    Args:
-        tables: One or a list of tables, record batches, or their IPC streams in bytes.
-        override_num_blocks: Into how many units the rows are divided; by default each table is
-            one, or several if it is large.
-
-    Raises:
-        ArgumentError: An argument makes no sense.
-        SchemaError: The tables have no common schema.
-    """
-    source = in_memory.plan_arrow(tables, override_num_blocks=override_num_blocks)
-    return _dataset(source, ReadOptions(override_num_blocks=override_num_blocks))
 
 
 @takes(files=ParquetFiles, options=ReadOptions)
@@ -129,7 +60,7 @@ def read_parquet(
     source = plan_parquet(
         paths, files, columns=columns, filter=filter, schema=schema, blocks=blocks
     )
-    return _dataset(source, options)
+    return dataset_of(source, options)
 
 
 @takes(files=FileOptions, options=ReadOptions)
@@ -148,7 +79,7 @@ def read_binary_files(paths: Paths, *, files: FileOptions, options: ReadOptions)
     """
     from millstream.io.binary import plan_binary
 
-    return _dataset(plan_binary(paths, files, blocks=options.override_num_blocks), options)
+    return dataset_of(plan_binary(paths, files, blocks=options.override_num_blocks), options)
 
 
 @takes(files=ImageFiles, options=ReadOptions)
@@ -190,7 +121,7 @@ def read_images(
 
     blocks = options.override_num_blocks
     source = plan_images(paths, files, size=size, mode=mode, orientation=orientation, blocks=blocks)
-    return _dataset(source, options)
+    return dataset_of(source, options)
 
 
 @takes(files=VideoFiles, options=ReadOptions)
@@ -242,14 +173,8 @@ def read_video(
         include_timestamps=include_timestamps,
         blocks=options.override_num_blocks,
     )
-    return _dataset(source, options)
+    return dataset_of(source, options)
 
 
 #: Ray Data's name for it.
 read_videos = read_video
-
-
-def _dataset(source: Source, options: ReadOptions) -> Dataset:
-    is_divided = options.override_num_blocks is not None
-    read = Read(source, options.shape(), is_divided=is_divided)
-    return Dataset(LogicalPlan(read), DataContext.get_current().copy())

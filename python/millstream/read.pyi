@@ -10,15 +10,6 @@ from millstream.io.file_options import Shuffle
 from millstream.io.images import Orientation
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 
-def range(
-    n: int, *, concurrency: int | None = None, override_num_blocks: int | None = None
-) -> Dataset: ...
-def from_items(items: Sequence[Any], *, override_num_blocks: int | None = None) -> Dataset: ...
-def from_arrow(
-    tables: pa.Table | pa.RecordBatch | bytes | Sequence[Any],
-    *,
-    override_num_blocks: int | None = None,
-) -> Dataset: ...
 def read_parquet(
     paths: Paths,
     *,

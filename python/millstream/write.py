@@ -12,7 +12,7 @@ from typing import Any
 
 from millstream.execution.execution import Execution
 from millstream.execution.write import write
-from millstream.io.file_options import SinkOptions
+from millstream.io.sink_options import SinkOptions
 from millstream.options import takes
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import SinkTasks

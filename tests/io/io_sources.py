@@ -13,9 +13,9 @@ from millstream.io.file_options import (
     FileOptions,
     ImageFiles,
     ParquetFiles,
-    SinkOptions,
     VideoFiles,
 )
+from millstream.io.sink_options import SinkOptions
 from millstream.io.source import Source
 from millstream.options import takes
 

@@ -15,7 +15,7 @@ from io_sources import plan_parquet, plan_write_parquet, rows_of
 _WRITER = """
 import sys
 import pyarrow as pa
-from millstream.io.file_options import SinkOptions
+from millstream.io.sink_options import SinkOptions
 from millstream.io.parquet_sink import plan_write_parquet
 
 target, mode = sys.argv[1:]

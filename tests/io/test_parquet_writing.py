@@ -724,7 +724,7 @@ import os, resource, sys, threading
 import pyarrow as pa
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from millstream.io import parquet_writer
-from millstream.io.file_options import SinkOptions
+from millstream.io.sink_options import SinkOptions
 from millstream.io.parquet_sink import plan_write_parquet
 
 # Rows are written at once, so that all files would be open at the same time.

@@ -17,7 +17,6 @@ from millstream.errors import SchemaError
 from millstream.errors.checks import check_function
 from millstream.io.addresses import Path, is_of_one_process, resolve
 from millstream.io.commit import FolderCommit, namer, writing
-from millstream.io.file_options import SinkOptions
 from millstream.io.parquet_merge import Rewrite, Sizes, rewrites
 from millstream.io.parquet_writer import (
     ParquetOptions,
@@ -27,6 +26,7 @@ from millstream.io.parquet_writer import (
     staged,
 )
 from millstream.io.partitions import partitions
+from millstream.io.sink_options import SinkOptions
 
 
 def plan_write_parquet(
