@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import millstream
-import millstream.options
 
 MODULES = ("dataset", "read", "write")
 PACKAGE = Path(millstream.__file__).parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -65,3 +66,12 @@ def test_the_environment_chooses_the_backend():
         check=True,
     )
     assert run.stdout.strip() == "local"
+
+
+@pytest.mark.parametrize("name", ["start_timeout_s", "admission_timeout_s"])
+def test_a_wait_may_be_without_end(name):
+    context = ms.DataContext()
+    setattr(context, name, math.inf)
+    assert getattr(context, name) == math.inf
+    with pytest.raises(ms.ArgumentError, match=f"{name}=nan"):
+        setattr(context, name, math.nan)

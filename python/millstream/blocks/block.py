@@ -12,7 +12,7 @@ users never see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -95,17 +95,12 @@ def unify_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 def without_shapes(schema: pa.Schema) -> pa.Schema:
     """Returns the schema with tensors of any shape where they are of one."""
-    types = [tensor.without_shape(type) for type in schema.types]
-    return pa.schema([field.with_type(type) for field, type in zip(schema, types, strict=True)])
+    return _with_types(schema.remove_metadata(), tensor.without_shape)
 
 
 def filled_schema(schema: pa.Schema) -> pa.Schema:
     """Returns the schema with a field of nulls in each struct without fields."""
-    if is_simple(schema):
-        return schema
-    types = map(filled_type, schema.types)
-    fields = [field.with_type(type) for field, type in zip(schema, types, strict=True)]
-    return pa.schema(fields, schema.metadata)
+    return schema if is_simple(schema) else _with_types(schema, filled_type)
 
 
 def concat(blocks: Sequence[pa.Table]) -> pa.Table:
@@ -182,11 +177,7 @@ def nbytes(block: pa.Table) -> int:
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """Returns the schema that `plain` gives a block of this one."""
-    if is_simple(schema):
-        return schema
-    types = map(plain_type, schema.types)
-    fields = [field.with_type(type) for field, type in zip(schema, types, strict=True)]
-    return pa.schema(fields, schema.metadata)
+    return schema if is_simple(schema) else _with_types(schema, plain_type)
 
 
 def plain(block: pa.Table) -> pa.Table:
@@ -298,6 +289,11 @@ def _unify_fields(known: pa.Field, field: pa.Field) -> pa.Field:
 def _known(known: dict[str, pa.DataType], field: pa.Field) -> pa.DataType:
     """Returns what a missing column should be: of the type seen last that is not null."""
     return known.get(field.name, field.type) if pa.types.is_null(field.type) else field.type
+
+
+def _with_types(schema: pa.Schema, change: Callable[[pa.DataType], pa.DataType]) -> pa.Schema:
+    fields = [field.with_type(change(field.type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
 
 
 def _converted(

@@ -15,7 +15,8 @@ import pyarrow as pa
 from millstream.blocks import block, columns, primitive
 from millstream.blocks.convert import Column
 from millstream.errors import ArgumentError, SchemaError
-from millstream.io.source import Source, check_block_count, shares_of, split_rows
+from millstream.errors.checks import check_count
+from millstream.io.source import Source, shares_of, split_rows
 
 
 def plan_range(n: int, *, override_num_blocks: int | None = None) -> Source:
@@ -24,7 +25,7 @@ def plan_range(n: int, *, override_num_blocks: int | None = None) -> Source:
     Raises:
         ArgumentError: `n` is no integer, negative, or more than 64 bits hold.
     """
-    check_block_count(override_num_blocks)
+    check_count("override_num_blocks", override_num_blocks)
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
         raise ArgumentError(f"range takes the number of rows, an integer from 0 on, not {n!r}")
     if n > 2**63:
@@ -44,7 +45,7 @@ def plan_items(items: Sequence[Any], *, override_num_blocks: int | None = None) 
         ArgumentError: `items` is not a list of objects.
         SchemaError: Values of one column do not go together.
     """
-    check_block_count(override_num_blocks)
+    check_count("override_num_blocks", override_num_blocks)
     if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):
         raise ArgumentError(f"from_items takes a list of objects, not a {type(items).__name__}")
     rows = [item if isinstance(item, dict) else {"item": item} for item in items]
@@ -62,7 +63,7 @@ def plan_arrow(tables: Any, *, override_num_blocks: int | None = None) -> Source
         ArgumentError: Something else was passed.
         SchemaError: A column has types that no common type holds.
     """
-    check_block_count(override_num_blocks)
+    check_count("override_num_blocks", override_num_blocks)
     if isinstance(tables, (pa.Table, pa.RecordBatch, bytes, pa.Buffer)):
         tables = [tables]
     if not isinstance(tables, (list, tuple)):

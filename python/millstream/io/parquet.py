@@ -21,7 +21,7 @@ from millstream.blocks import block
 from millstream.errors import ReadError, SchemaError
 from millstream.errors.checks import check_columns, require
 from millstream.io.addresses import Paths, is_of_one_process
-from millstream.io.file_options import FileOptions, ParquetFiles
+from millstream.io.file_options import FileOptions
 from millstream.io.files import Listing, list_files, open_file
 from millstream.io.parquet_file import noted_partitions, open_parquet, schema_of
 from millstream.io.parquet_filter import Filter
@@ -40,7 +40,7 @@ from millstream.io.walk import InputFile
 
 def plan_parquet(
     paths: Paths,
-    files: FileOptions | None = None,
+    files: FileOptions,
     *,
     columns: Sequence[str] | None = None,
     filter: Any = None,
@@ -66,7 +66,6 @@ def plan_parquet(
         ReadError: A file is missing, empty, or not Parquet.
         SchemaError: An unknown column, or files whose types do not go together.
     """
-    files = files or ParquetFiles()
     columns = _check_columns(columns)
     if columns is not None and files.include_paths and "path" not in columns:
         columns.append("path")

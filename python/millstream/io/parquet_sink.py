@@ -31,7 +31,7 @@ from millstream.io.sink_options import SinkOptions
 
 def plan_write_parquet(
     path: Path,
-    options: SinkOptions | None = None,
+    options: SinkOptions,
     *,
     arrow_parquet_args_fn: Callable[[], Mapping[str, Any]] | None = None,
     is_divided: bool = False,
@@ -52,14 +52,13 @@ def plan_write_parquet(
     Raises:
         ArgumentError: An argument makes no sense.
     """
-    given = options or SinkOptions()
-    names = given.partitions
+    names = options.partitions
     check_function(
         "arrow_parquet_args_fn", arrow_parquet_args_fn, "a function that returns a dict, or None"
     )
     check_parquet_args(arrow_parquet_args)
-    filesystem, (target,) = resolve([path], given.filesystem)
-    stream_args = dict(given.arrow_open_stream_args or {})
+    filesystem, (target,) = resolve([path], options.filesystem)
+    stream_args = dict(options.arrow_open_stream_args or {})
     if "compression" in stream_args:
         # A compressed stream is no Parquet file; within the file it is what was meant.
         arrow_parquet_args.setdefault("compression", stream_args.pop("compression"))
@@ -72,22 +71,22 @@ def plan_write_parquet(
     commit = FolderCommit(
         filesystem,
         target,
-        mode=given.mode,
-        try_create_dir=given.try_create_dir,
-        name_file=namer(given.filename_provider, "parquet"),
+        mode=options.mode,
+        try_create_dir=options.try_create_dir,
+        name_file=namer(options.filename_provider, "parquet"),
         write_empty=written.write_empty,
     )
     # Who asks for files of a size, or divides the rows into so many blocks, wants as many files.
-    is_open = not (given.min_rows_per_file or given.min_bytes_per_file or is_divided)
+    is_open = not (options.min_rows_per_file or options.min_bytes_per_file or is_divided)
     is_open = is_open and can_be_read_back(arrow_parquet_args)
     transform = WriteParquet(
         options=written,
         staging=commit.staging,
         partition_cols=names,
         sizes=Sizes(
-            rows_min=given.min_rows_per_file or 0,
-            rows_max=given.max_rows_per_file,
-            bytes_min=given.min_bytes_per_file or (_BYTES_MIN if is_open else 0),
+            rows_min=options.min_rows_per_file or 0,
+            rows_max=options.max_rows_per_file,
+            bytes_min=options.min_bytes_per_file or (_BYTES_MIN if is_open else 0),
             bytes_small=_BYTES_SMALL if is_open else None,
         ),
     )

@@ -16,7 +16,6 @@ from typing import Protocol
 import pyarrow as pa
 
 from millstream.errors import MillstreamError, ReadError
-from millstream.errors.checks import check_count
 
 
 class ReadUnit(Protocol):
@@ -77,15 +76,6 @@ def blaming(path: str, problem: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ReadError(f"{problem}: {_in_words(error)}", file=path) from error
-
-
-def check_block_count(count: int | None) -> None:
-    """Refuses a number of blocks that makes no sense.
-
-    Raises:
-        ArgumentError: It is not a whole number of at least 1.
-    """
-    check_count("override_num_blocks", count)
 
 
 def split_rows(rows: int, parts: int) -> list[tuple[int, int]]:

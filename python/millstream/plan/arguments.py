@@ -321,7 +321,8 @@ def _check_compute(compute: Any, is_class: bool, name: str) -> None:
 
 
 def _amount(name: str, value: Any) -> float:
-    require(is_number(value) and value >= 0, name, value, "a number of at least 0")
+    is_right = is_number(value) and math.isfinite(value) and value >= 0
+    require(is_right, name, value, "a number of at least 0")
     require(not 0 < value < _AMOUNT_MIN, name, value, f"0 or at least {_AMOUNT_MIN}")
     return float(value)
 
