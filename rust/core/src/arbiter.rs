@@ -17,13 +17,13 @@
 //! what it has. Knows nothing of plans.
 
 mod division;
-mod floors;
+pub(crate) mod floors;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::arbiter::division::{Claim, divide};
-use crate::arbiter::floors::{Floor, Place, Placement, Room, place, take_at};
+use crate::arbiter::floors::{Floor, Place, Room, has_place_for_each, place, take_at, taken};
 use crate::protocol::Event;
 use crate::resources::Resources;
 use crate::units::{Bytes, NodeId, Slots};
@@ -116,12 +116,11 @@ impl Run {
         Claim { weight, held, most, floor: 0, near: 0, grain }
     }
 
-    /// Whether none of its actors has started. Beside other runs it gets no more slots then than their seats
+    /// Whether one of its actors has not started. Beside other runs it gets no more slots then than its seats
     /// and the place of its next task, so that they start where the seats are: elsewhere they may leave no
     /// place for the tasks of others, and the run would have to wait again.
     fn is_unseated(&self) -> bool {
-        let seats = &self.demand.seats;
-        !self.seats.is_empty() && seats.iter().all(|seat| seat.node.is_none())
+        !self.seats.is_empty() && self.demand.seats.iter().any(|seat| seat.node.is_none())
     }
 
     /// The slots that it holds, by node.
@@ -278,10 +277,7 @@ impl Arbiter {
         }
         let (there, waiting): (Vec<RunId>, Vec<RunId>) =
             self.runs.keys().copied().partition(|id| self.runs[id].is_admitted);
-        for id in &there {
-            self.seat_again(*id);
-        }
-        self.put_back(there);
+        self.seat_again(there);
         let is_any_at_rest = self.runs.values().any(|run| run.is_admitted && run.demand.is_at_rest);
         let mut has_passed_over = false;
         for id in waiting {
@@ -289,36 +285,29 @@ impl Arbiter {
             if has_passed_over && !may_pass {
                 continue;
             }
-            let found = self.seats_of(id).filter(|found| self.have_tasks_place(id, found));
+            let found = self.seats_of(id);
             has_passed_over |= found.is_none();
-            if let (Some(found), Some(run)) = (found, self.runs.get_mut(&id)) {
-                (run.is_admitted, run.is_put_back, run.seats) = (true, false, found.taken);
+            if let (Some(seats), Some(run)) = (found, self.runs.get_mut(&id)) {
+                (run.is_admitted, run.is_put_back, run.seats) = (true, false, seats);
             }
         }
     }
 
-    /// Moves the seats of a run to where its actors are. Where not all fit in, or tasks would have no place
-    /// any more, they stay as they were.
-    fn seat_again(&mut self, id: RunId) {
-        let free = self.free_beside(id);
-        let placement = place(&self.runs[&id].demand.seats, free.clone());
-        let seats = &self.runs[&id].seats;
-        let fits = |(node, seats): (&NodeId, &Resources)| {
-            free.get(node).is_some_and(|free| free.fits(seats))
-        };
-        let may_stay = !seats.is_empty() && seats.iter().all(fits);
-        let is_good = placement.is_complete && self.have_tasks_place(id, &placement);
-        if let Some(run) = self.runs.get_mut(&id)
-            && (is_good || !may_stay)
-        {
-            run.seats = placement.taken;
-        }
-    }
-
-    /// Lets those that came last wait again until the others fit together: rows may have been lost that an
-    /// operator which was done has to make again, or a node.
-    fn put_back(&mut self, mut admitted: Vec<RunId>) {
-        while admitted.len() > 1 && !self.fit_together(&admitted) {
+    /// Finds the seats of runs that were admitted: those that they had, as long as their actors started
+    /// there and the tasks of all have a place beside them. Lets those that came last wait again until the
+    /// others fit together: rows may have been lost that an operator which was done has to make again, or a
+    /// node.
+    fn seat_again(&mut self, mut admitted: Vec<RunId>) {
+        loop {
+            let anew = || self.seats_anew(&admitted);
+            let (seats, is_good) =
+                self.seats_as_they_were(&admitted).map_or_else(anew, |seats| (seats, true));
+            if is_good || admitted.len() <= 1 {
+                for (id, seats) in admitted.iter().zip(seats) {
+                    self.runs.entry(*id).and_modify(|run| run.seats = seats);
+                }
+                return;
+            }
             if let Some(run) = admitted.pop().and_then(|last| self.runs.get_mut(&last)) {
                 (run.is_admitted, run.is_put_back) = (false, true);
                 run.seats.clear();
@@ -326,19 +315,58 @@ impl Arbiter {
         }
     }
 
-    /// Whether the seats of runs have a place together, and a task of each of their operators beside them,
-    /// one at a time.
-    fn fit_together(&self, ids: &[RunId]) -> bool {
-        let demands = || ids.iter().map(|id| &self.runs[id].demand);
-        let seats: Vec<Seat> = demands().flat_map(|demand| &demand.seats).cloned().collect();
-        let placement = place(&seats, self.has());
-        placement.is_complete && placement.has_place_for_each(demands().flat_map(|d| &d.tasks))
+    /// The seats of runs where each of them had those that it needs, if that is still good.
+    fn seats_as_they_were(&self, ids: &[RunId]) -> Option<Vec<floors::Slots>> {
+        let mut left = self.has();
+        let mut all = Vec::new();
+        for run in ids.iter().map(|id| &self.runs[id]) {
+            let seats = &run.demand.seats;
+            let nodes = place(seats.iter(), run.seats.clone()).nodes;
+            let is_there = |(seat, node): (&Seat, &Option<NodeId>)| {
+                node.is_some() && (seat.node.is_none() || seat.node == *node)
+            };
+            let taken = taken(seats.iter().zip(nodes.iter().copied()));
+            let has_place = |(node, taken): (&NodeId, &Resources)| {
+                left.get(node).is_some_and(|left| left.fits(taken))
+            };
+            if !seats.iter().zip(&nodes).all(is_there) || !taken.iter().all(has_place) {
+                return None;
+            }
+            for (node, taken) in &taken {
+                take_at(&mut left, *node, taken);
+            }
+            all.push(taken);
+        }
+        has_place_for_each(&left, self.tasks(ids)).then_some(all)
     }
 
-    /// Where all seats of a run have a place beside those of the runs that were admitted.
-    fn seats_of(&self, id: RunId) -> Option<Placement> {
-        let placement = place(&self.runs[&id].demand.seats, self.free_beside(id));
-        placement.is_complete.then_some(placement)
+    /// Seats for runs wherever they have a place together. False: not all have one, or tasks have none beside
+    /// them.
+    fn seats_anew(&self, ids: &[RunId]) -> (Vec<floors::Slots>, bool) {
+        let seats = || ids.iter().flat_map(|id| &self.runs[id].demand.seats);
+        let placement = place(seats(), self.has());
+        let is_good =
+            placement.is_complete() && has_place_for_each(&placement.left, self.tasks(ids));
+        let mut found = seats().zip(placement.nodes);
+        let count = |id: &RunId| self.runs[id].demand.seats.len();
+        (ids.iter().map(|id| taken(found.by_ref().take(count(id)))).collect(), is_good)
+    }
+
+    /// Where all seats of a run have a place beside those of the runs that were admitted, and a task of each
+    /// operator of all of them beside all seats.
+    fn seats_of(&self, id: RunId) -> Option<floors::Slots> {
+        let seats = &self.runs[&id].demand.seats;
+        let placement = place(seats.iter(), self.free_beside(id));
+        let runs = self.runs.iter().filter(|(other, run)| run.is_admitted || **other == id);
+        let ids: Vec<RunId> = runs.map(|(id, _)| *id).collect();
+        let is_good =
+            placement.is_complete() && has_place_for_each(&placement.left, self.tasks(&ids));
+        is_good.then(|| taken(seats.iter().zip(placement.nodes)))
+    }
+
+    /// What the tasks of runs ask for.
+    fn tasks(&self, ids: &[RunId]) -> impl Iterator<Item = &Resources> {
+        ids.iter().flat_map(|id| &self.runs[id].demand.tasks)
     }
 
     /// What the seats of the other runs that were admitted leave.
@@ -350,12 +378,6 @@ impl Arbiter {
             }
         }
         free
-    }
-
-    /// Whether a task of each operator of run `id` and of each admitted run has a place beside all seats.
-    fn have_tasks_place(&self, id: RunId, placement: &Placement) -> bool {
-        let runs = self.runs.iter().filter(|(other, run)| run.is_admitted || **other == id);
-        placement.has_place_for_each(runs.flat_map(|(_, run)| &run.demand.tasks))
     }
 
     /// What each run gets whatever others want, in the order of the runs: its seats, and a place for its
@@ -626,6 +648,20 @@ mod tests {
         moved.seats[0].node = Some(NodeId(1));
         admitted(&mut arbiter, &[moved]);
         assert_eq!(arbiter.runs[&RunId(0)].seats.keys().copied().collect::<Vec<_>>(), [NodeId(1)]);
+    }
+
+    #[test]
+    fn seats_stay_where_they_were_though_another_place_is_free() {
+        let nodes = [0, 1].map(|node| (NodeId(node), cpus(2), Bytes(100)));
+        let mut arbiter = Arbiter::new(nodes);
+        let first = Demand { tasks: Vec::new(), ..pool(2, 0) };
+        let second = Demand { tasks: Vec::new(), ..pool(1, 0) };
+        admitted(&mut arbiter, &[first, second]);
+        let seats = |arbiter: &Arbiter| arbiter.runs[&RunId(1)].seats.clone();
+        assert_eq!(seats(&arbiter), BTreeMap::from([(NodeId(1), cpus(1))]));
+        arbiter.end(RunId(0));
+        arbiter.divide();
+        assert_eq!(seats(&arbiter), BTreeMap::from([(NodeId(1), cpus(1))]));
     }
 
     /// A run without pools whose tasks go on forever: what it holds, and what its next task takes, in

@@ -113,8 +113,11 @@ fn seeds_that_once_failed_pass() {
     // 54,592: two runs stopped a paused task each for the other, and began it again without room.
     // 13,341 and 17,814: what a run lost had no place to be made again beside runs that came later.
     // 18,766: actors started elsewhere than where their seats were, which left another run no place.
+    // 38,974: an actor started in the place of a task, before the place of its seat was free.
+    // 92,592: an actor took a part of the place for a task, was given back, and started again.
     // 5,865: what waits for a run that rests is given up in the end, though timers go on.
-    let seeds = [35, 4_706, 5_690, 5_865, 12_484, 13_341, 16_176, 17_814, 18_766, 54_592];
+    let seeds =
+        [35, 4_706, 5_690, 5_865, 12_484, 13_341, 16_176, 17_814, 18_766, 38_974, 54_592, 92_592];
     for seed in seeds {
         several::run_anyway(seed).unwrap_or_else(|violation| panic!("{seed}: {violation}"));
     }

@@ -27,6 +27,16 @@ impl Claim {
         if due < self.held { self.floor } else { self.floor.max(self.held) }
     }
 
+    /// A share as far as others leave it: of what lies beyond what it holds, whole grains, as long as they
+    /// may still use the rest. It would use a part of a grain for something else, and could not start then
+    /// what the whole is for.
+    fn whole(&self, share: u64, most: u64) -> u64 {
+        if share <= most {
+            return share;
+        }
+        most - most.saturating_sub(self.held).checked_rem(self.grain).unwrap_or(0)
+    }
+
     /// What it would keep of more than that.
     fn ceiling(&self) -> u64 {
         if self.grain > 0 { u64::MAX } else { self.held.max(self.floor) }
@@ -44,7 +54,7 @@ pub(super) fn divide(total: u64, claims: &[Claim]) -> Vec<u64> {
         let all: u64 = most.iter().sum();
         let free = total.saturating_sub(all - most[position]);
         // A run may always be told less than what it goes by.
-        shares[position] = reachable.min(free.max(most[position]));
+        shares[position] = claims[position].whole(reachable, free.max(most[position]));
         most[position] = most[position].max(shares[position]);
     }
     shares
@@ -243,6 +253,14 @@ mod tests {
         let busy = Claim { most: 80, ..claim(1, 20, 10) };
         assert_eq!(divide(80, &[busy, claim(1, 0, 10)]), [40, 0], "it may not have heard yet");
         assert_eq!(divide(80, &[claim(1, 20, 10), claim(1, 0, 10)]), [40, 40]);
+    }
+
+    #[test]
+    fn what_others_may_still_use_is_told_in_whole_grains() {
+        let unheard = Claim { most: 3, ..claim(1, 0, 0) };
+        let full = Claim { floor: 80, near: 80, ..claim(1, 60, 10) };
+        assert_eq!(divide(80, &[unheard, full]), [0, 70], "not 77: others have 3 until they hear");
+        assert_eq!(divide(80, &[claim(1, 0, 0), full]), [0, 80]);
     }
 
     #[test]

@@ -12,56 +12,72 @@ use crate::resources::Resources;
 use crate::units::NodeId;
 
 /// Slots by node.
-pub(super) type Slots = BTreeMap<NodeId, Resources>;
+pub(crate) type Slots = BTreeMap<NodeId, Resources>;
 
 /// Where seats have a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Placement {
-    /// What they take.
-    pub(super) taken: Slots,
+pub(crate) struct Placement {
+    /// The node of each of them; none: it has no place.
+    pub(crate) nodes: Vec<Option<NodeId>>,
     /// What is left beside them.
     pub(super) left: Slots,
-    /// Whether all of them have one.
-    pub(super) is_complete: bool,
 }
 
 /// Places seats in what is free: those that are taken where they are, then the hungriest first, each
-/// at the first node that has it. So it does what a plan's submission does that is alone.
-pub(super) fn place(seats: &[Seat], free: Slots) -> Placement {
-    let mut placement = Placement { taken: Slots::new(), left: free, is_complete: true };
-    let mut open: Vec<&Resources> = Vec::new();
-    for seat in seats {
-        let stays = seat.node.is_some_and(|node| placement.take(node, &seat.request));
-        if !stays {
-            open.push(&seat.request);
+/// at the first node that has it. So it does what a plan's submission does that is alone. In what such seats
+/// take together at each node each of them finds the same place again.
+pub(crate) fn place<'a>(seats: impl Iterator<Item = &'a Seat>, free: Slots) -> Placement {
+    let mut left = free;
+    let mut open: Vec<(usize, &Resources)> = Vec::new();
+    let mut nodes = Vec::new();
+    for (at, seat) in seats.enumerate() {
+        let stays = |node: &NodeId| debit(&mut left, *node, &seat.request);
+        nodes.push(seat.node.filter(stays));
+        if nodes[at].is_none() {
+            open.push((at, &seat.request));
         }
     }
-    open.sort_by_key(|request| Reverse((request.gpu, request.cpu)));
-    for request in open {
-        let found = first_fit(&placement.left, request, |_| true);
-        placement.is_complete &= found.is_some_and(|node| placement.take(node, request));
+    open.sort_by_key(|(_, request)| Reverse((request.gpu, request.cpu)));
+    for (at, request) in open {
+        let found = first_fit(&left, request, |_| true);
+        nodes[at] = found.filter(|node| debit(&mut left, *node, request));
     }
-    placement
+    Placement { nodes, left }
+}
+
+/// What seats take at each node.
+pub(super) fn taken<'a>(seats: impl Iterator<Item = (&'a Seat, Option<NodeId>)>) -> Slots {
+    let mut taken = Slots::new();
+    for (seat, node) in seats {
+        if let Some(node) = node {
+            taken.entry(node).or_default().credit(&seat.request);
+        }
+    }
+    taken
 }
 
 impl Placement {
-    /// Whether each of some tasks has a place beside them, one at a time.
-    pub(super) fn has_place_for_each<'a>(
-        &self,
-        mut tasks: impl Iterator<Item = &'a Resources>,
-    ) -> bool {
-        tasks.all(|task| first_fit(&self.left, task, |_| true).is_some())
+    /// Whether all of them have a place.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.nodes.iter().all(Option::is_some)
     }
+}
 
-    /// Takes a request at a node. False: it does not fit there.
-    fn take(&mut self, node: NodeId, request: &Resources) -> bool {
-        let Some(left) = self.left.get_mut(&node).filter(|left| left.fits(request)) else {
-            return false;
-        };
-        left.debit(request);
-        self.taken.entry(node).or_default().credit(request);
-        true
-    }
+/// Whether each of some tasks has a place in what is left, one at a time.
+pub(super) fn has_place_for_each<'a>(
+    left: &Slots,
+    mut tasks: impl Iterator<Item = &'a Resources>,
+) -> bool {
+    tasks.all(|task| first_fit(left, task, |_| true).is_some())
+}
+
+/// Takes a request at a node. False: it does not fit there.
+fn debit(left: &mut Slots, node: NodeId, request: &Resources) -> bool {
+    let Some(left) = left.get_mut(&node).filter(|left| left.fits(request)) else {
+        return false;
+    };
+    left.debit(request);
+    true
 }
 
 /// Room for the next tasks of runs, beside all seats.

@@ -4,8 +4,8 @@
 //! [`listing`] which sources need more units, [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
 //! task takes, or [`exchange`] which partition, [`limits`] whether anyone wants it, [`admission`] whether it may start and put out more,
 //! [`lookahead`] whether there will be room when it ends, at the pace that [`flow`] tells, or whether
-//! that no longer counts, since the end is near ([`tail`]), [`placement`] where, and how much [`heap`]
-//! is held for it there.
+//! that no longer counts, since the end is near ([`tail`]), [`placement`] where ([`seating`] beside other
+//! runs), and how much [`heap`] is held for it there.
 
 pub(crate) mod admission;
 pub(crate) mod division;
@@ -19,4 +19,5 @@ pub(crate) mod lookahead;
 pub(crate) mod placement;
 pub(crate) mod ranking;
 pub(crate) mod scaling;
+pub(crate) mod seating;
 pub(crate) mod tail;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use crate::ledger::{Account, Share};
-use crate::policy::{admission, lookahead};
+use crate::policy::{admission, lookahead, seating};
 use crate::pool::Pool;
 use crate::protocol::Reason;
 use crate::state::{Shelf, State};
@@ -140,6 +140,11 @@ fn sites_with_slots<'a>(
             && account.total.beyond(&account.held()).fits_without_heap(request)
     });
     nodes.map(move |(node, account)| room_at(state, need, node, account, &input))
+}
+
+/// Whether `op` uses a node for new work.
+pub(crate) fn is_open(state: &State, op: OpId, node: NodeId) -> bool {
+    state.ledger.open_account(node).is_some() && !is_left_alone(state, op, node)
 }
 
 /// Whether workers of `op` kept failing at a node.
@@ -302,8 +307,9 @@ fn prefer(old: &mut Reason, new: Reason) {
 /// The node for a new actor: the one with the most of its kind of slots free, where each stateless
 /// operator can still run a task beside all actors.
 pub(crate) fn actor_node(state: &State, op: OpId) -> Option<NodeId> {
+    let may_start = may_start(state, op);
     let vacant = state.ledger.vacant(op);
-    let best = vacant.filter_map(|mut class| class.find(|(node, _)| may_seat(state, op, *node)));
+    let best = vacant.filter_map(|mut class| class.find(|(node, _)| may_start(*node)));
     let request = state.ledger.request(op);
     let merit = |(node, account): &(NodeId, &Account)| {
         (account.free.copies(request, u64::from(u32::MAX)), account.room(), Reverse(*node))
@@ -317,12 +323,17 @@ pub(crate) fn has_place_but(state: &State, op: OpId, node: NodeId) -> bool {
     state.ledger.vacant(op).any(|mut class| class.any(|(at, _)| may_go(at)))
 }
 
-/// Whether an actor of `op` may be at a node, if it has the room: the operator uses that node, and each
-/// stateless one still finds a slot.
-pub(crate) fn may_seat(state: &State, op: OpId, node: NodeId) -> bool {
-    !is_left_alone(state, op, node)
-        && leaves_slots(state, op, node)
-        && leaves_share(state, op, node)
+/// Whether an actor of `op`, if that has a pool, may start at a node, if it has the room: the operator uses
+/// that node, each stateless one still finds a slot, and beside other runs it is the node of its seat.
+pub(crate) fn may_start(state: &State, op: OpId) -> impl Fn(NodeId) -> bool {
+    let (due, has_pool) = (seating::due(state, op), state.op(op).pool.is_some());
+    let may_seat = move |node| {
+        due.allows(node)
+            && !is_left_alone(state, op, node)
+            && leaves_slots(state, op, node)
+            && leaves_share(state, op, node)
+    };
+    move |node| !has_pool || may_seat(node)
 }
 
 /// Whether an actor of `op` at `node` is one of its pool's smallest size, or each stateless operator that
@@ -350,15 +361,20 @@ pub(crate) fn actor_node_past_heap(state: &State, op: OpId) -> Option<NodeId> {
             state.op(other).is_done || state.ledger.fits_beside_without_heap(other, op, *node)
         })
     };
-    let nodes = without_heap(state, op).filter(leaves_slots);
+    let due = seating::due(state, op);
+    let nodes = without_heap(state, op).filter(|(node, _)| due.allows(*node)).filter(leaves_slots);
     nodes.max_by_key(|(node, account)| (account.free.heap, Reverse(*node))).map(|(node, _)| node)
 }
 
 /// Whether a node had room for an actor of `op` if no tasks were there.
 pub(crate) fn has_place_beside_tasks(state: &State, op: OpId) -> bool {
     let request = state.ledger.request(op);
-    let fits = |account: &Account| !account.draining && account.beside_actors.fits(request);
-    state.ledger.nodes().any(|(node, account)| fits(account) && leaves_slots(state, op, node))
+    let due = seating::due(state, op);
+    let fits = |(node, account): (NodeId, &Account)| {
+        due.allows(node) && !account.draining && account.beside_actors.fits(request)
+    };
+    let mut fitting = state.ledger.nodes().filter(|place| fits(*place));
+    fitting.any(|(node, _)| leaves_slots(state, op, node))
 }
 
 /// Whether each stateless operator has a node beside all actors if an actor of `op` is at `node`.

@@ -1,9 +1,8 @@
 //! What a run would tell those that it shares a cluster with.
 
-use alloc::vec::Vec;
-
 use crate::arbiter::{Demand, Seat};
 use crate::policy::placement::Pass;
+use crate::policy::seating::{seats, slots};
 use crate::policy::{admission, scaling};
 use crate::resources::Resources;
 use crate::state::State;
@@ -49,19 +48,6 @@ pub(super) fn take(state: &State) -> Demand {
     demand
 }
 
-/// The actors of the smallest size of the pool of `op`, those first that have started.
-fn seats(state: &State, op: OpId) -> Vec<Seat> {
-    let Some(pool) = &state.op(op).pool else { return Vec::new() };
-    let request = slots(state, op);
-    if request.is_zero() || (state.is_bulk() && !state.op(op).input_ended()) {
-        return Vec::new();
-    }
-    let there = pool.actors().filter(|(_, actor)| !actor.is_retiring);
-    let there = there.map(|(_, actor)| Some(actor.node)).chain(core::iter::repeat(None));
-    let seat = |node| Seat { request: request.clone(), node };
-    there.take(pool.spec.actors_min as usize).map(seat).collect()
-}
-
 fn wants_slots(state: &State, op: OpId) -> bool {
     scaling::is_short(state, op) || scaling::wants_more(state, op) || wants_task(state, op)
 }
@@ -74,11 +60,6 @@ fn wants_task(state: &State, op: OpId) -> bool {
 
 fn pass(state: &State) -> Pass {
     if state.is_moving() { Pass::Nothing } else { Pass::Limits }
-}
-
-/// What a task or an actor of `op` asks for except heap, of which nobody is sure.
-fn slots(state: &State, op: OpId) -> Resources {
-    Resources { heap: Bytes::ZERO, ..state.spec(op).resources.clone() }
 }
 
 /// Raises each amount to that of `request`.

@@ -8,8 +8,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::operator::Task;
-use crate::policy::admission;
 use crate::policy::placement::{self, Pass};
+use crate::policy::{admission, seating};
 use crate::protocol::{Action, Reason};
 use crate::resources::Resources;
 use crate::scheduler::Scheduler;
@@ -161,10 +161,9 @@ impl Scheduler {
                 idle.push((other, id));
             }
         }
+        let may_start = placement::may_start(&self.state, op);
         let cleared = nodes.into_iter().filter_map(|(node, (free, idle))| {
-            let is_place = free.fits(wanted) && !idle.is_empty();
-            let has_pool = self.state.op(op).pool.is_some();
-            (is_place && (!has_pool || placement::may_seat(&self.state, op, node))).then_some(idle)
+            (free.fits(wanted) && !idle.is_empty() && may_start(node)).then_some(idle)
         });
         cleared.min_by_key(Vec::len)
     }
@@ -202,9 +201,11 @@ impl Scheduler {
             let held = Resources { heap: task.heap, ..ledger.request(task.op).clone() };
             free.entry(task.node).or_insert_with(|| account.free.clone()).credit(&held);
         }
+        let due = seating::due(&self.state, op);
         let makes_place = |id: &TaskId| {
             let task = &self.state.tasks[id];
-            self.frees_slots(task)
+            due.allows(task.node)
+                && self.frees_slots(task)
                 && ledger.request(task.op).overlaps(wanted)
                 && free.get(&task.node).is_some_and(|free| free.fits(wanted))
         };
