@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import millstream as ms
-from millstream.io import parquet_sink
+from millstream.io.formats.parquet import sink
 
 ROUNDS = 3
 
@@ -48,7 +48,7 @@ def cpu_s() -> float:
 
 def written(dataset: ms.Dataset, bytes_small: int) -> tuple[int, float, float]:
     """Writes a dataset; returns the number of files, their megabytes, and the CPU time."""
-    parquet_sink._BYTES_SMALL = bytes_small
+    sink._BYTES_SMALL = bytes_small
     with tempfile.TemporaryDirectory() as folder:
         before = cpu_s()
         dataset.write_parquet(folder)
@@ -61,7 +61,7 @@ def main() -> None:
     """Prints a table."""
     context = ms.DataContext.get_current()
     context.backend, context.enable_progress_bars = "local", False
-    small = parquet_sink._BYTES_SMALL
+    small = sink._BYTES_SMALL
     print("| dataset | files as tasks leave them | CPU s | files | CPU s | MB |")
     print("|---|---|---|---|---|---|")
     for name, made in DATASETS.items():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from millstream.io.addresses import Paths
-    from millstream.io.images import Orientation
+    from millstream.io.formats.images import Orientation
 
 
 @takes(files=ParquetFiles, options=ReadOptions)
@@ -54,7 +54,7 @@ def read_parquet(
         SchemaError: A column does not exist or holds pickled objects, or the files have no common
             schema.
     """
-    from millstream.io.parquet import plan_parquet
+    from millstream.io.formats.parquet.source import plan_parquet
 
     blocks = options.override_num_blocks
     source = plan_parquet(
@@ -77,7 +77,7 @@ def read_binary_files(paths: Paths, *, files: FileOptions, options: ReadOptions)
         ArgumentError: An argument makes no sense.
         ReadError: A file is missing, or there is nothing to read.
     """
-    from millstream.io.binary import plan_binary
+    from millstream.io.formats.binary import plan_binary
 
     return dataset_of(plan_binary(paths, files, blocks=options.override_num_blocks), options)
 
@@ -117,7 +117,7 @@ def read_images(
         ImportError: Pillow is not installed.
         ReadError: A file is missing or no image, or there is nothing to read.
     """
-    from millstream.io.images import plan_images
+    from millstream.io.formats.images import plan_images
 
     blocks = options.override_num_blocks
     source = plan_images(paths, files, size=size, mode=mode, orientation=orientation, blocks=blocks)
@@ -161,7 +161,7 @@ def read_video(
         ImportError: PyAV is not installed.
         ReadError: A file is missing or no video, or there is nothing to read.
     """
-    from millstream.io.video import plan_video
+    from millstream.io.formats.video import plan_video
 
     source = plan_video(
         paths,

@@ -7,7 +7,7 @@ import pyarrow as pa
 from millstream.dataset import Dataset
 from millstream.io.addresses import Paths
 from millstream.io.file_options import Shuffle
-from millstream.io.images import Orientation
+from millstream.io.formats.images import Orientation
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 
 def read_parquet(

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from millstream.blocks import block
-from millstream.io import binary, files, images, parquet, parquet_sink, video
+from millstream.io import files
 from millstream.io.file_options import (
     FileOptions,
     ImageFiles,
     ParquetFiles,
     VideoFiles,
 )
+from millstream.io.formats import binary, images, video
+from millstream.io.formats.parquet import sink
+from millstream.io.formats.parquet import source as parquet
 from millstream.io.sink_options import SinkOptions
 from millstream.io.source import Source
 from millstream.options import takes
@@ -42,7 +45,7 @@ def plan_video(paths, *, files, override_num_blocks=None, **how):
 
 @takes(options=SinkOptions)
 def plan_write_parquet(path, *, options, **how):
-    return parquet_sink.plan_write_parquet(path, options, **how)
+    return sink.plan_write_parquet(path, options, **how)
 
 
 @takes(options=FileOptions)

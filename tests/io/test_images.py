@@ -16,9 +16,9 @@ from PIL import Image
 
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, ReadError
-from millstream.io import images
-from millstream.io.images import ImageFormat
-from millstream.io.pixels import decode
+from millstream.io.formats import images
+from millstream.io.formats.images import ImageFormat
+from millstream.io.formats.pixels import decode
 
 
 def save(path, shape=(8, 6, 3), mode="RGB", seed=0):

@@ -16,7 +16,8 @@ import pytest
 from io_sources import plan_parquet, rows_of, table_of, tables_of, unit_rows
 
 from millstream.errors import ArgumentError, ReadError, SchemaError
-from millstream.io import parquet, parquet_scan
+from millstream.io.formats.parquet import scan
+from millstream.io.formats.parquet import source as parquet
 from millstream.io.partitioning import NULL_DIRECTORY, Partitioning
 
 
@@ -381,7 +382,7 @@ def test_a_huge_row_group_is_streamed(tmp_path):
         sizes.append(table.nbytes)
         del table
     assert sum(sizes) > 115e6
-    assert max(sizes) < 2 * parquet_scan.TABLE_BYTES
+    assert max(sizes) < 2 * scan.TABLE_BYTES
     assert peak < 64e6
 
 

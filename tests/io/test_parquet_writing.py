@@ -24,9 +24,9 @@ from io_sources import plan_parquet, plan_write_parquet, rows_of, table_of
 from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
 from millstream.io import commit as commits
-from millstream.io import parquet_sink, parquet_writer
 from millstream.io.commit import STAGED_SCHEMA
-from millstream.io.parquet_merge import in_order
+from millstream.io.formats.parquet import sink, writer
+from millstream.io.formats.parquet.merge import in_order
 
 
 def numbers(start: int, stop: int) -> pa.Table:
@@ -394,7 +394,7 @@ def test_small_files_are_put_together_in_order(tmp_path):
 
 
 def test_large_files_are_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_sink, "_BYTES_SMALL", 100_000)
+    monkeypatch.setattr(sink, "_BYTES_SMALL", 100_000)
     tasks = [
         [numbers(0, 5)],
         [numbers(5, 50_000)],
@@ -416,7 +416,7 @@ def test_small_files_of_very_many_columns_are_left_alone(tmp_path):
 
 
 def test_files_of_a_sensible_size_and_one_schema_are_written_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_sink, "_BYTES_SMALL", 1)
+    monkeypatch.setattr(sink, "_BYTES_SMALL", 1)
     transform, commit = plan_write_parquet(tmp_path)
     commit.prepare()
     assert transform.rewrites(run_task(transform, [numbers(0, 5)]) * 3) == []
@@ -582,8 +582,8 @@ def test_partition_columns_that_make_no_sense_are_refused(tmp_path):
 
 
 def test_many_partitions_do_not_hold_many_files_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_writer, "_OPEN_FILES_MAX", 4)
-    monkeypatch.setattr(parquet_writer, "_HELD_BYTES_MAX", 0)
+    monkeypatch.setattr(writer, "_OPEN_FILES_MAX", 4)
+    monkeypatch.setattr(writer, "_HELD_BYTES_MAX", 0)
     table = pa.table({"k": [i % 10 for i in range(100)], "x": range(100)})
     write(tmp_path, [table], partition_cols=["k"])
     assert ids(tmp_path) == list(range(100))
@@ -602,7 +602,7 @@ def test_types_that_change_on_the_way_lose_nothing(tmp_path, monkeypatch):
         pa.table({"x": pa.array([3], pa.int8())}),
     ]
     for held in (10**9, 0):
-        monkeypatch.setattr(parquet_writer, "_GROUP_BYTES", held)
+        monkeypatch.setattr(writer, "_GROUP_BYTES", held)
         folder = tmp_path / str(held)
         write(folder, [blocks[1], blocks[0], blocks[2], blocks[3]])
         rows = rows_of(plan_parquet(folder))
@@ -613,7 +613,7 @@ def test_types_that_change_on_the_way_lose_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("held", [0, 10**9])
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
 def test_types_that_cannot_meet_are_an_error_and_nothing_is_left(tmp_path, monkeypatch, held, mode):
-    monkeypatch.setattr(parquet_writer, "_GROUP_BYTES", held)
+    monkeypatch.setattr(writer, "_GROUP_BYTES", held)
     one, other = pa.table({"y": [1], "x": [1]}), pa.table({"y": [2], "x": ["a"]})
     write(tmp_path / "out", [numbers(0, 3)])
     before = everything(tmp_path)
@@ -694,7 +694,7 @@ def test_types_that_parquet_has_not_are_named(tmp_path, column):
 def test_row_groups_are_put_together_and_large_ones_are_not_held(tmp_path, monkeypatch):
     (file,) = write(tmp_path / "a", [numbers(i, i + 1) for i in range(100)])
     assert pq.read_metadata(file).num_row_groups == 1
-    monkeypatch.setattr(parquet_writer, "_GROUP_BYTES", 8000)
+    monkeypatch.setattr(writer, "_GROUP_BYTES", 8000)
     (file,) = write(tmp_path / "b", [numbers(i, i + 100) for i in range(100)])
     assert pq.read_metadata(file).num_row_groups == 10
 
@@ -723,12 +723,12 @@ _MANY_PARTITIONS = """
 import os, resource, sys, threading
 import pyarrow as pa
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-from millstream.io import parquet_writer
+from millstream.io.formats.parquet import writer
 from millstream.io.sink_options import SinkOptions
-from millstream.io.parquet_sink import plan_write_parquet
+from millstream.io.formats.parquet.sink import plan_write_parquet
 
 # Rows are written at once, so that all files would be open at the same time.
-parquet_writer._HELD_BYTES_MAX = 0
+writer._HELD_BYTES_MAX = 0
 transform, commit = plan_write_parquet(sys.argv[1], SinkOptions(["k"]), is_divided=True)
 commit.prepare()
 rows, most = [], [0]

@@ -14,8 +14,8 @@ from io_sources import list_files
 
 from millstream.errors import ArgumentError, MillstreamError, ReadError
 from millstream.io.addresses import is_of_one_process, resolve
+from millstream.io.extensions import IMAGE_EXTENSIONS
 from millstream.io.file_options import FileShuffleConfig
-from millstream.io.formats import IMAGE_EXTENSIONS
 from millstream.io.partitioning import (
     NULL_DIRECTORY,
     Partitioning,

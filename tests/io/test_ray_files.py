@@ -14,7 +14,7 @@ from io_sources import plan_parquet, table_of
 
 import millstream as ms
 from millstream.errors import SchemaError
-from millstream.io.ray_tensors import with_own_columns
+from millstream.io.formats.parquet.ray_tensors import with_own_columns
 
 FILES = Path(__file__).parent / "ray_files"
 NUMBERS = np.arange(18)

@@ -17,7 +17,7 @@ from io_sources import plan_video, table_of, tables_of
 from PIL import Image
 
 from millstream.errors import ArgumentError, ReadError
-from millstream.io import video
+from millstream.io.formats import video
 
 
 @pytest.fixture

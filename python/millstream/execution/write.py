@@ -17,7 +17,7 @@ from millstream.run.driver import before_exit
 
 if TYPE_CHECKING:
     from millstream.io.commit import FolderCommit
-    from millstream.io.parquet_sink import WriteParquet
+    from millstream.io.formats.parquet.sink import WriteParquet
 
 
 def write(
@@ -43,7 +43,7 @@ def write(
         SchemaError: A column has types that no common type holds.
         WriteError: It did not work; in either case the target is as it was before.
     """
-    from millstream.io.parquet_merge import in_order
+    from millstream.io.formats.parquet.merge import in_order
 
     with before_exit():
         if not commit.prepare():

@@ -16,7 +16,7 @@ from millstream.errors.checks import (
     check_kind,
     require,
 )
-from millstream.io.formats import IMAGE_EXTENSIONS, PARQUET_EXTENSIONS, VIDEO_EXTENSIONS
+from millstream.io.extensions import IMAGE_EXTENSIONS, PARQUET_EXTENSIONS, VIDEO_EXTENSIONS
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import pyarrow.fs as pa_fs
 from millstream.errors import ReadError
 from millstream.errors.checks import is_sequence, require
 from millstream.io.addresses import Path, Paths, name_on, resolve
+from millstream.io.extensions import extensions_of, reader_of
 from millstream.io.file_options import FileOptions, FileShuffleConfig
-from millstream.io.formats import extensions_of, reader_of
 from millstream.io.walk import InputFile, expand
 
 

@@ -1,7 +1,7 @@
 """Writing Parquet: each task writes staged files, which the commit puts in place.
 
-Owns the options and the folders of partitions. `millstream.io.parquet_writer` owns what goes into
-which file, `parquet_merge` which files are written again, `commit` when they become visible.
+Owns the options and the folders of partitions. `writer` owns what goes into
+which file, `merge` which files are written again, `commit` when they become visible.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from millstream.errors import SchemaError
 from millstream.errors.checks import check_function
 from millstream.io.addresses import Path, is_of_one_process, resolve
 from millstream.io.commit import FolderCommit, namer, writing
-from millstream.io.parquet_merge import Rewrite, Sizes, rewrites
-from millstream.io.parquet_writer import (
+from millstream.io.formats.parquet.merge import Rewrite, Sizes, rewrites
+from millstream.io.formats.parquet.writer import (
     ParquetOptions,
     TaskFiles,
     can_be_read_back,

@@ -22,7 +22,7 @@ from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
 from millstream.errors.checks import check_count, check_kind
 from millstream.io.commit import STAGED_SCHEMA, packed_schema, patiently, writing
-from millstream.io.parquet_file import partition_note
+from millstream.io.formats.parquet.file import partition_note
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The units of a Parquet source: how workers read rows out of files.
 
 Owns reading, and giving rows the columns of the source. Must not know how the units
-were planned; `millstream.io.parquet` does that.
+were planned; `millstream.io.formats.parquet.source` does that.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from millstream.blocks import block
 from millstream.errors import SchemaError
 from millstream.io.files import open_file
-from millstream.io.parquet_file import columns_of, open_parquet, schema_of
-from millstream.io.parquet_filter import Filter
+from millstream.io.formats.parquet.file import columns_of, open_parquet, schema_of
+from millstream.io.formats.parquet.filter import Filter
 from millstream.io.per_file import PathColumns
 from millstream.io.source import blaming
 

@@ -1,7 +1,7 @@
 """Planning to read Parquet: footers are read, row groups become the units of work.
 
 Owns the plan of a Parquet source. Must not know what happens to the rows.
-`millstream.io.parquet_scan` reads, `millstream.io.parquet_sink` writes.
+`millstream.io.formats.parquet.scan` reads, `millstream.io.formats.parquet.sink` writes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from millstream.errors.checks import check_columns, require
 from millstream.io.addresses import Paths, is_of_one_process
 from millstream.io.file_options import FileOptions
 from millstream.io.files import Listing, list_files, open_file
-from millstream.io.parquet_file import noted_partitions, open_parquet, schema_of
-from millstream.io.parquet_filter import Filter
-from millstream.io.parquet_scan import ParquetUnit, Piece, Scan
+from millstream.io.formats.parquet.file import noted_partitions, open_parquet, schema_of
+from millstream.io.formats.parquet.filter import Filter
+from millstream.io.formats.parquet.ray_tensors import refuse_pickled
+from millstream.io.formats.parquet.scan import ParquetUnit, Piece, Scan
 from millstream.io.per_file import PathColumns
-from millstream.io.ray_tensors import refuse_pickled
 from millstream.io.source import (
     Source,
     blaming,

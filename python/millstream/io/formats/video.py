@@ -23,7 +23,7 @@ from millstream.errors.checks import check_count, is_number, require
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import Listing, list_files, open_file
-from millstream.io.images import Orientation, check_orientation, check_size
+from millstream.io.formats.images import Orientation, check_orientation, check_size
 from millstream.io.per_file import PathColumns, plan_files
 from millstream.io.source import Source, blaming
 from millstream.io.walk import InputFile

@@ -19,10 +19,10 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import tensor
 from millstream.errors import MissingPackageError, ReadError
 from millstream.errors.checks import check_choice, require
-from millstream.io import pixels
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
+from millstream.io.formats import pixels
 from millstream.io.per_file import PathColumns, plan_files
 from millstream.io.source import Source
 from millstream.io.walk import InputFile

@@ -17,9 +17,9 @@ from millstream.blocks import block
 from millstream.errors import WriteError
 from millstream.io.commit import STAGED_SCHEMA, unpacked_schema, writing
 from millstream.io.files import open_file
-from millstream.io.parquet_file import columns_of, open_parquet, schema_of
-from millstream.io.parquet_scan import batch_rows
-from millstream.io.parquet_writer import ParquetOptions, TaskFiles, unheld
+from millstream.io.formats.parquet.file import columns_of, open_parquet, schema_of
+from millstream.io.formats.parquet.scan import batch_rows
+from millstream.io.formats.parquet.writer import ParquetOptions, TaskFiles, unheld
 from millstream.io.source import split_rows
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from millstream.io import ray_tensors
+from millstream.io.formats.parquet import ray_tensors
 
 
 def open_parquet(
