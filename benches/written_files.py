@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import millstream as ms
-from millstream.io.formats.parquet import sink
+from millstream.io import sink
 
 ROUNDS = 3
 

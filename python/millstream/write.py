@@ -50,7 +50,7 @@ class Writing(Pipeline):
                 type holds: all files get one schema, so that they are one dataset for any reader.
             WriteError: The target cannot be written, or has data and `mode="error"`.
         """
-        from millstream.io.formats.parquet.sink import plan_write_parquet
+        from millstream.io.formats.parquet.writer import plan_write_parquet
 
         is_divided = any(read.is_divided for read in self._plan.reads())
         transform, commit = plan_write_parquet(
@@ -63,7 +63,7 @@ class Writing(Pipeline):
         schema = self._schema or self._plan.schema()
         # Without any rows, there may be no columns.
         if schema is not None and schema.names:
-            transform.check(schema)
+            transform.check(schema, is_whole=True)
         shape = tasks.shape()
         operator = Map(
             transform,

@@ -16,8 +16,8 @@ from millstream.io.file_options import (
     VideoFiles,
 )
 from millstream.io.formats import binary, images, video
-from millstream.io.formats.parquet import sink
 from millstream.io.formats.parquet import source as parquet
+from millstream.io.formats.parquet import writer
 from millstream.io.sink_options import SinkOptions
 from millstream.io.source import Source
 from millstream.options import takes
@@ -45,7 +45,7 @@ def plan_video(paths, *, files, override_num_blocks=None, **how):
 
 @takes(options=SinkOptions)
 def plan_write_parquet(path, *, options, **how):
-    return sink.plan_write_parquet(path, options, **how)
+    return writer.plan_write_parquet(path, options, **how)
 
 
 @takes(options=FileOptions)

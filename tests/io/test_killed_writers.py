@@ -16,7 +16,7 @@ _WRITER = """
 import sys
 import pyarrow as pa
 from millstream.io.sink_options import SinkOptions
-from millstream.io.formats.parquet.sink import plan_write_parquet
+from millstream.io.formats.parquet.writer import plan_write_parquet
 
 target, mode = sys.argv[1:]
 version = 0

@@ -24,9 +24,9 @@ from io_sources import plan_parquet, plan_write_parquet, rows_of, table_of
 from millstream.blocks import block
 from millstream.errors import ArgumentError, SchemaError, WriteError
 from millstream.io import commit as commits
+from millstream.io import sink, task_files
 from millstream.io.commit import STAGED_SCHEMA
-from millstream.io.formats.parquet import sink, writer
-from millstream.io.formats.parquet.merge import in_order
+from millstream.io.rewrites import in_order
 
 
 def numbers(start: int, stop: int) -> pa.Table:
@@ -582,8 +582,8 @@ def test_partition_columns_that_make_no_sense_are_refused(tmp_path):
 
 
 def test_many_partitions_do_not_hold_many_files_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "_OPEN_FILES_MAX", 4)
-    monkeypatch.setattr(writer, "_HELD_BYTES_MAX", 0)
+    monkeypatch.setattr(task_files, "_OPEN_FILES_MAX", 4)
+    monkeypatch.setattr(task_files, "_HELD_BYTES_MAX", 0)
     table = pa.table({"k": [i % 10 for i in range(100)], "x": range(100)})
     write(tmp_path, [table], partition_cols=["k"])
     assert ids(tmp_path) == list(range(100))
@@ -602,7 +602,7 @@ def test_types_that_change_on_the_way_lose_nothing(tmp_path, monkeypatch):
         pa.table({"x": pa.array([3], pa.int8())}),
     ]
     for held in (10**9, 0):
-        monkeypatch.setattr(writer, "_GROUP_BYTES", held)
+        monkeypatch.setattr(task_files, "_GROUP_BYTES", held)
         folder = tmp_path / str(held)
         write(folder, [blocks[1], blocks[0], blocks[2], blocks[3]])
         rows = rows_of(plan_parquet(folder))
@@ -613,7 +613,7 @@ def test_types_that_change_on_the_way_lose_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("held", [0, 10**9])
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
 def test_types_that_cannot_meet_are_an_error_and_nothing_is_left(tmp_path, monkeypatch, held, mode):
-    monkeypatch.setattr(writer, "_GROUP_BYTES", held)
+    monkeypatch.setattr(task_files, "_GROUP_BYTES", held)
     one, other = pa.table({"y": [1], "x": [1]}), pa.table({"y": [2], "x": ["a"]})
     write(tmp_path / "out", [numbers(0, 3)])
     before = everything(tmp_path)
@@ -694,7 +694,7 @@ def test_types_that_parquet_has_not_are_named(tmp_path, column):
 def test_row_groups_are_put_together_and_large_ones_are_not_held(tmp_path, monkeypatch):
     (file,) = write(tmp_path / "a", [numbers(i, i + 1) for i in range(100)])
     assert pq.read_metadata(file).num_row_groups == 1
-    monkeypatch.setattr(writer, "_GROUP_BYTES", 8000)
+    monkeypatch.setattr(task_files, "_GROUP_BYTES", 8000)
     (file,) = write(tmp_path / "b", [numbers(i, i + 100) for i in range(100)])
     assert pq.read_metadata(file).num_row_groups == 10
 
@@ -723,12 +723,12 @@ _MANY_PARTITIONS = """
 import os, resource, sys, threading
 import pyarrow as pa
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-from millstream.io.formats.parquet import writer
+from millstream.io import task_files
 from millstream.io.sink_options import SinkOptions
-from millstream.io.formats.parquet.sink import plan_write_parquet
+from millstream.io.formats.parquet.writer import plan_write_parquet
 
 # Rows are written at once, so that all files would be open at the same time.
-writer._HELD_BYTES_MAX = 0
+task_files._HELD_BYTES_MAX = 0
 transform, commit = plan_write_parquet(sys.argv[1], SinkOptions(["k"]), is_divided=True)
 commit.prepare()
 rows, most = [], [0]

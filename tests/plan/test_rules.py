@@ -9,7 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import millstream as ms
+from millstream import _core
 from millstream.compute import ACTORS_UNBOUNDED
+from millstream.io.formats.parquet.writer import plan_write_parquet
+from millstream.io.sink_options import SinkOptions
+from millstream.plan.logical import Map
+from millstream.plan.physical import core_spec
 from millstream.plan.rules import optimize, to_physical
 
 
@@ -98,6 +103,15 @@ def test_a_file_is_a_call_that_may_take_long():
     plan = ms.range(9).map(f)._plan
     write = replace(plan.operators[-1], writes=True)
     assert [op.bundle_rows_min for op in to_physical(plan.then(write)).ops] == [0]
+
+
+def test_what_writes_blocks_is_the_sink_of_the_core(tmp_path):
+    ds = ms.range(9).map_batches(Model, concurrency=1).map_batches(f)
+    transform, _ = plan_write_parquet(str(tmp_path), SinkOptions())
+    plan = to_physical(ds._plan.then(Map(transform, writes=True)))
+    assert [op.kind for op in plan.ops] == ["source", "actors", "sink"]
+    assert isinstance(core_spec(plan.ops[-1], 2).kind, _core.Kind.Sink)
+    assert plan.writes
 
 
 def test_pools_have_the_bounds_that_were_asked_for():

@@ -17,13 +17,13 @@ from millstream.run.driver import before_exit
 
 if TYPE_CHECKING:
     from millstream.io.commit import FolderCommit
-    from millstream.io.formats.parquet.sink import WriteParquet
+    from millstream.io.sink import WriteFiles
 
 
 def write(
     start: Callable[[], Execution],
     again: Callable[[Source], Execution],
-    transform: WriteParquet,
+    transform: WriteFiles,
     commit: FolderCommit,
     schema: pa.Schema | None,
 ) -> list[str]:
@@ -43,7 +43,7 @@ def write(
         SchemaError: A column has types that no common type holds.
         WriteError: It did not work; in either case the target is as it was before.
     """
-    from millstream.io.formats.parquet.merge import in_order
+    from millstream.io.rewrites import in_order
 
     with before_exit():
         if not commit.prepare():
@@ -53,7 +53,9 @@ def write(
             reports = list(execution.tables())
             rewrites = transform.rewrites(reports)
             if rewrites:
-                run = again(Source("RewriteParquet", rewrites, None, None))
+                run = again(
+                    Source(transform.name.replace("Write", "Rewrite", 1), rewrites, None, None)
+                )
                 reports = in_order(reports, rewrites, list(run.tables()))
         except BaseException:
             commit.abort()

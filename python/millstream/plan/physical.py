@@ -17,7 +17,7 @@ from millstream.io.source import ReadUnit
 from millstream.plan.resources import Resources
 from millstream.plan.stage import Stage
 
-Kind = Literal["source", "tasks", "actors", "limit", "union", "zip"]
+Kind = Literal["source", "tasks", "sink", "actors", "limit", "union", "zip"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class PhysicalOp:
 
     Args:
         name: What people call it: `"ReadVideo->MapBatches(preprocess)"`.
-        kind: Tasks over source units, tasks over blocks, or a pool of actors over blocks; a limit
-            and a union, which blocks pass; or tasks over rows of several inputs side by side.
+        kind: Tasks over source units, tasks over blocks, tasks that write blocks and put out
+            reports of it, or a pool of actors over blocks; a limit and a union, which blocks pass;
+            or tasks over rows of several inputs side by side.
         stage: What a worker does.
         inputs: The positions in the plan of the operators that it reads; None: the one before it.
         units: What a source reads; empty for the others.
@@ -154,6 +155,8 @@ def _core_kind(op: PhysicalOp) -> _core.Kind:
             return _core.Kind.Source([unit.nbytes for unit in op.units])
         case "tasks":
             return _core.Kind.Tasks()
+        case "sink":
+            return _core.Kind.Sink()
         case "actors":
             return _core.Kind.Actors(op.actors_min, op.actors_max, op.tasks_in_flight_max)
         case "limit":

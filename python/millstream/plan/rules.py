@@ -135,7 +135,7 @@ def _physical(group: list[Operator], block_bytes_target: int) -> PhysicalOp:
     shape = last.shape
     op = PhysicalOp(
         name=name,
-        kind="tasks",
+        kind="sink" if any(operator.writes for operator in maps) else "tasks",
         stage=stage,
         resources=shape.resources,
         ray_remote_args=shape.remote_args,

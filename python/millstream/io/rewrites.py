@@ -16,11 +16,9 @@ import pyarrow as pa
 from millstream.blocks import block
 from millstream.errors import WriteError
 from millstream.io.commit import STAGED_SCHEMA, unpacked_schema, writing
-from millstream.io.files import open_file
-from millstream.io.formats.parquet.file import columns_of, open_parquet, schema_of
-from millstream.io.formats.parquet.scan import batch_rows
-from millstream.io.formats.parquet.writer import ParquetOptions, TaskFiles, unheld
+from millstream.io.file_format import Destination, FileFormat
 from millstream.io.source import split_rows
+from millstream.io.task_files import TaskFiles
 
 
 @dataclass(frozen=True)
@@ -68,16 +66,14 @@ class Rewrite:
     """Files of one folder that are written again, as one file or as several.
 
     Args:
-        options: How files are written.
-        staging: The folder to write to.
+        destination: Where files are written, and how.
         sources: The files, in order.
         schema: The columns to write.
         in_path: The columns that the folder tells.
         stops: For each file to make, the rows up to its end.
     """
 
-    options: ParquetOptions
-    staging: str
+    destination: Destination
     sources: tuple[StagedFile, ...]
     schema: pa.Schema
     in_path: tuple[pa.Field, ...]
@@ -96,11 +92,12 @@ class Rewrite:
     def read(self) -> Iterator[pa.Table]:
         """Writes the files, and yields a row for each (`STAGED_SCHEMA`)."""
         folder, place = self.sources[0].folder, self.sources[0].place
-        task = TaskFiles(self.options.settled(), self.staging, None)
+        format = self.destination.format.settled()
+        task = TaskFiles(replace(self.destination, format=format), None)
         stops = list(self.stops)
         try:
             for source in self.sources:
-                for table in self._tables(source.path):
+                for table in self._tables(source, format):
                     rest = table
                     while rest.num_rows:
                         head = rest.slice(0, stops[0] - task.rows)
@@ -112,32 +109,25 @@ class Rewrite:
         finally:
             task.discard()
 
-    def _tables(self, path: str) -> Iterator[pa.Table]:
-        with (
-            writing(self.options.target, "the staged files cannot be written again"),
-            open_file(self.options.filesystem, path) as source,
-        ):
-            file = open_parquet(source)
-            schema = schema_of(file)
-            unknown = set(schema.names) - set(self.schema.names)
-            if unknown:
-                raise WriteError(
-                    f"the options for ParquetWriter change the names of columns: {unknown}; "
-                    "name them so, and give all rows the same types",
-                    file=self.options.target,
-                )
-            groups = range(file.metadata.num_row_groups)
-            rows = batch_rows(file.metadata, groups)
-            for batch in file.iter_batches(batch_size=rows, use_threads=False):
-                table = columns_of(pa.Table.from_batches([batch]), schema)
-                table = block.align(table, self.schema)
-                yield table.replace_schema_metadata(self.schema.metadata)
+    def _tables(self, source: StagedFile, format: FileFormat) -> Iterator[pa.Table]:
+        known = {field.name for field in self.in_path}
+        in_file = pa.schema([field for field in source.schema if field.name not in known])
+        stored = format.stored(self.schema)
+        with writing(self.destination.target, "the staged files cannot be written again"):
+            for table in format.read_back(self.destination.filesystem, source.path, in_file):
+                unknown = set(table.column_names) - set(self.schema.names)
+                if unknown:
+                    raise WriteError(
+                        f"the options for the writer of {format.name} change the names of "
+                        f"columns: {unknown}; name them so, and give all rows the same types",
+                        file=self.destination.target,
+                    )
+                yield block.align(table, stored).replace_schema_metadata(self.schema.metadata)
 
 
 def rewrites(
     reports: Sequence[pa.Table],
-    options: ParquetOptions,
-    staging: str,
+    destination: Destination,
     partition_cols: Sequence[str],
     sizes: Sizes,
 ) -> list[Rewrite]:
@@ -145,21 +135,18 @@ def rewrites(
 
     Args:
         reports: What the writing tasks yielded (`STAGED_SCHEMA`).
-        options: How files are written.
-        staging: The folder to write to.
+        destination: Where files are written, and how.
         partition_cols: The columns that folders tell.
         sizes: How large files shall be.
 
     Raises:
-        SchemaError: A column has types that no common type holds, or one that Parquet has not.
+        SchemaError: A column has types that no common type holds, or one that the format has not.
     """
     files = _staged_files(reports)
     if not files:
         return []
     schemas = {id(file.schema): file.schema for file in files}
     whole = block.unify_schemas(schemas.values())
-    if not block.filled_schema(whole).equals(whole):
-        raise unheld(whole)
     metadata = files[0].schema.metadata
     if all(known.metadata == metadata for known in schemas.values()):
         whole = whole.with_metadata(metadata)
@@ -169,8 +156,9 @@ def rewrites(
     in_path = tuple(field for field in whole if field.name in partition_cols)
     in_file = [field for field in whole if field.name not in partition_cols]
     schema = pa.schema(in_file, whole.metadata)
+    destination.format.check(schema)
     return [
-        Rewrite(options, staging, tuple(group), schema, in_path, _stops(group, sizes))
+        Rewrite(destination, tuple(group), schema, in_path, _stops(group, sizes))
         for group in _groups(files, sizes)
         if len(group) > 1 or not alike[id(group[0].schema)]
     ]

@@ -1,50 +1,45 @@
-"""Writing Parquet: each task writes staged files, which the commit puts in place.
+"""Writing files: each task writes staged files, which the commit puts in place.
 
-Owns the options and the folders of partitions. `writer` owns what goes into
-which file, `merge` which files are written again, `commit` when they become visible.
+Owns what all formats have in common: the plan of a write, and the folders of partitions.
+`millstream.io.task_files` owns what goes into which file, `rewrites` which files are written again,
+`commit` when they become visible. Knows no format.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from millstream.blocks import block
 from millstream.errors import SchemaError
-from millstream.errors.checks import check_function
 from millstream.io.addresses import Path, is_of_one_process, resolve
 from millstream.io.commit import FolderCommit, namer, writing
-from millstream.io.formats.parquet.merge import Rewrite, Sizes, rewrites
-from millstream.io.formats.parquet.writer import (
-    ParquetOptions,
-    TaskFiles,
-    can_be_read_back,
-    check_parquet_args,
-    staged,
-)
+from millstream.io.file_format import Destination, FileFormat
 from millstream.io.partitions import partitions
+from millstream.io.rewrites import Rewrite, Sizes, rewrites
 from millstream.io.sink_options import SinkOptions
+from millstream.io.task_files import TaskFiles, staged
 
 
-def plan_write_parquet(
+def plan_write_files(
     path: Path,
     options: SinkOptions,
+    format: FileFormat,
     *,
-    arrow_parquet_args_fn: Callable[[], Mapping[str, Any]] | None = None,
+    stream_args: Mapping[str, Any] | None = None,
     is_divided: bool = False,
-    **arrow_parquet_args: Any,
-) -> tuple[WriteParquet, FolderCommit]:
-    """Plans to write Parquet files into a folder.
+) -> tuple[WriteFiles, FolderCommit]:
+    """Plans to write files into a folder.
 
     Args:
         path: The folder.
         options: What all writers of files take.
-        arrow_parquet_args_fn: Gives further `arrow_parquet_args`, called in the workers.
+        format: What is in the files.
+        stream_args: For `open_output_stream`, if not those of the options.
         is_divided: Whether the user has said into how many blocks the rows are divided.
-        arrow_parquet_args: For `pyarrow.parquet.ParquetWriter`, and `row_group_size`.
 
     Returns:
         What the tasks do, and the driver's side of it.
@@ -52,37 +47,28 @@ def plan_write_parquet(
     Raises:
         ArgumentError: An argument makes no sense.
     """
-    names = options.partitions
-    check_function(
-        "arrow_parquet_args_fn", arrow_parquet_args_fn, "a function that returns a dict, or None"
-    )
-    check_parquet_args(arrow_parquet_args)
     filesystem, (target,) = resolve([path], options.filesystem)
-    stream_args = dict(options.arrow_open_stream_args or {})
-    if "compression" in stream_args:
-        # A compressed stream is no Parquet file; within the file it is what was meant.
-        arrow_parquet_args.setdefault("compression", stream_args.pop("compression"))
-    if arrow_parquet_args.get("schema") is not None:
-        in_file = [field for field in arrow_parquet_args["schema"] if field.name not in names]
-        arrow_parquet_args["schema"] = pa.schema(in_file, arrow_parquet_args["schema"].metadata)
-    written = ParquetOptions(
-        filesystem, target, stream_args, arrow_parquet_args, arrow_parquet_args_fn
-    )
+    if stream_args is None:
+        stream_args = dict(options.arrow_open_stream_args or {})
+    compression = stream_args.get("compression")
+    extension = format.extension
+    if compression:
+        extension += f".{_ENDINGS.get(compression, compression)}"
+    destination = Destination(filesystem, target, "", format, stream_args)
     commit = FolderCommit(
         filesystem,
         target,
         mode=options.mode,
         try_create_dir=options.try_create_dir,
-        name_file=namer(options.filename_provider, "parquet"),
-        write_empty=written.write_empty,
+        name_file=namer(options.filename_provider, extension),
+        write_empty=destination.write_empty,
     )
     # Who asks for files of a size, or divides the rows into so many blocks, wants as many files.
     is_open = not (options.min_rows_per_file or options.min_bytes_per_file or is_divided)
-    is_open = is_open and can_be_read_back(arrow_parquet_args)
-    transform = WriteParquet(
-        options=written,
-        staging=commit.staging,
-        partition_cols=names,
+    is_open = is_open and format.can_be_read_back
+    transform = WriteFiles(
+        destination=replace(destination, staging=commit.staging),
+        partition_cols=options.partitions,
         sizes=Sizes(
             rows_min=options.min_rows_per_file or 0,
             rows_max=options.max_rows_per_file,
@@ -94,51 +80,58 @@ def plan_write_parquet(
 
 
 @dataclass(frozen=True)
-class WriteParquet:
+class WriteFiles:
     """Writes the blocks of a task to staged files, and yields a row for each (`STAGED_SCHEMA`).
 
     A task writes one file, or one for each partition, and a further one where the most rows of a
     file or a change of types demands it.
 
     Args:
-        options: How files are written.
-        staging: The folder to write to.
+        destination: Where files are written, and how.
         partition_cols: Columns whose values become folders.
         sizes: How large files shall be.
     """
 
-    options: ParquetOptions
-    staging: str
+    destination: Destination
     partition_cols: tuple[str, ...] = ()
     sizes: Sizes = field(default_factory=Sizes)
 
     @property
     def name(self) -> str:
-        """What plans and reports call it."""
-        return "WriteParquet"
+        """What plans and reports call it: `"WriteParquet"`."""
+        return f"Write{self.destination.format.name}"
 
     @property
     def is_of_one_process(self) -> bool:
         """Whether only this process will see what is written."""
-        return is_of_one_process(self.options.filesystem)
+        return is_of_one_process(self.destination.filesystem)
 
-    def check(self, schema: pa.Schema) -> None:
+    def check(self, schema: pa.Schema, *, is_whole: bool = False) -> None:
         """Refuses columns that cannot be written so.
 
+        Args:
+            schema: Those of a block, or of the whole dataset.
+            is_whole: Which of them: what a block cannot tell of a column, others may.
+
         Raises:
-            SchemaError: A partition column does not exist, or no other is left.
+            SchemaError: A partition column does not exist, or no other is left, or the format
+                cannot hold one of those.
         """
         block.require_columns(schema, self.partition_cols)
-        if not set(block.visible_schema(schema).names) - set(self.partition_cols):
+        visible = block.visible_schema(schema)
+        rest = [field for field in visible if field.name not in self.partition_cols]
+        if is_whole:
+            self.destination.format.check(pa.schema(rest))
+        if not rest:
             raise SchemaError(
-                "a Parquet file needs at least one column "
+                f"a {self.destination.format.name} file needs at least one column "
                 f"besides the partition columns {list(self.partition_cols)}"
             )
 
     def open(self) -> Callable[[Iterator[pa.Table]], Iterator[pa.Table]]:
         """Makes it ready."""
-        options = self.options.settled()
-        return lambda blocks: self._write(options, blocks)
+        settled = replace(self.destination, format=self.destination.format.settled())
+        return lambda blocks: self._write(settled, blocks)
 
     def rewrites(self, reports: Sequence[pa.Table]) -> list[Rewrite]:
         """Finds which of the files that were reported must be written again.
@@ -146,11 +139,11 @@ class WriteParquet:
         Raises:
             SchemaError: A column has types that no common type holds.
         """
-        with writing(self.options.target, "the files do not go together"):
-            return rewrites(reports, self.options, self.staging, self.partition_cols, self.sizes)
+        with writing(self.destination.target, "the files do not go together"):
+            return rewrites(reports, self.destination, self.partition_cols, self.sizes)
 
-    def _write(self, options: ParquetOptions, blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        task = TaskFiles(options, self.staging, self.sizes.rows_max)
+    def _write(self, destination: Destination, blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        task = TaskFiles(destination, self.sizes.rows_max)
         empty: pa.Schema | None = None
         try:
             for table in blocks:
@@ -172,3 +165,5 @@ class WriteParquet:
 _BYTES_MIN = 16 << 20
 # Reading and writing so much again takes little of the time of a task.
 _BYTES_SMALL = 1 << 20
+#: How the names of compressed files end, where it is not the name of the codec.
+_ENDINGS = {"gzip": "gz", "bzip2": "bz2", "zstd": "zst"}
