@@ -1,22 +1,31 @@
 """Where the rows of a dataset go: files.
 
 Owns the public names of the sinks and their arguments. The formats themselves are in
-`millstream.io`, which is imported when something is written.
+`millstream.io.formats`, which is imported when something is written.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from millstream.blocks.transforms import SelectColumns
+from millstream.errors.checks import check_choice
 from millstream.execution.execution import Execution
 from millstream.execution.write import write
 from millstream.io.sink_options import SinkOptions
 from millstream.options import takes
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import SinkTasks
+from millstream.plan.columns import select_schema
 from millstream.plan.logical import LogicalPlan, Map, Read
+
+if TYPE_CHECKING:
+    from millstream.io.commit import FolderCommit
+    from millstream.io.file_format import FileFormat
+    from millstream.io.sink import WriteFiles
 
 
 class Writing(Pipeline):
@@ -52,15 +61,189 @@ class Writing(Pipeline):
         """
         from millstream.io.formats.parquet.writer import plan_write_parquet
 
-        is_divided = any(read.is_divided for read in self._plan.reads())
-        transform, commit = plan_write_parquet(
+        planned = plan_write_parquet(
             path,
             options,
             arrow_parquet_args_fn=arrow_parquet_args_fn,
-            is_divided=is_divided,
+            is_divided=self._is_divided(),
             **arrow_parquet_args,
         )
-        schema = self._schema or self._plan.schema()
+        self._write_files(*planned, options, tasks)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_csv(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        arrow_csv_args_fn: Callable[[], Mapping[str, Any]] | None = None,
+        options: SinkOptions,
+        tasks: SinkTasks,
+        **arrow_csv_args: Any,
+    ) -> None:
+        """Runs the dataset and writes its rows as CSV files into a folder, all with one header.
+
+        A null is an empty cell, empty text is `""`. Files appear when all of them are written.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            arrow_csv_args_fn: Gives further `arrow_csv_args`, called in the workers.
+            options: What all writers of files take.
+            tasks: How they run.
+            **arrow_csv_args: For `pyarrow.csv.CSVWriter`: `write_options`.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            SchemaError: CSV cannot hold a column, such as lists or tensors; or as `write_parquet`.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.csv_writer import plan_write_csv
+
+        planned = plan_write_csv(
+            path,
+            options,
+            arrow_csv_args_fn=arrow_csv_args_fn,
+            is_divided=self._is_divided(),
+            **arrow_csv_args,
+        )
+        self._write_files(*planned, options, tasks)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_json(
+        self, path: str | os.PathLike[str], *, options: SinkOptions, tasks: SinkTasks
+    ) -> None:
+        """Runs the dataset and writes its rows as JSON lines into a folder, an object each.
+
+        Times, dates and decimals become text, tensors become lists; numbers keep all their digits.
+        Files appear when all of them are written.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            options: What all writers of files take.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            SchemaError: JSON cannot hold a column, such as bytes, or a value: it has neither NaN
+                nor infinity; or as `write_parquet`.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.json_writer import JsonFormat
+
+        self._write_as(JsonFormat(), path, options, tasks)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_numpy(
+        self, path: str | os.PathLike[str], *, column: str, options: SinkOptions, tasks: SinkTasks
+    ) -> None:
+        """Runs the dataset and writes one column as `.npy` files into a folder.
+
+        Files appear when all of them are written.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            column: The column: numbers, booleans, times, or tensors of one shape.
+            options: What all writers of files take.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            SchemaError: The column does not exist, has nulls, or is none of these.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.numpy_writer import NumpyFormat
+
+        wanted = [column, *options.partitions]
+        columns = partial(select_schema, columns=wanted)
+        first = Map(SelectColumns(tuple(wanted)), tasks.shape(), columns=columns)
+        self._write_as(NumpyFormat(column), path, options, tasks, first=first)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_arrow(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        compression: str | None = None,
+        options: SinkOptions,
+        tasks: SinkTasks,
+    ) -> None:
+        """Runs the dataset and writes its rows as Arrow IPC (Feather) files into a folder.
+
+        All types are kept. Files appear when all of them are written.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            compression: That of the buffers: `"lz4"`, `"zstd"`, or none.
+            options: What all writers of files take.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            SchemaError: As `write_parquet`.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.arrow_writer import ArrowFormat
+
+        if compression is not None:
+            check_choice("compression", compression, ("lz4", "zstd"))
+        self._write_as(ArrowFormat(compression), path, options, tasks)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_orc(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        options: SinkOptions,
+        tasks: SinkTasks,
+        **arrow_orc_args: Any,
+    ) -> None:
+        """Runs the dataset and writes its rows as ORC files into a folder.
+
+        Files appear when all of them are written.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            options: What all writers of files take.
+            tasks: How they run.
+            **arrow_orc_args: For `pyarrow.orc.ORCWriter`, such as `compression`.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            SchemaError: A column would not come back as it was: ORC has no unsigned integers, no
+                zones, no units but nanoseconds, no tensors; or as `write_parquet`.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.orc_writer import OrcFormat
+
+        self._write_as(OrcFormat(arrow_orc_args), path, options, tasks)
+
+    def _is_divided(self) -> bool:
+        """Whether the user has said into how many blocks the rows are divided."""
+        return any(read.is_divided for read in self._plan.reads())
+
+    def _write_as(
+        self,
+        format: FileFormat,
+        path: str | os.PathLike[str],
+        options: SinkOptions,
+        tasks: SinkTasks,
+        first: Map | None = None,
+    ) -> None:
+        from millstream.io.sink import plan_write_files
+
+        planned = plan_write_files(path, options, format, is_divided=self._is_divided())
+        self._write_files(*planned, options, tasks, first)
+
+    def _write_files(
+        self,
+        transform: WriteFiles,
+        commit: FolderCommit,
+        options: SinkOptions,
+        tasks: SinkTasks,
+        first: Map | None = None,
+    ) -> None:
+        """Runs the dataset, with one operator more perhaps, and puts its files in place."""
+        before = self._plan if first is None else self._plan.then(first)
+        schema = (self._schema if first is None else None) or before.schema()
         # Without any rows, there may be no columns.
         if schema is not None and schema.names:
             transform.check(schema, is_whole=True)
@@ -72,7 +255,7 @@ class Writing(Pipeline):
             writes=True,
             is_of_one_process=transform.is_of_one_process,
         )
-        plan = self._plan.then(operator)
+        plan = before.then(operator)
         write(
             lambda: self._execute(plan),
             lambda source: Execution(LogicalPlan(Read(source, shape)), self._context),

@@ -243,8 +243,8 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
 
 def common_shape(left: pa.DataType, right: pa.DataType, value_type: pa.DataType) -> pa.DataType:
     """Returns the narrowest type, of these elements, that holds the tensors of both types."""
-    ndim = _ndim(left)
-    if ndim is None or ndim != _ndim(right):
+    ndim = dimensions_of(left)
+    if ndim is None or ndim != dimensions_of(right):
         return AnyShapeTensorType(value_type)
     shapes = {_shape(left), _shape(right)}
     if len(shapes) == 1 and None not in shapes:
@@ -440,7 +440,7 @@ def _ragged_rows(chunk: pa.Array) -> list[np.ndarray[Any, Any] | None]:
 def _shapes(chunk: pa.Array) -> Any:
     """The shape of each row of ragged tensors."""
     shape = chunk.storage.field("shape")
-    ndim = _ndim(chunk.type)
+    ndim = dimensions_of(chunk.type)
     if ndim is None:
         return shape.to_pylist()
     dimensions = shape.values.slice(shape.offset * ndim, len(chunk) * ndim)
@@ -462,7 +462,7 @@ def _is_identity(permutation: Sequence[int]) -> bool:
     return list(permutation) == sorted(permutation)
 
 
-def _ndim(type: pa.DataType) -> int | None:
+def dimensions_of(type: pa.DataType) -> int | None:
     """How many dimensions all tensors of this type have; None if they differ."""
     if isinstance(type, AnyShapeTensorType):
         return None

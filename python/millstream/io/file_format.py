@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
+
+Format = TypeVar("Format")
 
 
 class TableWriter(Protocol):
@@ -48,6 +50,10 @@ class FileFormat(Protocol):
         """Rows that are worth a write; fewer are held until there are more, or no more come."""
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether `read_back` goes through a file from its begin to its end."""
+
+    @property
     def can_be_read_back(self) -> bool:
         """Whether `read_back` gives what was written, so that small files may be put together."""
 
@@ -78,16 +84,45 @@ class FileFormat(Protocol):
             SchemaError: The format cannot hold a column.
         """
 
-    def read_back(
-        self, filesystem: pa_fs.FileSystem, path: str, schema: pa.Schema
-    ) -> Iterator[pa.Table]:
+    def read_back(self, file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yields the rows of a file that was written so, in tables of bounded size.
 
         Args:
-            filesystem: Where it is.
-            path: The file.
+            file: The file; the caller closes it.
             schema: The columns that it was written with.
         """
+
+
+class PlainFormat:
+    """What most formats say: no columns of their own, no functions of the user, nothing changed."""
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """None is wanted."""
+        return None
+
+    @property
+    def group_rows(self) -> int:
+        """As many as one write takes well."""
+        return 1 << 20
+
+    @property
+    def is_streamed(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def can_be_read_back(self) -> bool:
+        """It can."""
+        return True
+
+    def settled(self: Format) -> Format:
+        """The same."""
+        return self
+
+    def stored(self, schema: pa.Schema) -> pa.Schema:
+        """The same."""
+        return schema
 
 
 @dataclass(frozen=True)
@@ -111,6 +146,13 @@ class Destination:
     def open(self, path: str) -> pa.NativeFile:
         """Opens a stream for the bytes of a file."""
         return self.filesystem.open_output_stream(path, **self.stream_args)
+
+    def open_back(self, path: str) -> pa.NativeFile:
+        """Opens a file that was written so, to read it again."""
+        compression = self.stream_args.get("compression")
+        if compression:
+            return self.filesystem.open_input_stream(path, compression=compression)
+        return self.filesystem.open_input_file(path)
 
     def write_empty(self, path: str, schema: pa.Schema) -> None:
         """Writes a file without rows."""

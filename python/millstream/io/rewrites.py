@@ -113,8 +113,11 @@ class Rewrite:
         known = {field.name for field in self.in_path}
         in_file = pa.schema([field for field in source.schema if field.name not in known])
         stored = format.stored(self.schema)
-        with writing(self.destination.target, "the staged files cannot be written again"):
-            for table in format.read_back(self.destination.filesystem, source.path, in_file):
+        with (
+            writing(self.destination.target, "the staged files cannot be written again"),
+            self.destination.open_back(source.path) as file,
+        ):
+            for table in format.read_back(file, in_file):
                 unknown = set(table.column_names) - set(self.schema.names)
                 if unknown:
                     raise WriteError(

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from millstream.blocks import block
-from millstream.errors import SchemaError
+from millstream.errors import ArgumentError, SchemaError
 from millstream.io.addresses import Path, is_of_one_process, resolve
 from millstream.io.commit import FolderCommit, namer, writing
 from millstream.io.file_format import Destination, FileFormat
@@ -53,6 +53,11 @@ def plan_write_files(
     compression = stream_args.get("compression")
     extension = format.extension
     if compression:
+        if not format.is_streamed:
+            raise ArgumentError(
+                f"{format.name} files cannot be compressed as a whole "
+                f"(arrow_open_stream_args={stream_args!r}); they have a compression of their own"
+            )
         extension += f".{_ENDINGS.get(compression, compression)}"
     destination = Destination(filesystem, target, "", format, stream_args)
     commit = FolderCommit(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 
 from millstream.blocks import block
@@ -18,7 +17,6 @@ from millstream.errors import ArgumentError, SchemaError
 from millstream.errors.checks import check_count, check_function, check_kind
 from millstream.io.addresses import Path
 from millstream.io.commit import FolderCommit
-from millstream.io.files import open_file
 from millstream.io.formats.parquet.file import (
     columns_of,
     open_parquet,
@@ -94,6 +92,11 @@ class ParquetFormat:
         return self.args.get("row_group_size") or _GROUP_ROWS_MAX
 
     @property
+    def is_streamed(self) -> bool:
+        """Its footer tells where the row groups are."""
+        return False
+
+    @property
     def can_be_read_back(self) -> bool:
         """Whether files can be read with the names and types that they were written with."""
         is_other = {"flavor", "encryption_properties"} & set(self.args)
@@ -143,16 +146,13 @@ class ParquetFormat:
             writer.add_key_value_metadata(note)
         return _ParquetWriter(writer, self.group_rows)
 
-    def read_back(
-        self, filesystem: pa_fs.FileSystem, path: str, schema: pa.Schema
-    ) -> Iterator[pa.Table]:
+    def read_back(self, file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yields the rows of a file, with the types that they were written with."""
-        with open_file(filesystem, path) as source:
-            file = open_parquet(source)
-            written = schema_of(file)
-            rows = batch_rows(file.metadata, range(file.metadata.num_row_groups))
-            for batch in file.iter_batches(batch_size=rows, use_threads=False):
-                yield columns_of(pa.Table.from_batches([batch]), written)
+        parquet = open_parquet(file)
+        written = schema_of(parquet)
+        rows = batch_rows(parquet.metadata, range(parquet.metadata.num_row_groups))
+        for batch in parquet.iter_batches(batch_size=rows, use_threads=False):
+            yield columns_of(pa.Table.from_batches([batch]), written)
 
 
 class _ParquetWriter:
