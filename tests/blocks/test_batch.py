@@ -363,3 +363,10 @@ def test_a_batch_within_a_block_is_a_view():
     values = np.arange(10)
     batch = list(rebatch([pa.table({"a": pa.array(values)})], 4))[1]
     assert np.shares_memory(to_batch(batch, "numpy")["a"], values)
+
+
+@pytest.mark.parametrize("dtype", ["S", "U", ">U5"])
+def test_text_of_numpy_keeps_its_zeros(dtype):
+    words = ["a\0c", "\0b", "plain", ""]
+    array = np.array(words if "U" in dtype else [word.encode() for word in words]).astype(dtype)
+    assert from_batch({"x": array}).column("x").to_pylist() == array.tolist()

@@ -89,6 +89,16 @@ def test_types_without_a_common_one_are_an_error_that_names_the_column(left, rig
         block.unify_schemas([pa.schema({"a": left}), pa.schema({"a": right})])
 
 
+def test_columns_that_are_never_null_in_their_own_block_may_be_in_others():
+    never = pa.schema([pa.field("a", pa.int32(), nullable=False)])
+    both = pa.schema([pa.field("a", pa.int64(), False), pa.field("b", pa.string(), False)])
+    one = pa.table([pa.array([1], pa.int32())], schema=never)
+    other = pa.table([pa.array([2]), pa.array(["x"])], schema=both)
+    for first, second in ((one, other), (other, one)):
+        rows = [{"b": None, **row} for row in [*first.to_pylist(), *second.to_pylist()]]
+        assert block.concat([first, second]).to_pylist() == rows
+
+
 def test_tensors_of_different_shapes_concatenate_as_ragged():
     small = pa.table({"image": tensor.from_ndarray(np.ones((2, 2, 2), np.uint8))})
     large = pa.table({"image": tensor.from_ndarray(np.full((1, 3, 3), 7, np.uint8))})

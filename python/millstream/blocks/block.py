@@ -119,6 +119,8 @@ def concat(blocks: Sequence[pa.Table]) -> pa.Table:
         if not schema.names:
             return rows_only(sum(block.num_rows for block in blocks))
         schemas = [block.schema for block in blocks]
+        # What one block always has, another may lack.
+        schema = pa.schema([field.with_nullable(True) for field in schema], schema.metadata)
         blocks = [align(block, schema, schemas) for block in blocks]
     return _with_codes_for_all(pa.concat_tables(blocks))
 

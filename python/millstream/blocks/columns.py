@@ -115,8 +115,19 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
 
 
 def _text(array: np.ndarray[Any, Any]) -> Column:
-    column = pa.array(array)
+    # pyarrow ends each text at its first zero.
+    column = pa.array(array.tolist() if _has_zeros_inside(array) else array)
     return column.cast(_BYTES if array.dtype.kind == "S" else pa.large_string())
+
+
+def _has_zeros_inside(array: np.ndarray[Any, Any]) -> bool:
+    """Whether a text of fixed width has a zero before its end, which is where NumPy has none."""
+    if array.dtype.kind not in "SU" or not array.dtype.itemsize:
+        return False
+    code = np.uint8 if array.dtype.kind == "S" else np.uint32
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    codes = np.ascontiguousarray(native).view(code).reshape(len(array), -1)
+    return bool(((codes[:, :-1] == 0) & (codes[:, 1:] != 0)).any())
 
 
 def _is_array(value: Any) -> bool:
