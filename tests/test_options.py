@@ -124,7 +124,16 @@ def test_operators_on_functions_have_all_of_their_options():
         assert fields <= set(inspect.signature(getattr(ms.Dataset, name)).parameters)
 
 
-@pytest.mark.parametrize("name", ["dataset", "read", "write"])
+def test_positions_may_be_left_out_and_be_any_number():
+    @takes(options=Base)
+    def function(first=None, second=None, *more, options):
+        return first, second, more, options.colour
+
+    assert function(second=2) == (None, 2, (), "red")
+    assert function(1, 2, 3, 4, colour="blue") == (1, 2, (3, 4), "blue")
+
+
+@pytest.mark.parametrize("name", ["columns", "dataset", "read", "write"])
 def test_the_stub_says_what_the_module_does(tool, name):
     assert name in tool.MODULES
     committed = (tool.PACKAGE / f"{name}.pyi").read_text()

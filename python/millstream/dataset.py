@@ -15,11 +15,14 @@ import pyarrow as pa
 
 from millstream.absent import absent_text
 from millstream.blocks import transforms
+from millstream.columns import Columns
 from millstream.consumption import Consumption
 from millstream.context import DataContext
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_columns, check_count, check_flag, check_kind
+from millstream.exchange import Exchange
 from millstream.execution.kept import keep_blocks
+from millstream.expr.nodes import Expr
 from millstream.io.source import Source
 from millstream.observe import explain, stats, why
 from millstream.observe.report import RunReport
@@ -38,7 +41,7 @@ from millstream.plan.rules import to_physical
 from millstream.write import Writing
 
 
-class Dataset(Consumption, Writing):
+class Dataset(Columns, Consumption, Exchange, Writing):
     """A pipeline over rows: lazy, immutable, run again by each consumer.
 
     Made by `millstream.read_parquet`, `millstream.range` and the like, not by this class. Each
@@ -147,20 +150,32 @@ class Dataset(Consumption, Writing):
     @takes(options=FunctionOptions)
     def filter(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., Any] | Expr | None = None,
+        expr: Expr | None = None,
         *,
         options: FunctionOptions,
     ) -> Dataset:
-        """Keeps the rows for which `fn` returns true.
+        """Keeps the rows for which a function or an expression is true.
+
+        An expression is faster. Directly after `read_parquet`, or with only selected, dropped or
+        renamed columns between, it is given to the reader (see `explain`).
 
         Args:
-            fn: Takes a row as a dict, and returns whether it stays.
+            fn: Takes a row as a dict, and returns whether it stays; or an expression.
+            expr: A bool for each row, such as `col("id") > 1`; where it is null, the row goes.
             options: What all operators on functions take.
+
+        Raises:
+            SchemaError: The expression does not fit the columns; at the call, if they are known.
 
         Example:
             >>> ms.range(4).filter(lambda row: row["id"] % 2).take_all()
             [{'id': 1}, {'id': 3}]
         """
+        if (fn is None) == (expr is None):
+            raise ArgumentError("filter takes a function or an expression, and one of them only")
+        if fn is None or isinstance(fn, Expr):
+            return self._filtered(expr if fn is None else fn, options)
         return self._then(transforms.FilterRows, fn, options, changes_rows=True)
 
     @takes(options=TaskOptions)

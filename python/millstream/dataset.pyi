@@ -2,14 +2,17 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from millstream.columns import Columns
 from millstream.compute import ComputeStrategy
 from millstream.consumption import Consumption
+from millstream.exchange import Exchange
+from millstream.expr.nodes import Expr
 from millstream.io.source import Source
 from millstream.observe.report import RunReport
 from millstream.plan.arguments import Concurrency, ReadOptions
 from millstream.write import Writing
 
-class Dataset(Consumption, Writing):
+class Dataset(Columns, Consumption, Exchange, Writing):
     def map(
         self,
         fn: Callable[..., Any],
@@ -61,7 +64,8 @@ class Dataset(Consumption, Writing):
     ) -> Dataset: ...
     def filter(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., Any] | Expr | None = None,
+        expr: Expr | None = None,
         *,
         compute: ComputeStrategy | None = None,
         fn_args: Iterable[Any] | None = None,

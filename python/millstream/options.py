@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Set
 from dataclasses import MISSING, Field, field, fields
 from functools import wraps
+from itertools import takewhile
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -34,6 +35,7 @@ def takes(**options: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
         signature = _signature(own, options)
         names = {name: [each.name for each in fields(kind)] for name, kind in options.items()}
         positional = _names_of(own, _POSITIONAL)
+        several = _names_of(own, {inspect.Parameter.VAR_POSITIONAL})
         others = _names_of(signature, {inspect.Parameter.VAR_KEYWORD})
 
         @wraps(function)
@@ -45,7 +47,9 @@ def takes(**options: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
             for name, kind in options.items():
                 taken = {each: bound.pop(each) for each in names[name] if each in bound}
                 bound[name] = kind(**taken)
-            first = [bound.pop(name) for name in positional if name in bound]
+            given_first = takewhile(bound.__contains__, positional)
+            first = [bound.pop(name) for name in list(given_first)]
+            first += [each for name in several for each in bound.pop(name, ())]
             further = [bound.pop(name) for name in others if name in bound]
             return function(*first, **bound, **(further[0] if further else {}))
 

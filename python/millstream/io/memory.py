@@ -5,7 +5,7 @@ Owns how rows in the driver's memory become units. Must not know files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,23 +57,35 @@ def plan_items(items: Sequence[Any], *, override_num_blocks: int | None = None) 
 
 
 def plan_arrow(tables: Any, *, override_num_blocks: int | None = None) -> Source:
-    """Plans Arrow tables, record batches, or their IPC streams as bytes; one, or a list.
+    """Plans Arrow tables, their IPC streams as bytes, or what gives Arrow data; one, or a list.
 
     Raises:
         ArgumentError: Something else was passed.
         SchemaError: A column has types that no common type holds.
     """
-    check_count("override_num_blocks", override_num_blocks)
-    if isinstance(tables, (pa.Table, pa.RecordBatch, bytes, pa.Buffer)):
-        tables = [tables]
-    if not isinstance(tables, (list, tuple)):
-        raise ArgumentError(f"from_arrow takes Arrow tables, not a {type(tables).__name__}")
-    read = [_arrow_table(table) for table in tables]
+    listed = tables if isinstance(tables, (list, tuple)) else [tables]
+    return plan_tables("FromArrow", map(_arrow_table, listed), override_num_blocks)
+
+
+def plan_tables(name: str, tables: Iterable[pa.Table], blocks: int | None) -> Source:
+    """Plans tables of one dataset, to which views are no longer known.
+
+    Args:
+        name: The source's name.
+        tables: The tables.
+        blocks: How many units the user wants.
+
+    Raises:
+        ArgumentError: `blocks` is no number of them.
+        SchemaError: A column has types that no common type holds.
+    """
+    check_count("override_num_blocks", blocks)
+    read = list(tables)
     schema = block.unify_schemas(table.schema for table in read)
     if schema.names:
         read = [block.align(table, schema) for table in read]
-    units = [TableUnit(part) for part in _cut(read, override_num_blocks)]
-    return Source("FromArrow", units, schema, sum(table.num_rows for table in read))
+    units = [TableUnit(part) for part in _cut(read, blocks)]
+    return Source(name, units, schema, sum(table.num_rows for table in read))
 
 
 @dataclass(frozen=True)
@@ -157,6 +169,16 @@ def _arrow_table(table: Any) -> pa.Table:
             return block.seal(pa.ipc.open_stream(table).read_all())
         except pa.ArrowInvalid as error:
             raise ArgumentError(f"from_arrow takes bytes of an IPC stream only: {error}") from error
+    if type(table).__module__.partition(".")[0] == "pandas":
+        # It would let the first object of a column decide the type.
+        raise ArgumentError("from_arrow takes no DataFrame of pandas: pass it to from_pandas")
+    if hasattr(table, "__arrow_c_stream__") or hasattr(table, "__arrow_c_array__"):
+        try:
+            return block.seal(pa.table(table))
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"from_arrow takes what gives rows, not a {type(table).__name__}: {error}"
+            ) from error
     raise ArgumentError(f"from_arrow takes Arrow tables, not a {type(table).__name__}")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -49,6 +49,8 @@ class Source:
         files: The paths of all input files, in order; what is listed twice is here twice.
         with_columns: Plans the same source for some of its columns, without listing or opening
             files again; `None` if it cannot.
+        with_filter: Plans the same source for the rows that satisfy a `pyarrow.compute.Expression`
+            of the schema's types, without listing or opening files again; `None` if it cannot.
         redrawn: Plans the same source for one run, with its files in an order of its own; `None` if
             all runs read the units in their order.
         is_of_one_process: Whether only this process can read it.
@@ -60,6 +62,7 @@ class Source:
     rows: int | None
     files: list[str] = field(default_factory=list)
     with_columns: Callable[[Sequence[str]], Source] | None = None
+    with_filter: Callable[[Any], Source] | None = None
     redrawn: Callable[[], Source] | None = None
     is_of_one_process: bool = False
 

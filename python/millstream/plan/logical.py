@@ -69,8 +69,8 @@ class Map:
         shape: The workers that do it.
         batch_rows: The rows of a batch, if the user set them.
         changes_rows: Whether it is there to change the number of rows: `filter` and `flat_map`.
-        columns: The columns out for those in, if that is known without running; it then is an
-            operator on columns only, which keeps the rows.
+        columns: The columns out for those in, if that is known without running; it then keeps the
+            rows, unless it is there to change their number.
         writes: Whether it writes files and puts out reports of them.
         is_of_one_process: Whether what it writes is there for one process only.
     """
@@ -86,7 +86,8 @@ class Map:
     @property
     def keeps_rows(self) -> bool:
         """Whether it surely puts out as many rows as it gets, or is an error."""
-        keeps = isinstance(self.transform, MapRows) or self.columns is not None
+        knows_columns = self.columns is not None and not self.changes_rows
+        keeps = isinstance(self.transform, MapRows) or knows_columns
         return keeps or (isinstance(self.transform, MapBatches) and self.transform.keeps_rows)
 
     @property
@@ -191,24 +192,32 @@ class LogicalPlan:
             left += reversed(plan.inputs)
 
     def drawn(self) -> LogicalPlan:
-        """The plan of one run: sources whose order is random have one.
+        """The plan of one run: sources whose order is random have one, and samples a seed.
 
-        A source that comes several times has the same order in all places, so that rows which
-        belong together still meet.
+        What comes several times is the same in all places, so that rows which belong together still
+        meet.
         """
-        if all(read.source.redrawn is None for read in self.reads()):
-            return self
         sources: dict[int, Source] = {}
+        samples: dict[int, Map] = {}
+
+        def settled(operator: Map | Limit) -> Map | Limit:
+            redrawn = getattr(getattr(operator, "transform", None), "redrawn", None)
+            if redrawn is None or not isinstance(operator, Map):
+                return operator
+            if id(operator) not in samples:
+                samples[id(operator)] = replace(operator, transform=redrawn())
+            return samples[id(operator)]
 
         def draw(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
             start = plan.start
+            made = tuple(map(settled, plan.operators))
             if not isinstance(start, Read):
-                return replace(plan, start=replace(start, inputs=tuple(inputs)))
+                return LogicalPlan(replace(start, inputs=tuple(inputs)), made)
             if start.source.redrawn is None:
-                return plan
+                return LogicalPlan(start, made)
             if id(start.source) not in sources:
                 sources[id(start.source)] = start.source.redrawn()
-            return replace(plan, start=replace(start, source=sources[id(start.source)]))
+            return LogicalPlan(replace(start, source=sources[id(start.source)]), made)
 
         return self.fold(draw)
 

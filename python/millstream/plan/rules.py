@@ -16,10 +16,13 @@ Limits, unions and zips fuse with nothing. No more than `STEPS_MAX` steps become
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from millstream.blocks.transforms import MapBatches, SelectColumns
+from millstream.blocks.transforms import MapBatches, SelectColumns, Transform
 from millstream.compute import ACTORS_UNBOUNDED, ActorPoolStrategy, TaskPoolStrategy
+from millstream.plan.columns import DropColumns, RenameColumns
+from millstream.plan.expressions import FilterExpression
 from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Shape, Union, Zip
 from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
 from millstream.plan.resources import Resources
@@ -29,7 +32,7 @@ Operator = Read | Map | Limit | Union | Zip
 
 
 def optimize(plan: LogicalPlan) -> LogicalPlan:
-    """The same rows, read with less work: a selection of columns moves into the read."""
+    """The same rows, read with less work: choices of rows and of columns move into the read."""
     return plan.fold(_optimized)
 
 
@@ -37,13 +40,58 @@ def _optimized(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
     start, operators = plan.start, plan.operators
     if not isinstance(start, Read):
         return LogicalPlan(replace(start, inputs=tuple(inputs)), operators)
+    start, operators = _filters_read(start, operators)
+    name = start.source.name
     while operators and isinstance(operators[0], Map) and start.source.with_columns is not None:
         transform = operators[0].transform
         if not isinstance(transform, SelectColumns) or operators[0].shape != start.shape:
             break
-        start = replace(start, source=start.source.with_columns(transform.columns))
+        source = replace(start.source.with_columns(transform.columns), name=name)
+        start = replace(start, source=source)
         operators = operators[1:]
     return LogicalPlan(start, operators)
+
+
+def _filters_read(
+    start: Read, operators: tuple[Map | Limit, ...]
+) -> tuple[Read, tuple[Map | Limit, ...]]:
+    """Moves filters into the read, past operators that only choose and name columns."""
+    passed: list[Map] = []
+    pushed: list[str] = []
+    source, left = start.source, list(operators)
+    while left:
+        operator = left[0]
+        if not isinstance(operator, Map) or operator.shape != start.shape:
+            break
+        chosen = _before(operator.transform, passed)
+        condition = None
+        if chosen and source.with_filter is not None and source.schema is not None:
+            condition = chosen.condition(source.schema)
+        if condition is not None and source.with_filter is not None:
+            source = source.with_filter(condition)
+            pushed.append(f".{chosen.name.lower()}" if chosen else "")
+        elif isinstance(operator.transform, SelectColumns | DropColumns | RenameColumns):
+            passed.append(operator)
+        else:
+            break
+        del left[0]
+    if not pushed:
+        return start, operators
+    source = replace(source, name=start.source.name + "".join(pushed))
+    return replace(start, source=source), (*passed, *left)
+
+
+def _before(transform: Transform, passed: list[Map]) -> FilterExpression | None:
+    """The filter as it is before what it passes; `None` if it is none, or cannot."""
+    if not isinstance(transform, FilterExpression):
+        return None
+    for operator in reversed(passed):
+        if isinstance(operator.transform, RenameColumns):
+            names = operator.transform.names
+            if not isinstance(names, Mapping):
+                return None
+            transform = transform.of_renamed({new: old for old, new in names.items()})
+    return transform
 
 
 def fuse(plan: LogicalPlan) -> list[list[Operator]]:

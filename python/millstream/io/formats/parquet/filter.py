@@ -21,6 +21,7 @@ import pyarrow.dataset as pa_dataset
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import block
+from millstream.errors import UserCodeError
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,21 @@ class Filter:
     schema: pa.Schema
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """Keeps the rows for which the expression is true; columns that they lack are null."""
+        """Keeps the rows for which the expression is true; columns that they lack are null.
+
+        Raises:
+            SchemaError: A value is none of the type that the filter is meant for.
+            UserCodeError: The expression cannot be computed for all rows.
+        """
+        try:
+            return self._kept(table)
+        except pa.ArrowInvalid as error:
+            # It is not the file's fault.
+            raise UserCodeError(
+                f"the filter {self.expression} cannot be computed for all rows: {error}"
+            ) from error
+
+    def _kept(self, table: pa.Table) -> pa.Table:
         needed = [field.name for field in self.schema if field.name in table.column_names]
         seen = block.align(table.select(needed), self.schema)
         if seen.schema.equals(table.select(needed).schema):

@@ -156,12 +156,17 @@ class _Plan:
             rows=self._rows(),
             files=self.listing.paths,
             with_columns=partial(self._source_of, in_files),
+            with_filter=partial(self._filtered, in_files, columns),
             redrawn=partial(self._redrawn, in_files, columns) if self.listing.shuffle else None,
             is_of_one_process=is_of_one_process(self.listing.filesystem),
         )
 
     def _source_of(self, in_files: pa.Schema, columns: Sequence[str]) -> Source:
         return self.source(in_files, _check_columns(columns))
+
+    def _filtered(self, in_files: pa.Schema, columns: Sequence[str] | None, filter: Any) -> Source:
+        both = filter if self.filter is None else self.filter & filter
+        return replace(self, filter=both).source(in_files, columns)
 
     def _redrawn(self, in_files: pa.Schema, columns: Sequence[str] | None) -> Source:
         return replace(self, listing=self.listing.drawn()).source(in_files, columns)

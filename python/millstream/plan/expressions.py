@@ -1,0 +1,161 @@
+"""Operators whose work is said by expressions.
+
+Owns filters and new columns of expressions, and what they make of a schema without running.
+Knows nothing of how expressions are computed, nor of scheduling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from millstream.blocks import block
+from millstream.blocks.transforms import Blocks
+from millstream.expr.nodes import Expr, columns_of, renamed, short_text
+from millstream.expr.udf import functions_of
+
+if TYPE_CHECKING:
+    from millstream.expr.program import Opened, Program
+
+
+@dataclass(frozen=True, eq=False)
+class FilterExpression:
+    """Keeps the rows for which an expression is true.
+
+    Args:
+        expression: A bool for each row; null is as false.
+    """
+
+    expression: Expr
+
+    @property
+    def name(self) -> str:
+        """What plans and reports call it."""
+        return f"Filter({short_text(self.expression)})"
+
+    @property
+    def has_end(self) -> bool:
+        """Whether a user's class in it is to be closed."""
+        return bool(classes_of([self.expression]))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it asks for."""
+        return columns_of([self.expression])
+
+    def of_renamed(self, names: Mapping[str, str]) -> FilterExpression:
+        """The same filter before its columns are renamed.
+
+        Args:
+            names: Their old names by the new ones.
+        """
+        return FilterExpression(renamed(self.expression, names))
+
+    def condition(self, schema: pa.Schema) -> Any:
+        """The expression as Arrow's own; `None` if Arrow does not compute all of it.
+
+        Raises:
+            SchemaError: A column does not exist, or it is no condition.
+        """
+        return _program([self.expression], schema).condition()
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Constructs the classes in it."""
+        opened = _opened([self.expression])
+        return _Ready(lambda blocks: map(opened.kept, blocks), opened)
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """The schema after it, which is that before.
+
+        Raises:
+            SchemaError: A column does not exist, or it is no condition.
+        """
+        self.condition(schema)
+        return schema
+
+
+@dataclass(frozen=True, eq=False)
+class WithColumns:
+    """Adds columns, or replaces those of their names; none sees what another one makes.
+
+    Args:
+        columns: What each of them is.
+    """
+
+    columns: Mapping[str, Expr]
+
+    @property
+    def name(self) -> str:
+        """What plans and reports call it."""
+        return f"WithColumns({', '.join(self.columns)})"
+
+    @property
+    def has_end(self) -> bool:
+        """Whether a user's class in it is to be closed."""
+        return bool(classes_of(self.columns.values()))
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Constructs the classes in it."""
+        opened = _opened(list(self.columns.values()))
+
+        def apply(blocks: Blocks) -> Blocks:
+            for table in blocks:
+                made = zip(self.columns, opened.columns(table), strict=True)
+                yield block.seal(reduce(_put, made, table))
+
+        return _Ready(apply, opened)
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """The schema after it.
+
+        Raises:
+            SchemaError: A column does not exist, or an expression does not fit its type.
+        """
+        types = _program(list(self.columns.values()), schema).types
+        fields = {field.name: field for field in block.visible_schema(schema)}
+        made = zip(self.columns, types, strict=True)
+        fields.update((name, pa.field(name, type)) for name, type in made)
+        return pa.schema(list(fields.values()))
+
+
+class _Ready:
+    """A step that is ready, and the expressions that it computes."""
+
+    def __init__(self, apply: Callable[[Blocks], Blocks], opened: Opened) -> None:
+        self._apply = apply
+        self.close = opened.close
+
+    def __call__(self, blocks: Blocks) -> Blocks:
+        return self._apply(blocks)
+
+
+def classes_of(expressions: Iterable[Expr]) -> list[Callable[..., Any]]:
+    """The classes of users in expressions, for which they need actors."""
+    found = functions_of(list(expressions))
+    return [function.function for function in found if function.is_class]
+
+
+def _program(expressions: Sequence[Expr], schema: pa.Schema) -> Program:
+    # Loaded where it is needed, since Arrow's functions take longer to load than a small pipeline
+    # to run.
+    from millstream.expr.program import Program
+
+    return Program(expressions, schema)
+
+
+def _opened(expressions: Sequence[Expr]) -> Opened:
+    from millstream.expr.program import Opened
+
+    return Opened(expressions)
+
+
+def _put(table: pa.Table, named: tuple[str, pa.ChunkedArray]) -> pa.Table:
+    name, column = named
+    position = table.schema.get_field_index(name)
+    if position < 0:
+        return table.append_column(name, column)
+    return table.set_column(position, name, column)

@@ -1,0 +1,20 @@
+# Made by tools/stubs.py of read_sql.py: change that, and run `make stubs`.
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from millstream.dataset import Dataset
+
+def read_sql(
+    sql: str,
+    connection_factory: Callable[[], Any],
+    *,
+    sql_params: Any = None,
+    shard_keys: Sequence[str] | None = None,
+    shard_hash_fn: str = "MD5",
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+) -> Dataset: ...
