@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from millstream.io.addresses import Paths
+    from millstream.io.custom import Datasource
     from millstream.io.formats.images import Orientation
 
 
@@ -178,3 +179,20 @@ def read_video(
 
 #: Ray Data's name for it.
 read_videos = read_video
+
+
+@takes(options=ReadOptions)
+def read_datasource(datasource: Datasource, *, options: ReadOptions) -> Dataset:
+    """The rows of a source of your own.
+
+    Args:
+        datasource: An object of a class that derives from `Datasource`.
+        options: What all readers take.
+
+    Raises:
+        ArgumentError: It is no `Datasource`, or does not give read tasks.
+        ReadError: A read task raised.
+    """
+    from millstream.io.custom import plan_datasource
+
+    return dataset_of(plan_datasource(datasource, options.override_num_blocks), options)

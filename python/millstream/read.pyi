@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from millstream.dataset import Dataset
 from millstream.io.addresses import Paths
+from millstream.io.custom import Datasource
 from millstream.io.file_options import Shuffle
 from millstream.io.formats.images import Orientation
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
@@ -132,3 +133,14 @@ def read_video(
 ) -> Dataset: ...
 
 read_videos = read_video
+
+def read_datasource(
+    datasource: Datasource,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+) -> Dataset: ...

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millstream.blocks.transforms import SelectColumns
-from millstream.errors.checks import check_choice
+from millstream.errors.checks import check_choice, check_flag, require
 from millstream.execution.execution import Execution
 from millstream.execution.write import write
 from millstream.io.sink_options import SinkOptions
@@ -24,6 +24,7 @@ from millstream.plan.logical import LogicalPlan, Map, Read
 
 if TYPE_CHECKING:
     from millstream.io.commit import FolderCommit
+    from millstream.io.custom import Datasink
     from millstream.io.file_format import FileFormat
     from millstream.io.sink import WriteFiles
 
@@ -215,6 +216,91 @@ class Writing(Pipeline):
         from millstream.io.formats.orc_writer import OrcFormat
 
         self._write_as(OrcFormat(arrow_orc_args), path, options, tasks)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_tfrecords(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        narrow_floats: bool = False,
+        options: SinkOptions,
+        tasks: SinkTasks,
+    ) -> None:
+        """Runs the dataset and writes its rows as TFRecord files of `tf.train.Example`.
+
+        A null is a feature that is left out. Files appear when all of them are written. Needs
+        `millstream[tfrecord]`.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            narrow_floats: Whether floats of 64 bits are rounded to the 32 bits that an Example
+                has; else one that is not the same in 32 bits is an error.
+            options: What all writers of files take.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense, such as `min_bytes_per_file`.
+            MissingPackageError: protobuf or google-crc32c is not installed.
+            SchemaError: An Example cannot hold a column or value, or blocks have other types.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.tfrecord_writer import TFRecordFormat
+
+        check_flag("narrow_floats", narrow_floats)
+        self._write_as(TFRecordFormat(narrow_floats), path, options, tasks)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_webdataset(
+        self, path: str | os.PathLike[str], *, options: SinkOptions, tasks: SinkTasks
+    ) -> None:
+        """Runs the dataset and writes its rows as WebDataset archives, a sample each.
+
+        The column `__key__` names the samples; without it they are numbered in each file. The name
+        of each other column is the extension of its members: bytes are stored as they are, `txt`
+        holds text, `cls` integers, `json` whatever JSON has, `npy` tensors. Files appear when all
+        of them are written.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            options: What all writers of files take.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense, such as `min_bytes_per_file`.
+            SchemaError: A column, key or value could not be read back, or blocks have other types.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.webdataset_writer import WebDatasetFormat
+
+        self._write_as(WebDatasetFormat(), path, options, tasks)
+
+    @takes(tasks=SinkTasks)
+    def write_datasink(self, datasink: Datasink[Any], *, tasks: SinkTasks) -> None:
+        """Runs the dataset and gives its rows to a sink of your own.
+
+        Args:
+            datasink: An object of a class that derives from `Datasink`.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: It is no `Datasink`.
+            UserCodeError: Its `write` raised.
+        """
+        from millstream.io.custom import Datasink, WriteBlocks, result_of
+
+        require(isinstance(datasink, Datasink), "datasink", datasink, "a Datasink")
+        schema = self._schema or self._plan.schema()
+        datasink.on_write_start(schema)
+        rows_min = datasink.min_rows_per_write
+        operator = Map(WriteBlocks(datasink), tasks.shape(), batch_rows=rows_min, writes=True)
+        try:
+            run = self._execute(self._plan.then(operator))
+            result = result_of(run.tables())
+            datasink.on_write_complete(result)
+        except Exception as error:
+            datasink.on_write_failed(error)
+            raise
+        run.watch.note_written(result.num_rows, 0)
 
     def _is_divided(self) -> bool:
         """Whether the user has said into how many blocks the rows are divided."""

@@ -3,6 +3,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from millstream.io.custom import Datasink
 from millstream.pipeline import Pipeline
 
 class Writing(Pipeline):
@@ -108,4 +109,44 @@ class Writing(Pipeline):
         ray_remote_args: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
         **arrow_orc_args: Any,
+    ) -> None: ...
+    def write_tfrecords(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        narrow_floats: bool = False,
+        partition_cols: Sequence[str] | None = None,
+        filesystem: Any = None,
+        try_create_dir: bool = True,
+        arrow_open_stream_args: Mapping[str, Any] | None = None,
+        filename_provider: Any = None,
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int | None = None,
+        min_bytes_per_file: int | None = None,
+        mode: str = "append",
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
+    def write_webdataset(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        partition_cols: Sequence[str] | None = None,
+        filesystem: Any = None,
+        try_create_dir: bool = True,
+        arrow_open_stream_args: Mapping[str, Any] | None = None,
+        filename_provider: Any = None,
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int | None = None,
+        min_bytes_per_file: int | None = None,
+        mode: str = "append",
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
+    def write_datasink(
+        self,
+        datasink: Datasink[Any],
+        *,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
     ) -> None: ...

@@ -312,3 +312,31 @@ def test_numpy_refuses_nulls_text_and_lists(column, tmp_path):
 def test_an_unknown_column_is_named(tmp_path):
     with pytest.raises(SchemaError, match="'nothing'"):
         ms.range(3).write_numpy(str(tmp_path), column="nothing")
+
+
+@pytest.mark.parametrize("format", ["tfrecords", "webdataset"])
+def test_records_come_back_as_they_were(format, tmp_path):
+    rows = [{"txt": f"row {number}", "cls": number} for number in range(20)]
+    ds = ms.from_items(rows, override_num_blocks=3)
+    getattr(ds, f"write_{format}")(str(tmp_path), max_rows_per_file=5)
+    assert len(list(tmp_path.iterdir())) >= 4
+    if format == "webdataset":
+        found = ms.read_webdataset(str(tmp_path)).select_columns(["txt", "cls"]).take_all()
+    else:
+        types = pa.schema({"txt": pa.string(), "cls": pa.int64()})
+        found = ms.read_tfrecords(str(tmp_path), schema=types).take_all()
+    assert found == rows
+
+
+@pytest.mark.parametrize("format", ["tfrecords", "webdataset"])
+def test_records_are_written_once_so_their_types_must_agree(format, tmp_path):
+    first = ms.from_arrow(pa.table({"json": pa.array([1], pa.int8())}))
+    second = ms.from_arrow(pa.table({"json": pa.array([2.5])}))
+    with pytest.raises(SchemaError, match=r"'json' is int8 in some blocks, but double"):
+        getattr(first.union(second), f"write_{format}")(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ArgumentError, match="min_bytes_per_file"):
+        getattr(first, f"write_{format}")(str(tmp_path), min_bytes_per_file=1)
+    options = {"min_rows_per_file": 1, "partition_cols": ["json"]}
+    with pytest.raises(ArgumentError, match="min_rows_per_file with partition_cols"):
+        getattr(first, f"write_{format}")(str(tmp_path), **options)

@@ -4,6 +4,17 @@ Owns these lists. Loads nothing, since the public signatures show them.
 """
 
 PARQUET_EXTENSIONS = ("parquet",)
+CSV_EXTENSIONS = ("csv", "tsv")
+JSON_EXTENSIONS = (
+    *("json", "jsonl", "ndjson", "json.gz", "jsonl.gz", "json.br", "jsonl.br"),
+    *("json.zst", "jsonl.zst", "json.lz4", "jsonl.lz4", "json.bz2", "jsonl.bz2"),
+)
+ARROW_EXTENSIONS = ("arrow", "arrows", "feather", "ipc")
+AVRO_EXTENSIONS = ("avro",)
+NUMPY_EXTENSIONS = ("npy", "npz")
+ORC_EXTENSIONS = ("orc",)
+TFRECORD_EXTENSIONS = ("tfrecord", "tfrecords", "tfrec")
+WEBDATASET_EXTENSIONS = ("tar", "tar.gz", "tgz", "tar.bz2", "tar.zst", "tar.lz4")
 IMAGE_EXTENSIONS = (
     *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "avif"),
     *("tif", "tiff", "bmp", "gif"),
@@ -16,6 +27,14 @@ VIDEO_EXTENSIONS = (
 
 _EXTENSIONS = {
     "read_parquet": PARQUET_EXTENSIONS,
+    "read_csv": CSV_EXTENSIONS,
+    "read_json": JSON_EXTENSIONS,
+    "read_arrow": ARROW_EXTENSIONS,
+    "read_avro": AVRO_EXTENSIONS,
+    "read_numpy": NUMPY_EXTENSIONS,
+    "read_orc": ORC_EXTENSIONS,
+    "read_tfrecords": TFRECORD_EXTENSIONS,
+    "read_webdataset": WEBDATASET_EXTENSIONS,
     "read_images": IMAGE_EXTENSIONS,
     "read_video": VIDEO_EXTENSIONS,
 }

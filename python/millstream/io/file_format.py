@@ -57,6 +57,13 @@ class FileFormat(Protocol):
     def can_be_read_back(self) -> bool:
         """Whether `read_back` gives what was written, so that small files may be put together."""
 
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether files may be read back and written again, for their size or their types.
+
+        If not, all blocks must have columns of the same types, though some may lack columns.
+        """
+
     def settled(self) -> FileFormat:
         """The same with what functions of the user give, called where it is written."""
 
@@ -114,6 +121,11 @@ class PlainFormat:
     @property
     def can_be_read_back(self) -> bool:
         """It can."""
+        return True
+
+    @property
+    def is_rewritten(self) -> bool:
+        """They may."""
         return True
 
     def settled(self: Format) -> Format:

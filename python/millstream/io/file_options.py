@@ -6,7 +6,7 @@ import little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,17 @@ from millstream.errors.checks import (
     check_kind,
     require,
 )
-from millstream.io.extensions import IMAGE_EXTENSIONS, PARQUET_EXTENSIONS, VIDEO_EXTENSIONS
+from millstream.io.extensions import (
+    ARROW_EXTENSIONS,
+    AVRO_EXTENSIONS,
+    IMAGE_EXTENSIONS,
+    JSON_EXTENSIONS,
+    NUMPY_EXTENSIONS,
+    ORC_EXTENSIONS,
+    PARQUET_EXTENSIONS,
+    VIDEO_EXTENSIONS,
+    WEBDATASET_EXTENSIONS,
+)
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
 
 if TYPE_CHECKING:
@@ -111,6 +121,79 @@ class ParquetFiles(FileOptions):
 
     partitioning: Partitioning | None = _HIVE
     file_extensions: Sequence[str] | None = PARQUET_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class TextFiles(FileOptions):
+    """What `read_text` takes besides the paths.
+
+    Args:
+        arrow_open_stream_args: How files are opened: `{"compression": "gzip"}`, or `"bz2"`,
+            `"zstd"`, `"lz4"`, `"brotli"`, or `None` if they are not compressed; by default the
+            extension tells (`.gz`, `.bz2`, `.zst`, `.lz4`, `.br`). `"buffer_size"`, in bytes.
+    """
+
+    arrow_open_stream_args: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class CsvFiles(TextFiles):
+    """What `read_csv` takes besides the paths.
+
+    Args:
+        partitioning: How paths hold values of columns; by default as in `year=2024/`. They are
+            integers if all values are, and text if not.
+    """
+
+    partitioning: Partitioning | None = _HIVE
+
+
+@dataclass(frozen=True)
+class JsonFiles(TextFiles):
+    """What `read_json` takes besides the paths.
+
+    Args:
+        partitioning: How paths hold values of columns; by default as in `year=2024/`. They are
+            integers if all values are, and text if not.
+    """
+
+    partitioning: Partitioning | None = _HIVE
+    file_extensions: Sequence[str] | None = JSON_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class ArrowFiles(FileOptions):
+    """What `read_arrow` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = ARROW_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class AvroFiles(FileOptions):
+    """What `read_avro` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = AVRO_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class NumpyFiles(FileOptions):
+    """What `read_numpy` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = NUMPY_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class OrcFiles(FileOptions):
+    """What `read_orc` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = ORC_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class WebDatasetFiles(FileOptions):
+    """What `read_webdataset` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = WEBDATASET_EXTENSIONS
 
 
 @dataclass(frozen=True)

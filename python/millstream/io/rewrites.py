@@ -8,13 +8,13 @@ Where all files have one schema and a sensible size, nothing is read or written 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from millstream.blocks import block
-from millstream.errors import WriteError
+from millstream.errors import SchemaError, WriteError
 from millstream.io.commit import STAGED_SCHEMA, unpacked_schema, writing
 from millstream.io.file_format import Destination, FileFormat
 from millstream.io.source import split_rows
@@ -160,6 +160,9 @@ def rewrites(
     in_file = [field for field in whole if field.name not in partition_cols]
     schema = pa.schema(in_file, whole.metadata)
     destination.format.check(schema)
+    if not destination.format.is_rewritten:
+        _require_alike(schemas.values(), whole, destination.format.name)
+        return []
     return [
         Rewrite(destination, tuple(group), schema, in_path, _stops(group, sizes))
         for group in _groups(files, sizes)
@@ -251,6 +254,18 @@ def _rows(files: Sequence[StagedFile]) -> int:
 def _are_alike(schema: pa.Schema, whole: pa.Schema) -> bool:
     """Tells whether a file need not be written again to have the columns of the whole dataset."""
     return bool(schema.names == whole.names and schema.types == whole.types)
+
+
+def _require_alike(schemas: Iterable[pa.Schema], whole: pa.Schema, name: str) -> None:
+    """Refuses files whose columns have other types than those of the whole dataset."""
+    for schema in schemas:
+        for field in schema:
+            wanted = whole.field(field.name).type
+            if field.type != wanted and not pa.types.is_null(field.type):
+                raise SchemaError(
+                    f"column {field.name!r} is {field.type} in some blocks, but {wanted} is what "
+                    f"all of them have in common: make it {wanted} before it is written as {name}"
+                )
 
 
 def _placed(rows: Iterator[pa.Table], place: int) -> Iterator[pa.Table]:

@@ -68,9 +68,11 @@ def plan_write_files(
         name_file=namer(options.filename_provider, extension),
         write_empty=destination.write_empty,
     )
+    if not format.is_rewritten:
+        _require_written_once(format, options)
     # Who asks for files of a size, or divides the rows into so many blocks, wants as many files.
     is_open = not (options.min_rows_per_file or options.min_bytes_per_file or is_divided)
-    is_open = is_open and format.can_be_read_back
+    is_open = is_open and format.is_rewritten and format.can_be_read_back
     transform = WriteFiles(
         destination=replace(destination, staging=commit.staging),
         partition_cols=options.partitions,
@@ -164,6 +166,22 @@ class WriteFiles:
             task.discard()
         if not task.rows and empty is not None:
             yield staged(None, "", 0, 0, empty)
+
+
+def _require_written_once(format: FileFormat, options: SinkOptions) -> None:
+    """Refuses sizes that only files which are written again could have.
+
+    Raises:
+        ArgumentError: There is one.
+    """
+    is_divided = options.min_rows_per_file is not None and options.partitions
+    name = "min_bytes_per_file" if options.min_bytes_per_file is not None else None
+    name = "min_rows_per_file with partition_cols" if is_divided else name
+    if name is not None:
+        raise ArgumentError(
+            f"{format.name} files are not written again, so they take no {name}; "
+            "min_rows_per_file alone and max_rows_per_file do"
+        )
 
 
 # Readers work best with files of some size.

@@ -17,6 +17,7 @@ from millstream.errors import ArgumentError, SchemaError
 from millstream.errors.checks import check_count, check_function, check_kind
 from millstream.io.addresses import Path
 from millstream.io.commit import FolderCommit
+from millstream.io.file_format import PlainFormat
 from millstream.io.formats.parquet.file import (
     columns_of,
     open_parquet,
@@ -68,7 +69,7 @@ def plan_write_parquet(
 
 
 @dataclass(frozen=True)
-class ParquetFormat:
+class ParquetFormat(PlainFormat):
     """Parquet files (`FileFormat`).
 
     Args:
@@ -122,10 +123,6 @@ class ParquetFormat:
         """
         if not block.filled_schema(schema).equals(schema):
             raise _unheld(schema)
-
-    def stored(self, schema: pa.Schema) -> pa.Schema:
-        """The columns that `read_back` gives: the same."""
-        return schema
 
     def open(
         self, stream: pa.NativeFile, schema: pa.Schema, in_path: Sequence[pa.Field]
