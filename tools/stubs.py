@@ -17,7 +17,10 @@ from typing import Any
 
 import millstream
 
-MODULES = ("dataset", "read", "write")
+MODULES = (
+    *("columns", "dataset", "exchange", "read", "read_columns", "read_records", "read_sql"),
+    *("read_text", "write"),
+)
 PACKAGE = Path(millstream.__file__).parent
 
 
@@ -54,9 +57,9 @@ def _class(node: ast.ClassDef, found: type) -> str:
 
 def _function(node: ast.FunctionDef, found: Any) -> str:
     """The function with the arguments that it has when the module is loaded."""
-    parts = []
+    parts: list[str] = []
     for each in inspect.signature(found).parameters.values():
-        if each.kind is each.KEYWORD_ONLY and "*" not in parts:
+        if each.kind is each.KEYWORD_ONLY and not any(p.startswith("*") for p in parts):
             parts.append("*")
         star = "**" if each.kind is each.VAR_KEYWORD else ""
         star = "*" if each.kind is each.VAR_POSITIONAL else star
@@ -130,7 +133,7 @@ def _formatted(text: str, name: str) -> str:
 
 
 #: Methods that type checkers must know.
-_SPECIAL = ("__init__",)
+_SPECIAL = ("__init__", "__arrow_c_stream__")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,15 @@
 The names here are the public face. They are loaded when they are first used, so that importing
 millstream costs nothing and brings in neither Ray nor torch nor pandas.
 
-- A dataset of files: `read_parquet`, `read_images`, `read_video` (`read_videos`),
-  `read_binary_files`, with `FileShuffleConfig`, `Partitioning` and `PathPartitionFilter`.
-- A dataset of what is in memory: `range`, `from_items`, `from_arrow`.
+- A dataset of files: `read_parquet`, `read_csv`, `read_json`, `read_text`, `read_arrow`,
+  `read_orc`, `read_avro`, `read_numpy`, `read_tfrecords`, `read_webdataset`, `read_images`,
+  `read_video` (`read_videos`), `read_binary_files`, with `FileShuffleConfig`, `Partitioning` and
+  `PathPartitionFilter`; of a database: `read_sql`.
+- A dataset of what is in memory: `range`, `from_items`, `from_arrow`, `from_pandas`, `from_polars`,
+  `from_numpy`, `from_huggingface`, `from_torch`.
+- Sources and sinks of your own: `Datasource` with `ReadTask` and `BlockMetadata`, and
+  `read_datasource`; `Datasink` with `WriteResult`, and `Dataset.write_datasink`.
+- Expressions on columns are in `millstream.expressions`: `col`, `lit`, `when`, `udf`.
 - What it is: `Dataset`, `MaterializedDataset`, `Schema`.
 - How operators run: `ActorPoolStrategy`, `TaskPoolStrategy`; how runs do: `DataContext`,
   `ExecutionOptions`, `ExecutionResources`.
@@ -43,16 +49,37 @@ if TYPE_CHECKING:
         WorkerError,
         WriteError,
     )
-    from millstream.in_memory import from_arrow, from_items, range
+    from millstream.in_memory import (
+        from_arrow,
+        from_huggingface,
+        from_items,
+        from_numpy,
+        from_pandas,
+        from_polars,
+        from_torch,
+        range,
+    )
+    from millstream.io.custom import (
+        BlockMetadata,
+        Datasink,
+        Datasource,
+        ReadTask,
+        WriteResult,
+    )
     from millstream.io.file_options import FileShuffleConfig
     from millstream.io.partitioning import Partitioning, PathPartitionFilter
     from millstream.read import (
         read_binary_files,
+        read_datasource,
         read_images,
         read_parquet,
         read_video,
         read_videos,
     )
+    from millstream.read_columns import read_arrow, read_avro, read_numpy, read_orc
+    from millstream.read_records import read_tfrecords, read_webdataset
+    from millstream.read_sql import read_sql
+    from millstream.read_text import read_csv, read_json, read_text
     from millstream.schema import Schema
 
 __version__ = "0.1.0"
@@ -60,8 +87,11 @@ __version__ = "0.1.0"
 __all__ = [
     "ActorPoolStrategy",
     "ArgumentError",
+    "BlockMetadata",
     "DataContext",
     "Dataset",
+    "Datasink",
+    "Datasource",
     "ExecutionOptions",
     "ExecutionResources",
     "FileShuffleConfig",
@@ -72,6 +102,7 @@ __all__ = [
     "PathPartitionFilter",
     "PlanError",
     "ReadError",
+    "ReadTask",
     "ResourcesError",
     "RunStoppedError",
     "Schema",
@@ -81,14 +112,31 @@ __all__ = [
     "UserCodeError",
     "WorkerError",
     "WriteError",
+    "WriteResult",
     "from_arrow",
+    "from_huggingface",
     "from_items",
+    "from_numpy",
+    "from_pandas",
+    "from_polars",
+    "from_torch",
     "range",
+    "read_arrow",
+    "read_avro",
     "read_binary_files",
+    "read_csv",
+    "read_datasource",
     "read_images",
+    "read_json",
+    "read_numpy",
+    "read_orc",
     "read_parquet",
+    "read_sql",
+    "read_text",
+    "read_tfrecords",
     "read_video",
     "read_videos",
+    "read_webdataset",
 ]
 
 _MODULES = {
@@ -96,10 +144,18 @@ _MODULES = {
     "context": ["DataContext", "ExecutionOptions", "ExecutionResources"],
     "dataset": ["Dataset", "MaterializedDataset"],
     "errors": [name for name in __all__ if name.endswith("Error")],
-    "in_memory": ["from_arrow", "from_items", "range"],
+    "in_memory": ["range", *(name for name in __all__ if name.startswith("from_"))],
+    "io.custom": ["BlockMetadata", "Datasink", "Datasource", "ReadTask", "WriteResult"],
     "io.file_options": ["FileShuffleConfig"],
     "io.partitioning": ["Partitioning", "PathPartitionFilter"],
-    "read": [name for name in __all__ if name.startswith("read_")],
+    "read": [
+        *("read_binary_files", "read_datasource", "read_images", "read_parquet", "read_video"),
+        "read_videos",
+    ],
+    "read_columns": ["read_arrow", "read_avro", "read_numpy", "read_orc"],
+    "read_records": ["read_tfrecords", "read_webdataset"],
+    "read_sql": ["read_sql"],
+    "read_text": ["read_csv", "read_json", "read_text"],
     "schema": ["Schema"],
 }
 _HOME = {name: f"millstream.{module}" for module, names in _MODULES.items() for name in names}
