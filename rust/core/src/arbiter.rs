@@ -439,19 +439,21 @@ fn divide_node(
     is_one_node: bool,
 ) -> Vec<(Resources, Bytes)> {
     let keeps_to_seats = |run: &Run| !is_one_node && runs.len() > 1 && run.is_unseated();
-    let claims = |amount: &dyn Fn(&Resources) -> u64, total: u64| -> Vec<u64> {
+    let divided = |amount: &dyn Fn(&Resources) -> u64, total: u64, keep: bool| -> Vec<u64> {
         let claim = |(run, (floor, near)): (&Run, &(Resources, Resources))| {
             let grain = amount(&run.demand.slots_wanted);
             let claim = run.claim(node, grain, |(resources, _)| amount(resources));
-            let (weight, grain) =
-                if keeps_to_seats(run) { (0, 0) } else { (claim.weight, claim.grain) };
+            let is_kept = keep && keeps_to_seats(run);
+            let (weight, grain) = if is_kept { (0, 0) } else { (claim.weight, claim.grain) };
             Claim { floor: amount(floor), near: amount(near), weight, grain, ..claim }
         };
         divide(total, &runs.values().zip(floors).map(claim).collect::<Vec<Claim>>())
     };
+    let claims = |amount: &dyn Fn(&Resources) -> u64, total: u64| divided(amount, total, true);
     let cpu = claims(&|resources| resources.cpu.0, has.cpu.0);
     let gpu = claims(&|resources| resources.gpu.0, has.gpu.0);
-    let heap = claims(&|resources| resources.heap.0, has.heap.0);
+    // Seats ask for none, so a run that keeps to them would have none.
+    let heap = divided(&|resources| resources.heap.0, has.heap.0, false);
     let mut shares: Vec<(Resources, Bytes)> = cpu
         .into_iter()
         .zip(gpu)

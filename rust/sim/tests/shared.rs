@@ -114,6 +114,7 @@ fn seeds_that_once_failed_pass() {
     // 13,341 and 17,814: what a run lost had no place to be made again beside runs that came later.
     // 18,766: actors started elsewhere than where their seats were, which left another run no place.
     // 38,974: an actor started in the place of a task, before the place of its seat was free.
+    // 27,811: a run that kept to its seats had no heap, and an actor that was missing could not start.
     // 92,592: an actor took a part of the place for a task, was given back, and started again.
     // 5,865: what waits for a run that rests is given up in the end, though timers go on.
     let seeds =
