@@ -107,6 +107,13 @@ def test_wrong_calls_name_the_function():
         ms.read_images(".", sise=3)
 
 
+def test_the_names_of_the_objects_are_no_arguments(tmp_path):
+    for name in ("options", "tasks"):
+        with pytest.raises(TypeError, match=rf"write_parquet\(\) got an unexpected .* '{name}'"):
+            ms.range(1).write_parquet(str(tmp_path), **{name: 1})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_each_argument_is_documented_once(name):
     function = FUNCTIONS[name]

@@ -50,8 +50,11 @@ def takes(**options: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
             given_first = takewhile(bound.__contains__, positional)
             first = [bound.pop(name) for name in list(given_first)]
             first += [each for name in several for each in bound.pop(name, ())]
-            further = [bound.pop(name) for name in others if name in bound]
-            return function(*first, **bound, **(further[0] if further else {}))
+            further = next((bound.pop(name) for name in others if name in bound), {})
+            for name in options.keys() & further.keys():
+                unexpected = f"got an unexpected keyword argument {name!r}"
+                raise TypeError(f"{function.__name__}() {unexpected}")
+            return function(*first, **bound, **further)
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         call.__doc__ = _documentation(function, options)
