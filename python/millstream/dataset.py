@@ -14,9 +14,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from millstream.absent import absent_text
+from millstream.aggregates import Aggregates
 from millstream.blocks import transforms
 from millstream.columns import Columns
-from millstream.consumption import Consumption
 from millstream.context import DataContext
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_columns, check_count, check_flag, check_kind
@@ -41,7 +41,7 @@ from millstream.plan.rules import to_physical
 from millstream.write import Writing
 
 
-class Dataset(Columns, Consumption, Exchange, Writing):
+class Dataset(Columns, Aggregates, Exchange, Writing):
     """A pipeline over rows: lazy, immutable, run again by each consumer.
 
     Made by `millstream.read_parquet`, `millstream.range` and the like, not by this class. Each

@@ -2,9 +2,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from millstream.aggregates import Aggregates
 from millstream.columns import Columns
 from millstream.compute import ComputeStrategy
-from millstream.consumption import Consumption
 from millstream.exchange import Exchange
 from millstream.expr.nodes import Expr
 from millstream.io.source import Source
@@ -12,7 +12,7 @@ from millstream.observe.report import RunReport
 from millstream.plan.arguments import Concurrency, ReadOptions
 from millstream.write import Writing
 
-class Dataset(Columns, Consumption, Exchange, Writing):
+class Dataset(Columns, Aggregates, Exchange, Writing):
     def map(
         self,
         fn: Callable[..., Any],

@@ -50,7 +50,8 @@ def takes(**options: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
             given_first = takewhile(bound.__contains__, positional)
             first = [bound.pop(name) for name in list(given_first)]
             first += [each for name in several for each in bound.pop(name, ())]
-            further = next((bound.pop(name) for name in others if name in bound), {})
+            rests: list[dict[str, Any]] = [bound.pop(name) for name in others if name in bound]
+            further = rests[0] if rests else {}
             for name in options.keys() & further.keys():
                 unexpected = f"got an unexpected keyword argument {name!r}"
                 raise TypeError(f"{function.__name__}() {unexpected}")
