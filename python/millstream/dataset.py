@@ -38,10 +38,11 @@ from millstream.plan.arguments import (
 )
 from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Union, Zip, joined
 from millstream.plan.rules import to_physical
+from millstream.splits import Splits
 from millstream.write import Writing
 
 
-class Dataset(Columns, Aggregates, Exchange, Writing):
+class Dataset(Columns, Aggregates, Splits, Exchange, Writing):
     """A pipeline over rows: lazy, immutable, run again by each consumer.
 
     Made by `millstream.read_parquet`, `millstream.range` and the like, not by this class. Each

@@ -10,9 +10,10 @@ from millstream.expr.nodes import Expr
 from millstream.io.source import Source
 from millstream.observe.report import RunReport
 from millstream.plan.arguments import Concurrency, ReadOptions
+from millstream.splits import Splits
 from millstream.write import Writing
 
-class Dataset(Columns, Aggregates, Exchange, Writing):
+class Dataset(Columns, Aggregates, Splits, Exchange, Writing):
     def map(
         self,
         fn: Callable[..., Any],

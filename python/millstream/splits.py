@@ -1,0 +1,149 @@
+"""A dataset in parts: by positions of rows, by proportions, for training and tests.
+
+Owns the public names and the checks of their arguments. `millstream.execution.kept` owns how kept
+blocks are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+from millstream.errors import ArgumentError
+from millstream.errors.checks import check_count, check_flag, is_number, is_sequence, require
+from millstream.execution.kept import cut, keep_blocks
+from millstream.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from millstream.dataset import MaterializedDataset
+
+
+class Splits(Pipeline):
+    """The part of a dataset that runs it, keeps its blocks, and divides its rows.
+
+    The parts share the blocks, which are kept where they are as long as one of the parts is.
+    """
+
+    def split_at_indices(self, indices: Sequence[int]) -> list[MaterializedDataset]:
+        """Divides the rows before those at some positions.
+
+        Args:
+            indices: The positions, in order; one beyond the last row leaves a part empty.
+
+        Returns:
+            One part more than there are positions.
+
+        Raises:
+            ArgumentError: The positions are not in order, or there is none.
+
+        Example:
+            >>> [part.take_all() for part in ms.range(3).split_at_indices([1])]
+            [[{'id': 0}], [{'id': 1}, {'id': 2}]]
+        """
+        require(is_sequence(indices) and len(indices) > 0, "indices", indices, "positions of rows")
+        for place, index in enumerate(indices):
+            check_count(f"indices[{place}]", index, least=0, optional=False)
+        if list(indices) != sorted(indices):
+            raise ArgumentError(f"indices={list(indices)!r} must be in order")
+        return self._cut(lambda rows: [min(index, rows) for index in indices])
+
+    def split_proportionately(self, proportions: Sequence[float]) -> list[MaterializedDataset]:
+        """Divides the rows by proportions, in order.
+
+        Args:
+            proportions: Of each part but the last, which gets the rest: together below 1.
+
+        Raises:
+            ArgumentError: One is not above 0, or all are not below 1; or a part would be empty.
+        """
+        is_right = is_sequence(proportions) and len(proportions) > 0
+        is_right = is_right and all(is_number(each) and each > 0 for each in proportions)
+        is_right = is_right and sum(proportions) < 1
+        require(is_right, "proportions", proportions, "numbers above 0, together below 1")
+        before = list(accumulate(proportions))
+        return self._cut(
+            lambda rows: [int(rows * part) for part in before],
+            none_empty=f"proportions={list(proportions)!r}",
+        )
+
+    def split(
+        self, n: int, *, equal: bool = False, locality_hints: Sequence[Any] | None = None
+    ) -> list[MaterializedDataset]:
+        """Divides the rows into parts of the same size, but for one row.
+
+        Args:
+            n: How many parts.
+            equal: Whether all have exactly as many rows; at most `n - 1` rows are left out then.
+            locality_hints: Taken, but without effect: the blocks stay where they are.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+        """
+        check_count("n", n, optional=False)
+        check_flag("equal", equal)
+
+        def bounds(rows: int) -> list[int]:
+            if equal:
+                return [rows // n * part for part in range(1, n + 1)]
+            return [rows * part // n for part in range(1, n)]
+
+        return self._cut(bounds)[:n]
+
+    def train_test_split(
+        self, test_size: int | float, *, shuffle: bool = False, seed: int | None = None
+    ) -> tuple[MaterializedDataset, MaterializedDataset]:
+        """Divides the rows into those for training and those, after them, for tests.
+
+        Args:
+            test_size: How many are for tests: a number of rows, or a part of them below 1.
+            shuffle: Must be false: rows cannot be shuffled yet. `read_*(shuffle="files")` shuffles
+                files, and `random_sample` draws rows.
+            seed: Belongs to `shuffle`.
+
+        Raises:
+            ArgumentError: An argument makes no sense, or one of the parts would be empty.
+
+        Example:
+            >>> train, test = ms.range(10).train_test_split(0.3)
+            >>> train.count(), test.count()
+            (7, 3)
+        """
+        check_flag("shuffle", shuffle)
+        if shuffle or seed is not None:
+            raise ArgumentError(
+                f"shuffle={shuffle!r}, seed={seed!r}: rows cannot be shuffled yet; shuffle files "
+                "with read_*(shuffle='files'), or draw rows with random_sample"
+            )
+        is_part = isinstance(test_size, float)
+        is_right = is_number(test_size) and (0 < test_size < 1 if is_part else test_size >= 1)
+        wanted = "a number of rows, or a part above 0 and below 1"
+        require(is_right, "test_size", test_size, wanted)
+
+        def bound(rows: int) -> list[int]:
+            return [rows - int(rows * test_size if is_part else test_size)]
+
+        train, test = self._cut(bound, none_empty=f"test_size={test_size!r}")
+        return train, test
+
+    def _cut(
+        self, bounds: Callable[[int], Sequence[int]], none_empty: str | None = None
+    ) -> list[MaterializedDataset]:
+        """Runs the dataset and divides its rows.
+
+        Args:
+            bounds: The positions where further parts begin, for a number of rows.
+            none_empty: What the user has said, if a part without rows is an error.
+        """
+        from millstream.dataset import MaterializedDataset
+
+        execution = self._execute()
+        kept = keep_blocks(execution, self._plan.schema())
+        rows = kept.rows() or 0
+        ends = [0, *bounds(rows), rows]
+        if none_empty is not None and any(last <= first for first, last in pairwise(ends)):
+            raise ArgumentError(f"{none_empty} leaves a part of {rows} rows empty")
+        parts = [MaterializedDataset(plan, self._context) for plan in cut(kept, ends)]
+        for part in parts:
+            part._watch = execution.watch
+        return parts
