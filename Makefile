@@ -40,7 +40,7 @@ lint: $(VENV)/installed-test ## Check format and lints, Rust and Python
 types: $(VENV)/installed-test ## Check Python's types, and the extension's stubs against the extension
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml millstream._core millstream.columns millstream.dataset millstream.exchange millstream.read \
-	  millstream.read_columns millstream.read_records millstream.read_sql millstream.read_text millstream.write \
+	  millstream.read_columns millstream.read_records millstream.read_databases millstream.read_text_files millstream.write \
 	  --allowlist tests/stubtest-allowlist.txt
 
 stubs: $(VENV)/installed-test ## Write the stubs of the modules whose functions take options

@@ -18,8 +18,8 @@ from typing import Any
 import millstream
 
 MODULES = (
-    *("columns", "dataset", "exchange", "read", "read_columns", "read_records", "read_sql"),
-    *("read_text", "write"),
+    *("columns", "dataset", "exchange", "read", "read_columns", "read_databases", "read_records"),
+    *("read_text_files", "write"),
 )
 PACKAGE = Path(millstream.__file__).parent
 

@@ -77,9 +77,9 @@ if TYPE_CHECKING:
         read_videos,
     )
     from millstream.read_columns import read_arrow, read_avro, read_numpy, read_orc
+    from millstream.read_databases import read_sql
     from millstream.read_records import read_tfrecords, read_webdataset
-    from millstream.read_sql import read_sql
-    from millstream.read_text import read_csv, read_json, read_text
+    from millstream.read_text_files import read_csv, read_json, read_text
     from millstream.schema import Schema
 
 __version__ = "0.1.0"
@@ -154,8 +154,8 @@ _MODULES = {
     ],
     "read_columns": ["read_arrow", "read_avro", "read_numpy", "read_orc"],
     "read_records": ["read_tfrecords", "read_webdataset"],
-    "read_sql": ["read_sql"],
-    "read_text": ["read_csv", "read_json", "read_text"],
+    "read_databases": ["read_sql"],
+    "read_text_files": ["read_csv", "read_json", "read_text"],
     "schema": ["Schema"],
 }
 _HOME = {name: f"millstream.{module}" for module, names in _MODULES.items() for name in names}

@@ -81,6 +81,7 @@ _ABSENT = {
     "write_parquet(min_rows_per_file=..., max_rows_per_file=...)",
     ("Dataset", "random_shuffle"): _SHUFFLE,
     ("Dataset", "randomize_block_order"): _SHUFFLE,
+    ("Dataset", "random_sample"): "use filter with a random number from a seeded generator",
     ("Dataset", "mix"): "iterate over several datasets in turn",
     ("Dataset", "streaming_train_test_split"): _SPLIT,
     ("Dataset", "streaming_split"): _SPLIT + ", and let each trainer iterate over its own",

@@ -18,7 +18,7 @@ from millstream.blocks import aggregate, rows
 from millstream.blocks.aggregate import Distinct, Part, Parts
 from millstream.blocks.transforms import SelectColumns
 from millstream.consumption import Consumption
-from millstream.errors.checks import check_columns, check_count, check_flag
+from millstream.errors.checks import check_columns, check_count, check_flag, check_kind
 from millstream.plan.logical import Map
 
 
@@ -120,9 +120,9 @@ class Aggregates(Consumption):
             >>> ms.from_items([{"x": 2}, {"x": 1}, {"x": 2}]).unique("x")
             [2, 1]
         """
-        (name,) = check_columns("column", column)
+        check_kind("column", column, str, optional=False)
         check_flag("ignore_nulls", ignore_nulls)
-        tables = self._reduced((name,), Distinct(name))
+        tables = self._reduced((column,), Distinct(column))
         return aggregate.distinct_values(tables, ignore_nulls=ignore_nulls)
 
     def _aggregate(

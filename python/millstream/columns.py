@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from millstream.blocks.usercode import UserFunction
 from millstream.compute import ActorPoolStrategy
 from millstream.errors import ArgumentError
-from millstream.errors.checks import check_count, check_kind, is_named, is_number, require
+from millstream.errors.checks import check_kind, is_named, require
 from millstream.expr.nodes import Alias, Column, Expr
 from millstream.options import takes
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import FunctionOptions, TaskOptions
 from millstream.plan.expressions import FilterExpression, WithColumns, classes_of
 from millstream.plan.logical import Map, Shape
-from millstream.plan.sampling import RandomSample
 
 if TYPE_CHECKING:
     from millstream.dataset import Dataset
@@ -90,30 +89,6 @@ class Columns(Pipeline):
                     )
                 columns[name] = expr
         return self._with_expressions(columns, options)
-
-    def random_sample(self, fraction: float, *, seed: int | None = None) -> Dataset:
-        """Keeps a random part of the rows, in their order.
-
-        A row is drawn by its values and the seed. So the sample is the same however rows are cut
-        into blocks, and with a seed in each run. Of equal rows in a block, every how many-th is
-        drawn. A second sample of a sample needs another seed: with the same one it would keep all.
-
-        Args:
-            fraction: The part, from 0 to 1; about, since each row is drawn by itself.
-            seed: Makes the sample repeatable; `None`: each run draws anew.
-
-        Raises:
-            ArgumentError: An argument makes no sense.
-
-        Example:
-            >>> ms.range(10_000).random_sample(0.1, seed=1).count()
-            985
-        """
-        is_right = is_number(fraction) and 0 <= fraction <= 1
-        require(is_right, "fraction", fraction, "a number from 0 to 1")
-        check_count("seed", seed, least=0)
-        sample = RandomSample(float(fraction), seed)
-        return self._mapped(Map(sample, columns=sample.schema, changes_rows=True))
 
     def _filtered(self, expr: Any, options: FunctionOptions) -> Dataset:
         """The rows for which an expression is true."""

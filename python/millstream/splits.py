@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count, check_flag, is_number, is_sequence, require
 from millstream.execution.kept import cut, keep_blocks
@@ -41,11 +43,14 @@ class Splits(Pipeline):
             >>> [part.take_all() for part in ms.range(3).split_at_indices([1])]
             [[{'id': 0}], [{'id': 1}, {'id': 2}]]
         """
+        if isinstance(indices, np.ndarray):
+            indices = indices.tolist()
         require(is_sequence(indices) and len(indices) > 0, "indices", indices, "positions of rows")
+        indices = [int(index) if isinstance(index, np.integer) else index for index in indices]
         for place, index in enumerate(indices):
             check_count(f"indices[{place}]", index, least=0, optional=False)
-        if list(indices) != sorted(indices):
-            raise ArgumentError(f"indices={list(indices)!r} must be in order")
+        if indices != sorted(indices):
+            raise ArgumentError(f"indices={indices!r} must be in order")
         return self._cut(lambda rows: [min(index, rows) for index in indices])
 
     def split_proportionately(self, proportions: Sequence[float]) -> list[MaterializedDataset]:

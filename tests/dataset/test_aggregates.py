@@ -146,3 +146,19 @@ def test_wrong_arguments_are_named():
         ds.sum("id", ignore_nulls="no")
     with pytest.raises(ArgumentError, match="on"):
         ds.sum(1)
+
+
+def test_durations_have_bounds_and_unique_takes_one_column():
+    ds = of([datetime.timedelta(1), None, datetime.timedelta(2)])
+    assert (ds.min("x"), ds.max("x")) == (datetime.timedelta(1), datetime.timedelta(2))
+    with pytest.raises(ArgumentError, match="column"):
+        ds.unique(["x"])
+
+
+def test_times_beyond_those_of_python_are_errors_that_say_so():
+    ds = ms.from_arrow(pa.table({"x": pa.array([2**60], pa.timestamp("us"))}))
+    with pytest.raises(SchemaError, match=r"'x' of type timestamp\[us\].*batch_format='pyarrow'"):
+        ds.take_all()
+    with pytest.raises(SchemaError, match="'x'"):
+        ds.max("x")
+    assert next(iter(ds.iter_batches(batch_format="pyarrow"))).num_rows == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import copy
 import doctest
 import math
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from column_samples import COLUMNS, same
@@ -23,7 +23,6 @@ from millstream import expressions
 from millstream.blocks import tensor
 from millstream.expressions import col, lit, udf, when
 from millstream.plan.rules import to_physical
-from millstream.plan.sampling import drawn
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "expressions.md"
 
@@ -228,9 +227,6 @@ def test_overflow_ends_the_run_and_names_the_expression():
         (lambda ds: ds.with_columns({"x": 5}), r"exprs\['x'\]=5 must be an Expr"),
         (lambda ds: ds.with_columns(col("id") + 1), "exprs=.* must be a dict"),
         (lambda ds: ds.with_columns({"x": lit(1)}, lit(2).alias("x")), "'x' is there twice"),
-        (lambda ds: ds.random_sample(1.5), "fraction=1.5"),
-        (lambda ds: ds.random_sample(True), "fraction=True"),
-        (lambda ds: ds.random_sample(0.5, seed=-1), "seed=-1"),
     ],
 )
 def test_wrong_arguments(wrong, words):
@@ -239,7 +235,7 @@ def test_wrong_arguments(wrong, words):
 
 
 def test_datasets_with_expressions_copy_and_pickle():
-    ds = ms.range(5).filter(col("id") > 1).with_column("x", -col("id")).random_sample(1.0)
+    ds = ms.range(5).filter(col("id") > 1).with_column("x", -col("id"))
     wanted = [{"id": n, "x": -n} for n in (2, 3, 4)]
     for made in (ds, copy.deepcopy(ds), pickle.loads(pickle.dumps(ds))):
         assert made.take_all() == wanted
@@ -285,7 +281,7 @@ def test_a_filter_moves_past_operators_that_only_choose_and_name_columns(files):
         ),
         (
             ds.drop_columns("b").filter(col("a") > 97).filter(col("s") == "x"),
-            ["ReadParquet.filter(col('a') > 97).filter(col('s') == 'x')->Drop(b)"],
+            ["ReadParquet.filter(col('a') > 97)->Drop(b)->Filter(col('s') == 'x')"],
             [{"a": 98, "s": "x"}],
         ),
     ]:
@@ -404,63 +400,6 @@ def test_the_reader_keeps_exactly_the_rows_of_the_filter_in_memory(
     assert [row["n"] for row in pushed.take_all()] == [row["n"] for row in wanted.take_all()]
 
 
-# Samples ------------------------------------------------------------------------------------
-
-
-def test_a_sample_is_the_same_however_rows_are_cut_into_blocks():
-    rows = [
-        {
-            row["id"]
-            for row in ms.range(2000, override_num_blocks=n).random_sample(0.3, seed=4).take_all()
-        }
-        for n in (1, 7, 100)
-    ]
-    assert rows[0] == rows[1] == rows[2]
-    assert 500 < len(rows[0]) < 700
-
-
-def test_another_seed_is_another_sample_and_none_is_another_one_in_each_run():
-    def sample(dataset):
-        return [row["id"] for row in dataset.take_all()]
-
-    ds = ms.range(1000)
-    assert sample(ds.random_sample(0.5, seed=1)) != sample(ds.random_sample(0.5, seed=2))
-    unseeded = ds.random_sample(0.5)
-    assert sample(unseeded) != sample(unseeded)
-    both = unseeded.zip(unseeded).take_all()
-    assert all(row["id"] == row["id_1"] for row in both)
-
-
-def test_the_ends_of_a_fraction_and_the_order():
-    ds = ms.range(100)
-    assert ds.random_sample(0).count() == 0
-    assert ds.random_sample(1).count() == 100
-    ids = [row["id"] for row in ds.random_sample(0.5, seed=0).take_all()]
-    assert ids == sorted(ids)
-    assert ms.range(0).random_sample(0.5).take_all() == []
-
-
-def test_equal_rows_are_drawn_in_equal_parts():
-    ds = ms.from_arrow(pa.table({"x": ["a"] * 1000 + ["b"] * 100}))
-    counted = collections.Counter(row["x"] for row in ds.random_sample(0.25, seed=3).take_all())
-    assert abs(counted["a"] - 250) <= 25
-    assert abs(counted["b"] - 25) <= 5
-    empty = ms.range(100, override_num_blocks=1).select_columns([]).random_sample(0.5, seed=1)
-    assert abs(empty.count() - 50) <= 1
-
-
-@pytest.mark.parametrize("name", sorted(COLUMNS))
-def test_columns_of_all_types_are_drawn_from(name):
-    table = table_of(ms.from_arrow(pa.table({"x": COLUMNS[name]})))
-    many = pa.concat_tables([table] * 20)
-    chosen = drawn(many, 0.5, 1)
-    parts = [
-        drawn(many.slice(start, len(table)), 0.5, 1) for start in range(0, len(many), len(table))
-    ]
-    assert abs(int(chosen.sum()) - len(many) / 2) <= len(table)
-    assert all((part == parts[0]).all() for part in parts)
-
-
 # The page of the docs -----------------------------------------------------------------------
 
 
@@ -488,3 +427,13 @@ def test_expressions_are_all_documented():
         if not getattr(type(space), name).__doc__
     ]
     assert bare == []
+
+
+def test_a_filter_sees_only_the_rows_that_the_one_before_keeps(tmp_path):
+    pq.write_table(pa.table({"n": [0, 1, 5]}), tmp_path / "1.parquet")
+    read = ms.read_parquet(str(tmp_path))
+    first = read.filter(col("n") != 0)
+    assert first.filter(10 // col("n") > 5).take_all() == [{"n": 1}]
+    assert first.select_columns("n").filter(10 // col("n") > 5).take_all() == [{"n": 1}]
+    given = ms.read_parquet(str(tmp_path), filter=pc.field("n") != 0)
+    assert given.filter(10 // col("n") > 5).take_all() == [{"n": 1}]

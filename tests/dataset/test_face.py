@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -158,3 +159,14 @@ write_kafka write_lance write_mongo write_numpy write_orc write_parquet write_sn
 write_sql write_tfrecords write_turbopuffer write_webdataset zip
 """
 RAY_DATASET_NAMES = _METHODS.split()
+
+
+def test_no_public_name_is_that_of_a_module():
+    modules = {path.stem for path in Path(ms.__file__).parent.iterdir()}
+    assert modules & set(ms.__all__) == set()
+
+
+def test_readers_stay_functions_whichever_is_used_first():
+    lines = "import millstream as ms; ms.read_csv, ms.read_json; print(callable(ms.read_text))"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

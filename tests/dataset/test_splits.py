@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -76,3 +77,9 @@ def test_parts_are_datasets_and_share_their_blocks():
     assert sorted(ids(both)) == sorted([*range(51, 101), *range(50)])
     assert train.num_blocks() == test.num_blocks() == 1
     assert train.split_at_indices([10])[0].count() == 10
+
+
+def test_numbers_of_numpy_are_positions():
+    parts = ms.range(5).split_at_indices(np.array([1, 3]))
+    assert [ids(part) for part in parts] == [[0], [1, 2], [3, 4]]
+    assert [part.count() for part in ms.range(5).split_at_indices([np.int64(2)])] == [2, 3]

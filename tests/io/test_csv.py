@@ -19,7 +19,7 @@ from text_sources import check_tables, plan_csv, refused, rows_or_none
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import lines
 from millstream.io.formats.csv_rows import Rows
-from millstream.read_text import read_csv
+from millstream.read_text_files import read_csv
 
 FIXED = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

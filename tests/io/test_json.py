@@ -14,7 +14,7 @@ from text_sources import check_tables, plan_json, refused, rows_or_none
 
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import lines
-from millstream.read_text import read_json
+from millstream.read_text_files import read_json
 
 FIXED = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -295,3 +295,15 @@ def test_the_public_reader(tmp_path):
     written(tmp_path / "a.jsonl", '{"a":1}\n{"a":2}\n')
     read = pa_json.ReadOptions(block_size=8)
     assert read_json(tmp_path, read_options=read).take_all() == [{"a": 1}, {"a": 2}]
+
+
+def test_null_among_objects_is_no_object(tmp_path):
+    (tmp_path / "a.json").write_text('[{"a": 1}, null]')
+    with pytest.raises(ReadError, match=r"(?s)no object.*null.*a\.json"):
+        read_json(str(tmp_path)).take_all()
+
+
+def test_null_values_are_nulls(tmp_path):
+    (tmp_path / "a.json").write_text('[{"a":\n null, "b": [null]}, {"a": 1, "b": [\nnull]}]')
+    rows = [{"a": None, "b": [None]}, {"a": 1, "b": [None]}]
+    assert read_json(str(tmp_path)).take_all() == rows

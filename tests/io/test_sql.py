@@ -21,7 +21,7 @@ import millstream as ms
 from millstream.context import DataContext
 from millstream.errors import ArgumentError, ReadError, SchemaError, WriteError
 from millstream.io.formats.sql import plan_sql, without_secrets
-from millstream.read_sql import read_sql
+from millstream.read_databases import read_sql
 
 
 @pytest.fixture(autouse=True)

@@ -340,3 +340,15 @@ def test_records_are_written_once_so_their_types_must_agree(format, tmp_path):
     options = {"min_rows_per_file": 1, "partition_cols": ["json"]}
     with pytest.raises(ArgumentError, match="min_rows_per_file with partition_cols"):
         getattr(first, f"write_{format}")(str(tmp_path), **options)
+
+
+def test_orc_takes_the_type_of_nulls_from_other_blocks(tmp_path):
+    nulls = ms.from_arrow(pa.table({"x": ["a"], "y": pa.nulls(1)}))
+    nulls.union(ms.from_arrow(pa.table({"x": ["b"], "y": ["q"]}))).write_orc(str(tmp_path))
+    rows = [row for path in files_in(tmp_path, "orc") for row in orc.read_table(path).to_pylist()]
+    assert rows == [{"x": "a", "y": None}, {"x": "b", "y": "q"}]
+
+
+def test_a_partition_column_has_a_name(tmp_path):
+    with pytest.raises(ArgumentError, match="partition_cols"):
+        ms.from_items([{"": 1, "v": 2}]).write_json(str(tmp_path), partition_cols=[""])

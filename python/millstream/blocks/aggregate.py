@@ -223,6 +223,9 @@ def _bounds(values: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     if pa.types.is_floating(values.type):
         numbers = values.filter(pc.invert(pc.is_nan(values)))
         values = numbers if len(numbers) else values
+    if pa.types.is_duration(values.type):
+        # Arrow has no bounds for them.
+        return tuple(each.cast(values.type) for each in _bounds(values.cast(pa.int64())))
     found = pc.min_max(values)
     return pa.array([found["min"]], values.type), pa.array([found["max"]], values.type)
 

@@ -189,7 +189,13 @@ def _values(name: str, column: pa.ChunkedArray) -> Iterable[Any]:
         objects.require_microseconds(column)
     except ValueError as error:
         raise SchemaError(f"the column {name!r} of type {column.type} {error}") from error
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError) as error:
+        raise SchemaError(
+            f"the column {name!r} of type {column.type} has a value that Python's own types do not "
+            f"hold ({error}); take batches with batch_format='pyarrow'"
+        ) from error
     return values
 
 

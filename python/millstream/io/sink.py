@@ -130,9 +130,10 @@ class WriteFiles:
         if is_whole:
             self.destination.format.check(pa.schema(rest))
         if not rest:
+            besides = f" besides the partition columns {list(self.partition_cols)}"
             raise SchemaError(
-                f"a {self.destination.format.name} file needs at least one column "
-                f"besides the partition columns {list(self.partition_cols)}"
+                f"{self.destination.format.name} files need at least one column"
+                f"{besides if self.partition_cols else ''}"
             )
 
     def open(self) -> Callable[[Iterator[pa.Table]], Iterator[pa.Table]]:

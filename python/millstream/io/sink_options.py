@@ -46,7 +46,8 @@ class SinkOptions:
     mode: str = "append"
 
     def __post_init__(self) -> None:
-        check_columns("partition_cols", self.partition_cols or ())
+        names = check_columns("partition_cols", self.partition_cols or ())
+        require(all(names), "partition_cols", self.partition_cols, "columns that have a name")
         check_flag("try_create_dir", self.try_create_dir)
         check_named("arrow_open_stream_args", self.arrow_open_stream_args)
         for name in ("min_rows_per_file", "max_rows_per_file", "min_bytes_per_file"):

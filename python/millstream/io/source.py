@@ -50,7 +50,8 @@ class Source:
         with_columns: Plans the same source for some of its columns, without listing or opening
             files again; `None` if it cannot.
         with_filter: Plans the same source for the rows that satisfy a `pyarrow.compute.Expression`
-            of the schema's types, without listing or opening files again; `None` if it cannot.
+            of the schema's types, without listing or opening files again; `None` if it cannot, or
+            has a filter already: each filter sees only what the one before keeps.
         redrawn: Plans the same source for one run, with its files in an order of its own; `None` if
             all runs read the units in their order.
         is_of_one_process: Whether only this process can read it.

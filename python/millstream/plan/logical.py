@@ -192,32 +192,24 @@ class LogicalPlan:
             left += reversed(plan.inputs)
 
     def drawn(self) -> LogicalPlan:
-        """The plan of one run: sources whose order is random have one, and samples a seed.
+        """The plan of one run: sources whose order is random have one.
 
-        What comes several times is the same in all places, so that rows which belong together still
-        meet.
+        A source that comes several times has the same order in all places, so that rows which
+        belong together still meet.
         """
+        if all(read.source.redrawn is None for read in self.reads()):
+            return self
         sources: dict[int, Source] = {}
-        samples: dict[int, Map] = {}
-
-        def settled(operator: Map | Limit) -> Map | Limit:
-            redrawn = getattr(getattr(operator, "transform", None), "redrawn", None)
-            if redrawn is None or not isinstance(operator, Map):
-                return operator
-            if id(operator) not in samples:
-                samples[id(operator)] = replace(operator, transform=redrawn())
-            return samples[id(operator)]
 
         def draw(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
             start = plan.start
-            made = tuple(map(settled, plan.operators))
             if not isinstance(start, Read):
-                return LogicalPlan(replace(start, inputs=tuple(inputs)), made)
+                return replace(plan, start=replace(start, inputs=tuple(inputs)))
             if start.source.redrawn is None:
-                return LogicalPlan(start, made)
+                return plan
             if id(start.source) not in sources:
                 sources[id(start.source)] = start.source.redrawn()
-            return LogicalPlan(replace(start, source=sources[id(start.source)]), made)
+            return replace(plan, start=replace(start, source=sources[id(start.source)]))
 
         return self.fold(draw)
 

@@ -11,6 +11,7 @@ decides any: a later value that is not of its column's type is an error.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -285,6 +286,11 @@ class JsonFormat:
         if not data.isascii():
             # pyarrow takes any bytes for text.
             data.decode()
+        if _NULL_ROW.search(data):
+            # pyarrow would take it for an object of nulls.
+            for value in objects_in(data.decode()):
+                if value is None:
+                    raise ValueError(problem_of(value, self.schema))
         read = pa_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
         parse = pa_json.ParseOptions(
             explicit_schema=self.schema,
@@ -348,3 +354,5 @@ def _lines_in(data: bytes) -> int:
 
 
 _HEAD_BYTES = 64 << 10
+#: Where null may stand in the place of an object; elsewhere it comes after other characters.
+_NULL_ROW = re.compile(rb"(?:\A|[}\]\n])\s*null")

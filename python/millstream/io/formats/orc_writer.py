@@ -47,7 +47,7 @@ class OrcFormat(PlainFormat):
             SchemaError: There is one.
         """
         for each in schema:
-            if not _is_held(_stored_type(each.type)):
+            if not _is_held(_stored_type(each.type)) or pa.types.is_null(each.type):
                 raise SchemaError(
                     f"column {each.name!r} of type {each.type} cannot be written as ORC, which has "
                     "signed integers, floats, booleans, text, bytes, dates, timestamps without a "
@@ -66,7 +66,8 @@ class OrcFormat(PlainFormat):
         Raises:
             SchemaError: ORC cannot hold a column.
         """
-        self.check(schema)
+        # Other blocks may tell the type of a column of nulls: it is written again then.
+        self.check(pa.schema([each for each in schema if not pa.types.is_null(each.type)]))
         return _OrcWriter(orc.ORCWriter(stream, **self.args), self.stored(schema))
 
     def read_back(self, file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -74,7 +75,13 @@ class OrcFormat(PlainFormat):
         found = orc.ORCFile(file)
         for stripe in range(found.nstripes):
             table = pa.Table.from_batches([found.read_stripe(stripe)])
-            yield table.cast(self.stored(schema))
+            for place, each in enumerate(schema):
+                if pa.types.is_null(each.type):
+                    table = table.set_column(place, each, pa.nulls(table.num_rows))
+                else:
+                    column = table.column(place).cast(_stored_type(each.type))
+                    table = table.set_column(place, each.name, column)
+            yield table
 
 
 class _OrcWriter:
@@ -113,6 +120,8 @@ def _stored_type(type: pa.DataType) -> pa.DataType:
     types = pa.types
     if types.is_dictionary(type):
         return _stored_type(type.value_type)
+    if types.is_null(type):
+        return pa.int8()
     if types.is_large_string(type):
         return pa.string()
     if types.is_large_binary(type):

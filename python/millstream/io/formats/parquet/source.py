@@ -149,6 +149,7 @@ class _Plan:
             added=self.added,
         )
         pieces = self._pieces(in_files, schema)
+        has_filter = self.filter is not None
         return Source(
             name="ReadParquet",
             units=[ParquetUnit(scan, group) for group in self._grouped(pieces)],
@@ -156,7 +157,7 @@ class _Plan:
             rows=self._rows(),
             files=self.listing.paths,
             with_columns=partial(self._source_of, in_files),
-            with_filter=partial(self._filtered, in_files, columns),
+            with_filter=None if has_filter else partial(self._filtered, in_files, columns),
             redrawn=partial(self._redrawn, in_files, columns) if self.listing.shuffle else None,
             is_of_one_process=is_of_one_process(self.listing.filesystem),
         )
@@ -165,8 +166,7 @@ class _Plan:
         return self.source(in_files, _check_columns(columns))
 
     def _filtered(self, in_files: pa.Schema, columns: Sequence[str] | None, filter: Any) -> Source:
-        both = filter if self.filter is None else self.filter & filter
-        return replace(self, filter=both).source(in_files, columns)
+        return replace(self, filter=filter).source(in_files, columns)
 
     def _redrawn(self, in_files: pa.Schema, columns: Sequence[str] | None) -> Source:
         return replace(self, listing=self.listing.drawn()).source(in_files, columns)

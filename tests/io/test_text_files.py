@@ -13,7 +13,7 @@ from text_sources import check_tables, plan_text, refused, rows_or_none
 from millstream.errors import ArgumentError, ReadError
 from millstream.io import lines
 from millstream.io.partitioning import Partitioning
-from millstream.read_text import read_text
+from millstream.read_text_files import read_text
 
 
 def lines_of(source):

@@ -1,4 +1,4 @@
-# Made by tools/stubs.py of read_sql.py: change that, and run `make stubs`.
+# Made by tools/stubs.py of read_databases.py: change that, and run `make stubs`.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,4 +1,4 @@
-# Made by tools/stubs.py of read_text.py: change that, and run `make stubs`.
+# Made by tools/stubs.py of read_text_files.py: change that, and run `make stubs`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
