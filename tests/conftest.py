@@ -6,6 +6,11 @@ import warnings
 
 import pipelines
 import pytest
+from hypothesis import settings
+
+# The same examples each time: what fails, fails again.
+settings.register_profile("tests", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("tests")
 
 #: Small, so that what does not fit shows. The cores are logical.
 CPUS = 4

@@ -7,6 +7,7 @@ from functools import partial
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pytest
 
 import millstream as ms
@@ -34,6 +35,14 @@ def test_what_workers_write_workers_read(format, ds, tmp_path):
     getattr(ds, f"write_{format}")(str(tmp_path), max_rows_per_file=60)
     read = getattr(ms, f"read_{format}")(str(tmp_path))
     assert sorted(read.take_all(), key=lambda row: row["number"]) == ROWS
+
+
+def test_options_of_pyarrow_travel(ds, tmp_path):
+    write = pa_csv.WriteOptions(delimiter=";", include_header=False)
+    ds.write_csv(str(tmp_path), write_options=write)
+    parse, read = pa_csv.ParseOptions(delimiter=";"), pa_csv.ReadOptions(column_names=["n", "t"])
+    back = ms.read_csv(str(tmp_path), parse_options=parse, read_options=read)
+    assert back.sum("n") == sum(row["number"] for row in ROWS)
 
 
 def test_records_go_both_ways(ds, tmp_path):

@@ -5,6 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from millstream.context import DataContext
+
+
+@pytest.fixture(autouse=True)
+def on_threads(monkeypatch):
+    """Datasets run on the local backend here; what travels to Ray's workers is tested beside."""
+    made = DataContext(backend="local", enable_progress_bars=False)
+    monkeypatch.setattr(DataContext, "_current", made)
+
 
 @pytest.fixture(scope="session")
 def clips() -> Path:

@@ -46,7 +46,7 @@ def plan_write_csv(
         "arrow_csv_args_fn", arrow_csv_args_fn, "a function that returns a dict, or None"
     )
     check_csv_args(arrow_csv_args)
-    format = CsvFormat(arrow_csv_args, arrow_csv_args_fn)
+    format = CsvFormat(_named(arrow_csv_args), arrow_csv_args_fn)
     return plan_write_files(path, options, format, is_divided=is_divided)
 
 
@@ -55,7 +55,8 @@ class CsvFormat(PlainFormat):
     """CSV files (`FileFormat`): nulls are empty cells, and empty text is `""`.
 
     Args:
-        args: For `pyarrow.csv.CSVWriter`: `write_options`.
+        args: For `pyarrow.csv.CSVWriter`: `write_options` by names, since pyarrow's own object does
+            not pickle.
         args_fn: Gives further `args`, called where files are written.
     """
 
@@ -65,10 +66,13 @@ class CsvFormat(PlainFormat):
     extension: str = "csv"
 
     @property
+    def _options(self) -> pa_csv.WriteOptions:
+        return pa_csv.WriteOptions(**self.args.get("write_options", {}))
+
+    @property
     def can_be_read_back(self) -> bool:
         """Whether null and empty text look different."""
-        options = self.args.get("write_options")
-        return options is None or options.quoting_style != "none"
+        return bool(self._options.quoting_style != "none")
 
     def settled(self) -> CsvFormat:
         """The same with what `args_fn` gives.
@@ -80,7 +84,7 @@ class CsvFormat(PlainFormat):
             return self
         more = dict(self.args_fn())
         check_csv_args(more)
-        return replace(self, args={**self.args, **more}, args_fn=None)
+        return replace(self, args={**self.args, **_named(more)}, args_fn=None)
 
     def check(self, schema: pa.Schema) -> None:
         """Refuses columns whose values are no text and no number that text could tell exactly.
@@ -109,11 +113,12 @@ class CsvFormat(PlainFormat):
         """
         self.check(schema)
         stored = self.stored(schema)
-        return _CsvWriter(pa_csv.CSVWriter(stream, stored, **self.args), stored)
+        args = {**self.args, "write_options": self._options}
+        return _CsvWriter(pa_csv.CSVWriter(stream, stored, **args), stored)
 
     def read_back(self, file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yields the rows of a file, with the types that they were written with."""
-        options = self.args.get("write_options") or pa_csv.WriteOptions()
+        options = self._options
         stored = self.stored(schema)
         reader = pa_csv.open_csv(
             file,
@@ -130,7 +135,7 @@ class CsvFormat(PlainFormat):
             ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=stored,
-                null_values=[""],
+                null_values=[getattr(options, "null_string", "")],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
             ),
@@ -164,6 +169,15 @@ def check_csv_args(args: Mapping[str, Any]) -> None:
         pa_csv.CSVWriter(pa.BufferOutputStream(), trial, **args).close()
     except (TypeError, ValueError, AttributeError, pa.ArrowException) as error:
         raise ArgumentError(f"pyarrow.csv.CSVWriter refuses the options: {error}") from error
+
+
+def _named(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arguments with the options by their names."""
+    options = args.get("write_options")
+    if options is None:
+        return {name: value for name, value in args.items() if name != "write_options"}
+    names = [name for name in dir(options) if not name.startswith("_") and name != "validate"]
+    return {**args, "write_options": {name: getattr(options, name) for name in names}}
 
 
 def _cell_type(type: pa.DataType) -> pa.DataType:
