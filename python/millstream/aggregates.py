@@ -10,16 +10,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, localcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from millstream.blocks import aggregate, rows
-from millstream.blocks.aggregate import Distinct, Part, Parts
+from millstream.blocks import rows
 from millstream.blocks.transforms import SelectColumns
 from millstream.consumption import Consumption
 from millstream.errors.checks import check_columns, check_count, check_flag, check_kind
 from millstream.plan.logical import Map
+
+if TYPE_CHECKING:
+    # Loads what nobody else needs before the first row.
+    from millstream.blocks.aggregate import Distinct, Part, Parts
 
 
 class Aggregates(Consumption):
@@ -120,10 +123,12 @@ class Aggregates(Consumption):
             >>> ms.from_items([{"x": 2}, {"x": 1}, {"x": 2}]).unique("x")
             [2, 1]
         """
+        from millstream.blocks.aggregate import Distinct, distinct_values
+
         check_kind("column", column, str, optional=False)
         check_flag("ignore_nulls", ignore_nulls)
         tables = self._reduced((column,), Distinct(column))
-        return aggregate.distinct_values(tables, ignore_nulls=ignore_nulls)
+        return distinct_values(tables, ignore_nulls=ignore_nulls)
 
     def _aggregate(
         self,
@@ -133,6 +138,8 @@ class Aggregates(Consumption):
         answer: Callable[[Part], Any],
         **needs: bool,
     ) -> Any:
+        from millstream.blocks.aggregate import Parts
+
         check_flag("ignore_nulls", ignore_nulls)
         columns = (self.columns() or []) if on is None else check_columns("on", on)
         parts = self._parts(Parts(tuple(columns), **needs)) if columns else []
@@ -144,6 +151,8 @@ class Aggregates(Consumption):
 
     def _parts(self, transform: Parts) -> list[Part | None]:
         """What is known of each column; `None` of a dataset without rows."""
+        from millstream.blocks.aggregate import Part
+
         whole: list[Part | None] = [None for _ in transform.columns]
         for table in self._reduced(transform.columns, transform):
             for row in range(table.num_rows):
