@@ -103,7 +103,7 @@ class Splits(Pipeline):
         Args:
             test_size: How many are for tests: a number of rows, or a part of them below 1.
             shuffle: Must be false: rows cannot be shuffled yet. `read_*(shuffle="files")` shuffles
-                files, and `random_sample` draws rows.
+                files.
             seed: Belongs to `shuffle`.
 
         Raises:
@@ -118,7 +118,7 @@ class Splits(Pipeline):
         if shuffle or seed is not None:
             raise ArgumentError(
                 f"shuffle={shuffle!r}, seed={seed!r}: rows cannot be shuffled yet; shuffle files "
-                "with read_*(shuffle='files'), or draw rows with random_sample"
+                "with read_*(shuffle='files')"
             )
         is_part = isinstance(test_size, float)
         is_right = is_number(test_size) and (0 < test_size < 1 if is_part else test_size >= 1)
