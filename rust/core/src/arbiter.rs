@@ -666,6 +666,18 @@ mod tests {
         assert_eq!(seats(&arbiter), BTreeMap::from([(NodeId(1), cpus(1))]));
     }
 
+    #[test]
+    fn a_run_that_keeps_to_its_seats_has_its_part_of_the_heap() {
+        let has = Resources { heap: Bytes(100), ..cpus(CPUS) };
+        let nodes = [0, 1].map(|node| (NodeId(node), has.clone(), Bytes(100)));
+        let mut arbiter = Arbiter::new(nodes);
+        let wanted = Resources { heap: Bytes(10), ..cpus(1) };
+        let demand = |demand: Demand| Demand { slots_wanted: wanted.clone(), ..demand };
+        admitted(&mut arbiter, &[demand(pool(2, 0)), demand(pool(0, 0))]);
+        let share = &arbiter.runs[&RunId(0)].shares[&NodeId(0)].0;
+        assert_eq!((share.cpu, share.heap), (Slots::whole(3), Bytes(50)), "two seats and a task");
+    }
+
     /// A run without pools whose tasks go on forever: what it holds, and what its next task takes, in
     /// tenths of a CPU; none: it wants no more.
     #[derive(Clone, Debug)]

@@ -117,8 +117,10 @@ fn seeds_that_once_failed_pass() {
     // 27,811: a run that kept to its seats had no heap, and an actor that was missing could not start.
     // 92,592: an actor took a part of the place for a task, was given back, and started again.
     // 5,865: what waits for a run that rests is given up in the end, though timers go on.
-    let seeds =
-        [35, 4_706, 5_690, 5_865, 12_484, 13_341, 16_176, 17_814, 18_766, 38_974, 54_592, 92_592];
+    let seeds = [
+        35, 4_706, 5_690, 5_865, 12_484, 13_341, 16_176, 17_814, 18_766, 27_811, 38_974, 54_592,
+        92_592,
+    ];
     for seed in seeds {
         several::run_anyway(seed).unwrap_or_else(|violation| panic!("{seed}: {violation}"));
     }
