@@ -69,10 +69,6 @@ class Datasource(ABC):
         """What plans and reports call it: the name of the class by default."""
         return type(self).__name__.removesuffix("Datasource") or "Datasource"
 
-    def estimate_inmemory_data_size(self) -> int | None:
-        """About how many bytes all rows take in memory; `None`: nobody knows."""
-        return None
-
     @abstractmethod
     def get_read_tasks(self, parallelism: int) -> list[ReadTask]:
         """Divides the source into tasks, in the order of the rows.
