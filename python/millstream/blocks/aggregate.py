@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millstream.blocks import block, rows
+from millstream.blocks.common_type import is_text
+from millstream.blocks.primitive import is_number
 from millstream.blocks.transforms import Blocks
 from millstream.errors import SchemaError
 
@@ -198,8 +200,7 @@ def is_summed(type: pa.DataType) -> bool:
     types = pa.types
     if types.is_dictionary(type):
         return is_summed(type.value_type)
-    is_number = types.is_integer(type) or types.is_floating(type) or types.is_boolean(type)
-    return bool(is_number or types.is_decimal(type))
+    return bool(is_number(type) or types.is_boolean(type) or types.is_decimal(type))
 
 
 def is_ordered(type: pa.DataType) -> bool:
@@ -207,10 +208,9 @@ def is_ordered(type: pa.DataType) -> bool:
     types = pa.types
     if types.is_dictionary(type):
         return is_ordered(type.value_type)
-    is_text = types.is_string(type) or types.is_large_string(type)
     is_bytes = types.is_binary(type) or types.is_large_binary(type)
     is_time = types.is_temporal(type) and not types.is_interval(type)
-    return bool(is_summed(type) or is_text or is_bytes or is_time or types.is_null(type))
+    return bool(is_summed(type) or is_text(type) or is_bytes or is_time or types.is_null(type))
 
 
 def _bounds(values: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:

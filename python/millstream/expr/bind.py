@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from millstream.blocks.common_type import common_type, is_text
 from millstream.blocks.convert import convert, nulls
+from millstream.blocks.primitive import is_number
 from millstream.errors import MissingPackageError
 
 
@@ -209,7 +210,7 @@ def _modulo(args: Sequence[Bound]) -> Bound:
 def _whole_or_float(args: Sequence[Bound]) -> list[Bound]:
     types = pa.types
     for each in args:
-        if not (types.is_integer(each.type) or types.is_floating(each.type)):
+        if not is_number(each.type):
             if types.is_null(each.type):
                 continue
             raise TypeError(f"{each.type} has no // and no %: they are for integers and floats")

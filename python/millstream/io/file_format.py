@@ -6,6 +6,7 @@ partitions, one schema for all files, and the commit.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -135,6 +136,33 @@ class PlainFormat:
     def stored(self, schema: pa.Schema) -> pa.Schema:
         """The same."""
         return schema
+
+
+class RecordFormat(PlainFormat, ABC):
+    """What formats say whose records tell their own fields: files are written once."""
+
+    @property
+    def is_rewritten(self) -> bool:
+        """They are not."""
+        return False
+
+    def check(self, schema: pa.Schema) -> None:
+        """Refuses what a file would be refused for.
+
+        Raises:
+            SchemaError: The format cannot hold a column.
+        """
+        self.open(pa.BufferOutputStream(), schema, ())
+
+    @abstractmethod
+    def open(
+        self, stream: pa.NativeFile, schema: pa.Schema, in_path: Sequence[pa.Field]
+    ) -> TableWriter:
+        """Begins a file; see `FileFormat`."""
+
+    def read_back(self, file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Is never asked for."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from millstream.blocks.rows import RowBuilder
 from millstream.errors import ArgumentError, ReadError, SchemaError, UserCodeError
 from millstream.errors.checks import check_count
 from millstream.io.memory import plan_tables
-from millstream.io.source import ReadUnit, Source, split_rows
+from millstream.io.source import ReadUnit, Source, UnitOfNoFiles, split_rows
 
 
 def plan_pandas(dfs: Any, *, blocks: int | None = None) -> Source:
@@ -114,7 +114,7 @@ def plan_torch(dataset: Any, *, blocks: int | None = None) -> Source:
 
 
 @dataclass(frozen=True)
-class ItemsUnit:
+class ItemsUnit(UnitOfNoFiles):
     """The items `start` to `stop` - 1 of a dataset that has numbered ones.
 
     Args:
@@ -127,16 +127,6 @@ class ItemsUnit:
     start: int
     stop: int
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None that are known."""
-        return ()
-
-    @property
-    def nbytes(self) -> int:
-        """Nobody knows."""
-        return 0
-
     def read(self) -> Iterator[pa.Table]:
         """Yields the items in tables of some megabytes.
 
@@ -147,7 +137,7 @@ class ItemsUnit:
 
 
 @dataclass(frozen=True)
-class IterableUnit:
+class IterableUnit(UnitOfNoFiles):
     """All items of a dataset that can be iterated over.
 
     Args:
@@ -156,16 +146,6 @@ class IterableUnit:
 
     dataset: Any
     start: int = 0
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None that are known."""
-        return ()
-
-    @property
-    def nbytes(self) -> int:
-        """Nobody knows."""
-        return 0
 
     def read(self) -> Iterator[pa.Table]:
         """Yields the items in tables of some megabytes.
@@ -177,7 +157,7 @@ class IterableUnit:
 
 
 @dataclass(frozen=True)
-class StreamUnit:
+class StreamUnit(UnitOfNoFiles):
     """A shard of an `IterableDataset` of Hugging Face.
 
     Args:
@@ -186,16 +166,6 @@ class StreamUnit:
 
     dataset: Any
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None that are known."""
-        return ()
-
-    @property
-    def nbytes(self) -> int:
-        """Nobody knows."""
-        return 0
-
     def read(self) -> Iterator[pa.Table]:
         """Yields the rows, so many at a time."""
         for table in self.dataset.with_format("arrow").iter(batch_size=_STREAM_ROWS):
@@ -203,7 +173,7 @@ class StreamUnit:
 
 
 @dataclass(frozen=True)
-class EmbeddingUnit:
+class EmbeddingUnit(UnitOfNoFiles):
     """Rows of a Hugging Face dataset whose images or sounds may be the paths of files.
 
     Args:
@@ -213,11 +183,6 @@ class EmbeddingUnit:
 
     rows: ReadUnit
     schema: pa.Schema
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None that are known."""
-        return ()
 
     @property
     def nbytes(self) -> int:

@@ -16,7 +16,7 @@ from millstream.blocks import block, columns, primitive
 from millstream.blocks.convert import Column
 from millstream.errors import ArgumentError, SchemaError
 from millstream.errors.checks import check_count
-from millstream.io.source import Source, shares_of, split_rows
+from millstream.io.source import Source, UnitOfNoFiles, shares_of, split_rows
 
 
 def plan_range(n: int, *, override_num_blocks: int | None = None) -> Source:
@@ -89,16 +89,11 @@ def plan_tables(name: str, tables: Iterable[pa.Table], blocks: int | None) -> So
 
 
 @dataclass(frozen=True)
-class RangeUnit:
+class RangeUnit(UnitOfNoFiles):
     """The integers from `start` to `stop` - 1."""
 
     start: int
     stop: int
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     @property
     def nbytes(self) -> int:
@@ -117,7 +112,7 @@ class RangeUnit:
                 return
 
 
-class TableUnit:
+class TableUnit(UnitOfNoFiles):
     """Rows of a table in the driver's memory.
 
     On its way to another process it takes only its own rows along; in the same process nothing
@@ -129,11 +124,6 @@ class TableUnit:
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     @property
     def nbytes(self) -> int:

@@ -37,6 +37,20 @@ class ReadUnit(Protocol):
         """
 
 
+class UnitOfNoFiles:
+    """What is said of units that read no files, and whose size nobody knows."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def nbytes(self) -> int:
+        """Nobody knows."""
+        return 0
+
+
 @dataclass(frozen=True)
 class Source:
     """A planned source.

@@ -45,7 +45,7 @@ def plan_write_csv(
     check_function(
         "arrow_csv_args_fn", arrow_csv_args_fn, "a function that returns a dict, or None"
     )
-    check_csv_args(arrow_csv_args)
+    _check_args(arrow_csv_args)
     format = CsvFormat(_named(arrow_csv_args), arrow_csv_args_fn)
     return plan_write_files(path, options, format, is_divided=is_divided)
 
@@ -83,7 +83,7 @@ class CsvFormat(PlainFormat):
         if self.args_fn is None:
             return self
         more = dict(self.args_fn())
-        check_csv_args(more)
+        _check_args(more)
         return replace(self, args={**self.args, **_named(more)}, args_fn=None)
 
     def check(self, schema: pa.Schema) -> None:
@@ -158,7 +158,7 @@ class _CsvWriter:
         self._writer.close()
 
 
-def check_csv_args(args: Mapping[str, Any]) -> None:
+def _check_args(args: Mapping[str, Any]) -> None:
     """Tries the arguments on an empty file.
 
     Raises:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millstream.blocks import tensor
+from millstream.blocks.primitive import is_number
 from millstream.errors import SchemaError
 from millstream.io.file_format import PlainFormat
 
@@ -168,8 +169,8 @@ def _stored_type(column: pa.Field, type: pa.DataType) -> pa.DataType:
         return pa.string()
     if types.is_decimal(type):
         return pa.string()
-    is_number = types.is_integer(type) or types.is_floating(type) or types.is_boolean(type)
-    if is_number or types.is_null(type) or types.is_string(type) or types.is_large_string(type):
+    is_text = types.is_string(type) or types.is_large_string(type)
+    if is_number(type) or types.is_boolean(type) or types.is_null(type) or is_text:
         return type
     raise SchemaError(
         f"column {column.name!r} of type {column.type} cannot be written as JSON; make text, "

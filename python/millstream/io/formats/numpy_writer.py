@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from millstream.blocks import columns, tensor
+from millstream.blocks.primitive import is_number
 from millstream.errors import SchemaError
 from millstream.io.file_format import PlainFormat
 
@@ -42,8 +43,8 @@ class NumpyFormat(PlainFormat):
         value = type.value_type if isinstance(type, pa.FixedShapeTensorType) else type
         types = pa.types
         is_time = types.is_timestamp(value) and value.tz is None
-        is_number = types.is_integer(value) or types.is_floating(value) or types.is_boolean(value)
-        if not (is_time or is_number or types.is_duration(value)) or types.is_null(value):
+        is_time = is_time or types.is_duration(value)
+        if not (is_time or is_number(value) or types.is_boolean(value)):
             raise SchemaError(
                 f"column {self.column!r} of type {type} cannot be written as a NumPy array: it has "
                 "numbers, booleans, times without a zone, and tensors of one shape"

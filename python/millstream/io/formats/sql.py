@@ -20,7 +20,7 @@ from millstream.blocks.common_type import common_type
 from millstream.blocks.convert import Column, convert
 from millstream.errors import MillstreamError, ReadError
 from millstream.errors.checks import check_columns, check_count, require
-from millstream.io.source import Source
+from millstream.io.source import Source, UnitOfNoFiles
 
 #: Makes a connection: of DB-API 2, of DuckDB, or of ADBC.
 Connect = Callable[[], Any]
@@ -75,7 +75,7 @@ def check_statement(sql: Any, connection_factory: Any) -> None:
 
 
 @dataclass(frozen=True)
-class SqlUnit:
+class SqlUnit(UnitOfNoFiles):
     """A query.
 
     Args:
@@ -87,16 +87,6 @@ class SqlUnit:
     query: str
     params: Any
     connect: Connect
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def nbytes(self) -> int:
-        """Nobody knows."""
-        return 0
 
     def read(self) -> Iterator[pa.Table]:
         """Yields the result in tables of bounded size.

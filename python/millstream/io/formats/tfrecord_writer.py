@@ -6,7 +6,7 @@ Owns what an Example can hold of a table. Must not know where files are, staged 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from millstream.blocks import block
 from millstream.blocks.common_type import is_list, is_text
 from millstream.errors import SchemaError
-from millstream.io.file_format import PlainFormat
+from millstream.io.file_format import RecordFormat
 from millstream.io.formats.tfrecord_messages import (
     example_class,
     kind_of,
@@ -27,7 +27,7 @@ from millstream.io.formats.tfrecord_messages import (
 
 
 @dataclass(frozen=True)
-class TFRecordFormat(PlainFormat):
+class TFRecordFormat(RecordFormat):
     """TFRecord files (`FileFormat`).
 
     Args:
@@ -38,19 +38,6 @@ class TFRecordFormat(PlainFormat):
     name: str = "TFRecord"
     extension: str = "tfrecords"
 
-    @property
-    def is_rewritten(self) -> bool:
-        """A record tells its own fields."""
-        return False
-
-    def check(self, schema: pa.Schema) -> None:
-        """Refuses columns that an Example cannot hold.
-
-        Raises:
-            SchemaError: There is one.
-        """
-        TFRecordWriter(pa.BufferOutputStream(), schema)
-
     def open(
         self, stream: pa.NativeFile, schema: pa.Schema, in_path: Sequence[pa.Field]
     ) -> TFRecordWriter:
@@ -60,10 +47,6 @@ class TFRecordFormat(PlainFormat):
             SchemaError: An Example cannot hold a column.
         """
         return TFRecordWriter(stream, schema, narrow_floats=self.narrow_floats)
-
-    def read_back(self, file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.Table]:
-        """Is never asked for."""
-        raise NotImplementedError
 
 
 class TFRecordWriter:

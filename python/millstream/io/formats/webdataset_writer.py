@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,30 +18,18 @@ import pyarrow as pa
 
 from millstream.blocks import block, tensor
 from millstream.blocks.common_type import is_bytes, is_list, is_text
+from millstream.blocks.primitive import is_number
 from millstream.errors import SchemaError
-from millstream.io.file_format import PlainFormat
+from millstream.io.file_format import RecordFormat
 from millstream.io.formats.webdataset import KEY
 
 
 @dataclass(frozen=True)
-class WebDatasetFormat(PlainFormat):
+class WebDatasetFormat(RecordFormat):
     """WebDataset archives (`FileFormat`)."""
 
     name: str = "WebDataset"
     extension: str = "tar"
-
-    @property
-    def is_rewritten(self) -> bool:
-        """A sample tells its own members."""
-        return False
-
-    def check(self, schema: pa.Schema) -> None:
-        """Refuses columns that cannot be stored so that they come back.
-
-        Raises:
-            SchemaError: There is one.
-        """
-        WebDatasetWriter(pa.BufferOutputStream(), schema)
 
     def open(
         self, stream: pa.NativeFile, schema: pa.Schema, in_path: Sequence[pa.Field]
@@ -52,10 +40,6 @@ class WebDatasetFormat(PlainFormat):
             SchemaError: A column cannot be stored so that it comes back.
         """
         return WebDatasetWriter(stream, schema)
-
-    def read_back(self, file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.Table]:
-        """Is never asked for."""
-        raise NotImplementedError
 
 
 class WebDatasetWriter:
@@ -212,8 +196,7 @@ def _is_json(type: pa.DataType) -> bool:
         return all(_is_json(each.type) for each in type)
     if is_list(type):
         return _is_json(type.value_type)
-    is_number = types.is_integer(type) or types.is_floating(type)
-    return bool(is_number or types.is_boolean(type) or types.is_null(type) or is_text(type))
+    return bool(is_number(type) or types.is_boolean(type) or types.is_null(type) or is_text(type))
 
 
 def _json(value: Any) -> bytes:
