@@ -286,7 +286,7 @@ class JsonFormat:
         if not data.isascii():
             # pyarrow takes any bytes for text.
             data.decode()
-        if _NULL_ROW.search(data):
+        if _NULL.match(data) or _OBJECT_AND_NULL.search(data):
             # pyarrow would take it for an object of nulls.
             for value in objects_in(data.decode()):
                 if value is None:
@@ -354,5 +354,6 @@ def _lines_in(data: bytes) -> int:
 
 
 _HEAD_BYTES = 64 << 10
-#: Where null may stand in the place of an object; elsewhere it comes after other characters.
-_NULL_ROW = re.compile(rb"(?:\A|[}\]\n])\s*null")
+#: Where null may stand in the place of an object: at the beginning, and after an object.
+_NULL = re.compile(rb"\s*null")
+_OBJECT_AND_NULL = re.compile(rb"\}\s*null")
