@@ -68,6 +68,7 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/hetero_sleep.py
 	$(BIN)/python benches/small_blocks.py
 	$(BIN)/python benches/wide.py
+	$(BIN)/python benches/text_files.py
 	$(BIN)/python benches/tiny_blocks.py
 	$(BIN)/python benches/block_size_sweep.py
 	$(BIN)/python benches/fixed_cost.py

@@ -36,7 +36,7 @@ class Aggregates(Consumption):
         """The sum of a column. Sums of integers and decimals are exact, however large.
 
         Args:
-            on: The column, or columns.
+            on: The column; of a list, or of all (`None`), the answer is a dict: `{"sum(x)": 3}`.
             ignore_nulls: Whether nulls are left out; else one of them makes the sum `None`.
 
         Returns:
@@ -55,7 +55,8 @@ class Aggregates(Consumption):
         """The least value of a column. NaN is it only if there is nothing else.
 
         Args:
-            on: The column, or columns: numbers, text, bytes, dates and times.
+            on: The column: numbers, text, bytes, dates or times; of a list, or of all (`None`), the
+                answer is a dict: `{"min(x)": 3}`.
             ignore_nulls: Whether nulls are left out; else one of them makes it `None`.
 
         Raises:
@@ -67,7 +68,8 @@ class Aggregates(Consumption):
         """The largest value of a column; see `min`.
 
         Args:
-            on: The column, or columns: numbers, text, bytes, dates and times.
+            on: The column: numbers, text, bytes, dates or times; of a list, or of all (`None`), the
+                answer is a dict: `{"max(x)": 3}`.
             ignore_nulls: Whether nulls are left out; else one of them makes it `None`.
 
         Raises:
@@ -79,7 +81,7 @@ class Aggregates(Consumption):
         """The mean of a column; of decimals a Decimal of 38 digits, else a float.
 
         Args:
-            on: The column, or columns.
+            on: The column; of a list, or of all (`None`), the answer is a dict: `{"mean(x)": 3}`.
             ignore_nulls: Whether nulls are left out; else one of them makes it `None`.
 
         Raises:
@@ -93,7 +95,7 @@ class Aggregates(Consumption):
         """The standard deviation of a column, as a float.
 
         Args:
-            on: The column, or columns.
+            on: The column; of a list, or of all (`None`), the answer is a dict: `{"std(x)": 3}`.
             ddof: The sum of squares is divided by the number of values less this.
             ignore_nulls: Whether nulls are left out; else one of them makes it `None`.
 

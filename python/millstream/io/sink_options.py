@@ -18,8 +18,8 @@ class SinkOptions:
     """What writers of files take besides the folder.
 
     Args:
-        partition_cols: Columns whose values become folders (`year=2024/`), not columns. The
-            files note their types, so that readers give them back.
+        partition_cols: Columns whose values become folders (`year=2024/`), not columns. Parquet
+            files note their types, so that `read_parquet` gives them back.
         filesystem: From `pyarrow.fs` or fsspec; by default the path tells.
         try_create_dir: Whether the folder is made if it does not exist.
         arrow_open_stream_args: Passed to `open_output_stream` of the file system.

@@ -102,7 +102,8 @@ class Seat:
             return [f"Other runs share the cluster: {holders}."]
         return [
             "It waits for its turn: its smallest pools and one task of each operator do not fit "
-            f"beside the runs that came before it: {holders}."
+            f"beside the runs that came before it: {holders}. If it is inside the loop over one of "
+            f"those, {_WAYS_OUT}."
         ]
 
     def _stuck(self, told: Told) -> MillstreamError:
@@ -110,8 +111,7 @@ class Seat:
             f"'{self._occupant.name}' has waited for {self._occupant.patience_s:g} s for its turn, "
             "and none of the runs that hold what it lacks goes on before its consumer takes more: "
             f"{_holders_text(told)}; if one of those loops waits for this run, it does so forever. "
-            "End or close it first (`materialize()` what is needed inside of the loop before it), "
-            "use smaller pools or a smaller `num_cpus` or `num_gpus`, or allow more time with "
+            f"End or close it first, {_WAYS_OUT}, or allow more time with "
             "`DataContext.admission_timeout_s`"
         )
 
@@ -139,5 +139,10 @@ def _lasts(since_s: float | None, now_s: float, span_s: float | None) -> bool:
 
 
 _logger = logging.getLogger(__name__)
+#: What helps a run that waits for the loop that it is inside of.
+_WAYS_OUT = (
+    "`materialize()` what is needed inside of the loop before it, or use smaller pools or a "
+    "smaller `num_cpus` or `num_gpus`"
+)
 #: A run that waits for its turn for less says nothing.
 _SAID_AFTER_S = 2.0
