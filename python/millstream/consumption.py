@@ -146,6 +146,9 @@ class Consumption(Pipeline):
         `map_batches` with `udf_modifying_row_count=False`.
         """
         known = self._plan.rows()
+        if known is None:
+            # A list that has not ended may be all that is missing.
+            known = self._plan.completed().rows()
         return consume.count_rows(self._execute()) if known is None else known
 
     def schema(self, fetch_if_missing: bool = True) -> Schema | None:

@@ -358,7 +358,7 @@ class Dataset(Columns, Aggregates, Splits, Exchange, Writing):
 
     def input_files(self) -> list[str]:
         """The files that the dataset reads; what is listed twice is there twice."""
-        return [file for read in self._plan.reads() for file in read.source.files]
+        return [file for read in self._plan.completed().reads() for file in read.source.files]
 
     def num_blocks(self) -> int:
         """The number of blocks, which is known of materialized datasets only.

@@ -13,6 +13,7 @@ import pytest
 import millstream as ms
 from millstream.context import DataContext
 from millstream.expressions import col, udf
+from millstream.io import file_list, files
 
 pytestmark = pytest.mark.ray
 
@@ -35,6 +36,16 @@ def test_what_workers_write_workers_read(format, ds, tmp_path):
     getattr(ds, f"write_{format}")(str(tmp_path), max_rows_per_file=60)
     read = getattr(ms, f"read_{format}")(str(tmp_path))
     assert sorted(read.take_all(), key=lambda row: row["number"]) == ROWS
+
+
+def test_workers_read_what_is_still_being_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_list, "PAGE_FILES", 5)
+    monkeypatch.setattr(files, "FILES_AT_ONCE", 10)
+    for number in range(53):
+        (tmp_path / f"{number:02}.bin").write_bytes(b"%d" % number)
+    ds = ms.read_binary_files(tmp_path)
+    assert ds._plan.start.source.units.is_open
+    assert [int(row["bytes"]) for row in ds.take_all()] == list(range(53))
 
 
 def test_options_of_pyarrow_travel(ds, tmp_path):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import random
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
@@ -20,6 +22,7 @@ from millstream.errors import ReadError
 from millstream.errors.checks import is_sequence, require
 from millstream.io.addresses import Path, Paths, name_on, resolve
 from millstream.io.extensions import extensions_of, reader_of
+from millstream.io.file_list import FileList
 from millstream.io.file_options import FileOptions, FileShuffleConfig
 from millstream.io.walk import InputFile, expand
 
@@ -32,11 +35,13 @@ class Listing:
         filesystem: Where they are.
         files: The files, in the order in which they were listed.
         shuffle: In which order a run reads them, if not in this one.
+        all: The list that goes on behind these files while they are read; `None`: they are all.
     """
 
     filesystem: pa_fs.FileSystem
     files: tuple[InputFile, ...]
     shuffle: FileShuffleConfig | None = None
+    all: FileList | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -51,8 +56,21 @@ class Listing:
         random.Random(self.shuffle.seed).shuffle(files)  # noqa: S311 - not a secret
         return replace(self, files=tuple(files))
 
+    def completed(self) -> Listing:
+        """The same with all files.
 
-def list_files(paths: Paths, options: FileOptions, *, reader: str) -> Listing:
+        Raises:
+            ReadError: They cannot be listed.
+        """
+        if self.all is None:
+            return self
+        self.all.find(None)
+        return replace(self, files=tuple(self.all), all=None)
+
+
+def list_files(
+    paths: Paths, options: FileOptions, *, reader: str, may_go_on: bool = False
+) -> Listing:
     """Finds the files that a reader reads.
 
     Folders are searched to any depth and give their files in the order of their paths. Files and
@@ -64,6 +82,9 @@ def list_files(paths: Paths, options: FileOptions, *, reader: str) -> Listing:
             system.
         options: Which of the files there.
         reader: The name of the reader, for messages.
+        may_go_on: Whether a long list may end while the first files are read: a reader that need
+            not see all of them before. It is complete all the same if their order is random, or if
+            their paths hold columns, whose types all of them decide.
 
     Raises:
         ArgumentError: An argument makes no sense.
@@ -72,17 +93,15 @@ def list_files(paths: Paths, options: FileOptions, *, reader: str) -> Listing:
     """
     asked = _as_list(paths, "paths")
     filesystem, resolved = resolve(asked, options.filesystem)
-    found = list(expand(filesystem, resolved, options.ignore_missing_paths))
-    if not found:
-        raise ReadError(_nothing(resolved, "no files"), file=resolved[0])
-    found = _without(found, options.skip_paths, filesystem)
-    files = _with_extension(found, resolved, options.file_extensions, reader)
-    if options.partition_filter is not None:
-        files = [file for file in files if options.partition_filter.accepts(file.path)]
-    files = _without_gone(files, options.ignore_missing_paths, reader)
-    if not files:
-        raise ReadError(_nothing(resolved, "no files that are not filtered out"), file=resolved[0])
-    return Listing(filesystem, tuple(files), options.order)
+    skipped = None if options.skip_paths is None else _as_list(options.skip_paths, "skip_paths")
+    names = [name_on(filesystem, os.fspath(path)) for path in skipped or ()]
+    found = FileList(partial(_wanted, filesystem, resolved, options, reader, names))
+    if may_go_on and options.order is None and options.partitioning is None:
+        found.find(FILES_AT_ONCE, before=_clock() + SECONDS_AT_ONCE)
+    else:
+        found.find(None)
+    goes_on = None if found.is_complete else found
+    return Listing(filesystem, tuple(found), options.order, goes_on)
 
 
 def open_file(filesystem: pa_fs.FileSystem, path: str) -> pa.NativeFile:
@@ -102,80 +121,138 @@ def _as_list(paths: Paths, name: str) -> list[Path]:
     return listed
 
 
-def _without(
-    files: list[InputFile], skip_paths: Paths | None, filesystem: pa_fs.FileSystem
-) -> list[InputFile]:
-    if skip_paths is None:
-        return files
-    skipped = {name_on(filesystem, os.fspath(path)) for path in _as_list(skip_paths, "skip_paths")}
-    folders = tuple(f"{path}/" for path in skipped)
-    return [
-        file for file in files if file.path not in skipped and not file.path.startswith(folders)
-    ]
+def _wanted(
+    filesystem: pa_fs.FileSystem,
+    paths: Sequence[str],
+    options: FileOptions,
+    reader: str,
+    skip: Sequence[str],
+) -> Iterator[InputFile]:
+    """Yields the files that a reader reads, and tells at the end what it leaves out.
+
+    Raises:
+        ReadError: A path does not exist, or there is nothing to read.
+    """
+    left_out = _LeftOut(reader, paths, options, skip)
+    is_empty = True
+    for file in expand(filesystem, paths, options.ignore_missing_paths):
+        if left_out.takes(file):
+            is_empty = False
+            yield file
+    left_out.tell(is_empty=is_empty)
 
 
-def _with_extension(
-    files: list[InputFile], paths: Sequence[str], extensions: Sequence[str] | None, reader: str
-) -> list[InputFile]:
-    if extensions is None:
-        return files
-    endings = tuple(f".{name.lower().lstrip('.')}" for name in extensions)
-    kept = [file for file in files if file.path.lower().endswith(endings)]
-    if not kept:
-        raise ReadError(_no_such_extension(files, paths, endings, reader), file=paths[0])
-    # Who names the extensions himself knows what else is in the folders.
-    is_default = tuple(extensions) == extensions_of(reader)
-    named = set(paths)
-    left_out = [
-        file.path
-        for file in files
-        if not file.path.lower().endswith(endings) and (is_default or file.path in named)
-    ]
-    if left_out:
-        _log.warning(
-            "%s leaves out %d files (%s), for instance %s: file_extensions are %s",
-            reader,
-            len(left_out),
-            _by_extension(left_out),
-            left_out[0],
-            ", ".join(endings),
+class _LeftOut:
+    """What a reader does not read of what there is.
+
+    Args:
+        reader: Its name.
+        paths: Where it looks.
+        options: What it wants.
+        skip: Files and folders that it is not to read.
+    """
+
+    def __init__(
+        self, reader: str, paths: Sequence[str], options: FileOptions, skip: Sequence[str]
+    ) -> None:
+        self._reader = reader
+        self._paths = paths
+        self._options = options
+        extensions = options.file_extensions
+        names = [] if extensions is None else extensions
+        self._endings = tuple(f".{name.lower().lstrip('.')}" for name in names)
+        self._skipped, self._skipped_folders = set(skip), tuple(f"{path}/" for path in skip)
+        self._named = set(paths)
+        # Who names the extensions himself knows what else is in the folders.
+        self._is_default = extensions is not None and tuple(extensions) == extensions_of(reader)
+        self._found = self._of_extension = 0
+        # By extension: those of other ones, and those of them that are told of.
+        self._others: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        self._first_told: str | None = None
+        self._gone = 0
+        self._first_gone: str | None = None
+
+    def takes(self, file: InputFile) -> bool:
+        """Whether a file is read; takes note of it if not.
+
+        Raises:
+            ReadError: It is a link to a file that is gone.
+        """
+        path = file.path
+        self._found += 1
+        if path in self._skipped or path.startswith(self._skipped_folders):
+            return False
+        if self._options.file_extensions is not None and not path.lower().endswith(self._endings):
+            self._note_other(path)
+            return False
+        self._of_extension += 1
+        chosen = self._options.partition_filter
+        if chosen is not None and not chosen.accepts(path):
+            return False
+        if file.is_gone:
+            self._note_gone(path)
+        return not file.is_gone
+
+    def _note_other(self, path: str) -> None:
+        extension = os.path.splitext(path)[1].lower()
+        self._others[extension] += 1
+        if self._is_default or path in self._named:
+            self._told[extension] += 1
+            self._first_told = self._first_told or path
+
+    def _note_gone(self, path: str) -> None:
+        if not self._options.ignore_missing_paths:
+            raise ReadError(
+                "this link leads to a file that is gone; remove it, or pass "
+                "ignore_missing_paths=True to leave such links out",
+                file=path,
+            )
+        self._gone += 1
+        self._first_gone = self._first_gone or path
+
+    def tell(self, *, is_empty: bool) -> None:
+        """Tells what was left out.
+
+        Raises:
+            ReadError: All of it was.
+        """
+        if is_empty:
+            raise ReadError(self._why_nothing(), file=self._paths[0])
+        if self._told:
+            _log.warning(
+                "%s leaves out %d files (%s), for instance %s: file_extensions are %s",
+                self._reader,
+                self._told.total(),
+                _by_extension(self._told),
+                self._first_told,
+                ", ".join(self._endings),
+            )
+        if self._gone:
+            _log.warning(
+                "%s leaves out %d links to files that are gone, for instance %s",
+                self._reader,
+                self._gone,
+                self._first_gone,
+            )
+
+    def _why_nothing(self) -> str:
+        if not self._found:
+            return _nothing(self._paths, "no files")
+        if self._of_extension or not self._others:
+            return _nothing(self._paths, "no files that are not filtered out")
+        message = (
+            f"{self._reader} found no file that ends in {' or '.join(self._endings)} "
+            f"in {_in_short(self._paths)}; found: {_by_extension(self._others)}."
         )
-    return kept
+        other = reader_of(self._others.most_common(1)[0][0].lstrip("."))
+        if other and other != self._reader:
+            return f"{message} For these, use {other}."
+        return f"{message} To read every file, pass file_extensions=None."
 
 
-def _without_gone(files: list[InputFile], ignore_missing: bool, reader: str) -> list[InputFile]:
-    gone = [file.path for file in files if file.is_gone]
-    if not gone:
-        return files
-    if not ignore_missing:
-        raise ReadError(
-            f"this link leads to a file that is gone{_and_more(gone)}; remove it, or pass "
-            "ignore_missing_paths=True to leave such links out",
-            file=gone[0],
-        )
-    _log.warning(
-        "%s leaves out %d links to files that are gone, for instance %s", reader, len(gone), gone[0]
-    )
-    return [file for file in files if not file.is_gone]
-
-
-def _by_extension(paths: Sequence[str]) -> str:
-    found = Counter(os.path.splitext(path)[1].lower() for path in paths)
+def _by_extension(found: Counter[str]) -> str:
     return ", ".join(f"{count} of {name or '(none)'}" for name, count in found.most_common(5))
-
-
-def _no_such_extension(
-    files: list[InputFile], paths: Sequence[str], endings: tuple[str, ...], reader: str
-) -> str:
-    found = Counter(os.path.splitext(file.path)[1].lower() for file in files)
-    message = (
-        f"{reader} found no file that ends in {' or '.join(endings)} "
-        f"in {_in_short(paths)}; found: {_by_extension([file.path for file in files])}."
-    )
-    other = reader_of(found.most_common(1)[0][0].lstrip("."))
-    if other and other != reader:
-        return f"{message} For these, use {other}."
-    return f"{message} To read every file, pass file_extensions=None."
 
 
 def _nothing(paths: Sequence[str], what: str) -> str:
@@ -190,4 +267,8 @@ def _and_more(paths: Sequence[str]) -> str:
     return f" and {len(paths) - 1} more" if len(paths) > 1 else ""
 
 
+#: A list goes on while files are read if it has more than so many, or takes longer than this.
+FILES_AT_ONCE = 10_000
+SECONDS_AT_ONCE = 1.0
+_clock = time.monotonic
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, overload
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
@@ -15,9 +15,10 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import block
 from millstream.errors import SchemaError
 from millstream.io.addresses import is_of_one_process
+from millstream.io.file_list import FileList
 from millstream.io.files import Listing
 from millstream.io.partitioning import Partitioning
-from millstream.io.source import Source, blaming, group_by_weight
+from millstream.io.source import OpenUnits, ReadUnit, Source, blaming, group_by_weight
 from millstream.io.walk import InputFile
 
 
@@ -137,11 +138,14 @@ def plan_files(
     *,
     schema: pa.Schema | None,
     column: str,
-    rows: int | None,
     nbytes_of: Callable[[InputFile], int],
     blocks: int | None,
+    rows: int | None = None,
+    rows_each: int | None = None,
 ) -> Source:
     """Makes a source with a unit for each file, or with as many units as are asked for.
+
+    A list that goes on is read as it grows, unless a number of units is asked for.
 
     Args:
         name: The source's name.
@@ -150,10 +154,13 @@ def plan_files(
         added: What columns the paths give.
         schema: The columns that the files give, if they are known.
         column: The name of the first of these, which no path column may have.
-        rows: The number of rows, if it is known.
         nbytes_of: About how many bytes the rows of a file take in memory.
         blocks: How many units the user wants; no more than there are files.
+        rows: The number of rows, if it is known.
+        rows_each: That of each file, if it is the same for all.
     """
+    if blocks is not None:
+        listing = listing.completed()
     known = schema.names if schema is not None else [column]
     added = added.settled(listing.paths)
     fields = tuple(added.fields(listing.paths, known))
@@ -161,12 +168,56 @@ def plan_files(
         name=name,
         listing=listing,
         scan=FileScan(listing.filesystem, format, added, fields),
-        sizes={file.path: nbytes_of(file) for file in listing.files},
+        nbytes_of=nbytes_of,
         schema=None if schema is None else pa.schema([*schema, *fields]),
         rows=rows,
+        rows_each=rows_each,
         blocks=blocks,
     )
     return plan.source(listing)
+
+
+class FileUnits(OpenUnits):
+    """A unit for each file of a list that goes on.
+
+    Args:
+        scan: How they are read.
+        files: The list.
+        nbytes_of: About how many bytes the rows of a file take in memory.
+    """
+
+    def __init__(
+        self, scan: FileScan, files: FileList, nbytes_of: Callable[[InputFile], int]
+    ) -> None:
+        self._scan = scan
+        self._files = files
+        self._nbytes_of = nbytes_of
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the list goes on."""
+        return not self._files.is_complete
+
+    def extend(self, count: int) -> int:
+        """Waits until there are so many files, or no more."""
+        return self._files.find(count)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, index: int) -> FileUnit: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[FileUnit]: ...
+
+    def __getitem__(self, index: int | slice) -> FileUnit | list[FileUnit]:
+        if isinstance(index, slice):
+            return [self._unit(file) for file in self._files[index]]
+        return self._unit(self._files[index])
+
+    def _unit(self, file: InputFile) -> FileUnit:
+        return FileUnit(self._scan, (file.path,), self._nbytes_of(file))
 
 
 @dataclass(frozen=True)
@@ -177,38 +228,59 @@ class _Plan:
         name: The source's name.
         listing: The files.
         scan: How they are read.
-        sizes: About how many bytes the rows of each file take in memory.
+        nbytes_of: About how many bytes the rows of a file take in memory.
         schema: The columns, if they are known.
         rows: The number of rows, if it is known.
+        rows_each: That of each file, if it is the same for all.
         blocks: How many units the user wants.
     """
 
     name: str
     listing: Listing
     scan: FileScan
-    sizes: Mapping[str, int]
+    nbytes_of: Callable[[InputFile], int]
     schema: pa.Schema | None
     rows: int | None
+    rows_each: int | None
     blocks: int | None
 
     def source(self, order: Listing) -> Source:
         """Plans the source with the files in this order."""
-        paths = order.paths
-        sizes = [self.sizes[path] for path in paths]
-        ranges = group_by_weight(sizes, self.blocks if self.blocks is not None else len(paths))
+        is_whole = order.all is None
+        rows = self.rows
+        if self.rows_each is not None and is_whole:
+            rows = self.rows_each * len(order.files)
         return Source(
             self.name,
-            [
-                FileUnit(self.scan, tuple(paths[start:stop]), sum(sizes[start:stop]))
-                for start, stop in ranges
-            ],
+            self._units(order),
             self.schema,
-            self.rows,
+            rows,
             self.listing.paths,
             redrawn=None if self.listing.shuffle is None else self.redrawn,
+            completed=None if is_whole else self.completed,
             is_of_one_process=is_of_one_process(self.listing.filesystem),
         )
 
     def redrawn(self) -> Source:
         """Plans the source for one run."""
         return self.source(self.listing.drawn())
+
+    def completed(self) -> Source:
+        """Plans the source with all its files."""
+        whole = self.listing.completed()
+        return replace(self, listing=whole).source(whole)
+
+    def _units(self, order: Listing) -> Sequence[ReadUnit]:
+        if order.all is not None:
+            return FileUnits(self.scan, order.all, self.nbytes_of)
+        files = order.files
+        sizes = [self.nbytes_of(file) for file in files]
+        ranges = group_by_weight(sizes, self.blocks if self.blocks is not None else len(files))
+        return [
+            FileUnit(
+                self.scan,
+                tuple(file.path for file in files[start:stop]),
+                sum(sizes[start:stop]),
+            )
+            for start, stop in ranges
+        ]

@@ -7,6 +7,7 @@ reads the units.
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,16 +52,37 @@ class UnitOfNoFiles:
         return 0
 
 
+class OpenUnits(Sequence[ReadUnit], ABC):
+    """Units that are listed while the first of them are read.
+
+    As a sequence, those that are there by now.
+    """
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether more may come."""
+
+    @abstractmethod
+    def extend(self, count: int) -> int:
+        """Waits until there are so many units, or no more; gives how many there are.
+
+        Raises:
+            ReadError: They cannot be listed.
+        """
+
+
 @dataclass(frozen=True)
 class Source:
     """A planned source.
 
     Args:
         name: What people call it: `"ReadParquet"`.
-        units: The work, in the order of the rows.
+        units: The work, in the order of the rows; `OpenUnits` if it is listed while it is read.
         schema: The columns, if they are known before the data is read.
         rows: The number of rows, if it is known.
-        files: The paths of all input files, in order; what is listed twice is here twice.
+        files: The paths of all input files, in order; what is listed twice is here twice. Those
+            that are known by now, if the units are open.
         with_columns: Plans the same source for some of its columns, without listing or opening
             files again; `None` if it cannot.
         with_filter: Plans the same source for the rows that satisfy a `pyarrow.compute.Expression`
@@ -68,6 +90,8 @@ class Source:
             has a filter already: each filter sees only what the one before keeps.
         redrawn: Plans the same source for one run, with its files in an order of its own; `None` if
             all runs read the units in their order.
+        completed: Plans the same source with all its files listed, which waits for them; `None` if
+            they are.
         is_of_one_process: Whether only this process can read it.
     """
 
@@ -79,6 +103,7 @@ class Source:
     with_columns: Callable[[Sequence[str]], Source] | None = None
     with_filter: Callable[[Any], Source] | None = None
     redrawn: Callable[[], Source] | None = None
+    completed: Callable[[], Source] | None = None
     is_of_one_process: bool = False
 
 

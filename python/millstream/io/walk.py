@@ -13,12 +13,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow.fs as pa_fs
 
 from millstream.errors import ReadError
+from millstream.io.ahead import ahead
 from millstream.io.source import blaming
 
 #: Device and number of each folder through which the way has led.
@@ -54,7 +56,7 @@ def expand(
         if info.type == pa_fs.FileType.File:
             yield InputFile(path, info.size or 0)
         elif info.type == pa_fs.FileType.Directory:
-            yield from _in_order(_files_below(filesystem, path))
+            yield from _files_below(filesystem, path)
         elif info.type != pa_fs.FileType.NotFound:
             raise ReadError("neither a file nor a folder", file=path)
         elif _is_pattern(path):
@@ -63,7 +65,7 @@ def expand(
             raise ReadError(f"no such file or folder: {path}{_gone(filesystem, path)}", file=path)
 
 
-def _in_order(files: Iterator[InputFile]) -> list[InputFile]:
+def _in_order(files: Iterable[InputFile]) -> list[InputFile]:
     return sorted(files, key=lambda file: file.path)
 
 
@@ -76,17 +78,32 @@ def _gone(filesystem: pa_fs.FileSystem, path: str) -> str:
 def _files_below(
     filesystem: pa_fs.FileSystem, folder: str, above: _Folders = frozenset()
 ) -> Iterator[InputFile]:
-    """Yields all files below a folder that are not hidden there, in any order."""
-    with blaming(folder, "cannot list the folder"):
-        if isinstance(filesystem, pa_fs.LocalFileSystem):
+    """Yields all files below a folder that are not hidden there, in the order of their paths."""
+    if isinstance(filesystem, pa_fs.LocalFileSystem):
+        with blaming(folder, "cannot list the folder"):
             yield from _local_files_below(folder, above)
-            return
+        return
+    entries = _sorted_entries(_entries(filesystem, folder))
+    folders = [path for path, file in entries if file is None]
+    with ahead(partial(_all_below, filesystem), folders) as below:
+        for _, file in entries:
+            if file is None:
+                yield from next(below)
+            else:
+                yield file
+
+
+def _all_below(filesystem: pa_fs.FileSystem, folder: str) -> list[InputFile]:
+    """Lists a folder with all that is below it, in as few requests as the store needs."""
+    with blaming(folder, "cannot list the folder"):
         infos = filesystem.get_file_info(pa_fs.FileSelector(folder, recursive=True))
     start = _start_below(folder)
-    for info in infos:
-        names = info.path[start:].split("/")
-        if info.type == pa_fs.FileType.File and not any(map(_is_hidden, names)):
-            yield InputFile(info.path, info.size or 0)
+    files = [info for info in infos if info.type == pa_fs.FileType.File]
+    return _in_order(
+        InputFile(info.path, info.size or 0)
+        for info in files
+        if not any(map(_is_hidden, info.path[start:].split("/")))
+    )
 
 
 def _local_files_below(folder: str, above: _Folders) -> Iterator[InputFile]:
@@ -94,13 +111,19 @@ def _local_files_below(folder: str, above: _Folders) -> Iterator[InputFile]:
     entered = _entered(folder, above)
     if entered is None:
         return
-    for path, file in list(_local_entries(folder)):
-        if _is_hidden(os.path.basename(path)):
-            continue
+    for path, file in _sorted_entries(_local_entries(folder)):
         if file is None:
             yield from _local_files_below(path, entered)
         else:
             yield file
+
+
+def _sorted_entries(
+    entries: Iterator[tuple[str, InputFile | None]],
+) -> list[tuple[str, InputFile | None]]:
+    """What a folder holds and does not hide, in the order of all paths there and below."""
+    shown = [(path, file) for path, file in entries if not _is_hidden(path.rpartition("/")[2])]
+    return sorted(shown, key=lambda entry: entry[0] + ("/" if entry[1] is None else ""))
 
 
 def _entered(folder: str, above: _Folders) -> _Folders | None:

@@ -52,7 +52,8 @@ def _details(op: PhysicalOp) -> str:
     if op.limit_rows is not None:
         parts.append(plural(op.limit_rows, "row"))
     if op.kind == "source":
-        parts.append(plural(len(op.units), "unit"))
+        so_far = " listed so far" if op.is_listing else ""
+        parts.append(plural(len(op.units), "unit") + so_far)
     elif op.bundle_rows_min:
         parts.append(f"at least {plural(op.bundle_rows_min, 'row')} per task")
     return "; ".join(parts)

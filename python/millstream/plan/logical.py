@@ -197,21 +197,34 @@ class LogicalPlan:
         A source that comes several times has the same order in all places, so that rows which
         belong together still meet.
         """
-        if all(read.source.redrawn is None for read in self.reads()):
+        return self._with_sources(lambda source: source.redrawn)
+
+    def completed(self) -> LogicalPlan:
+        """The plan with all files of all sources listed, which waits for them.
+
+        Raises:
+            ReadError: They cannot be listed.
+        """
+        return self._with_sources(lambda source: source.completed)
+
+    def _with_sources(self, way: Callable[[Source], Callable[[], Source] | None]) -> LogicalPlan:
+        """The plan with the sources that have a `way` to another, each the same in all places."""
+        if all(way(read.source) is None for read in self.reads()):
             return self
         sources: dict[int, Source] = {}
 
-        def draw(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
+        def change(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
             start = plan.start
             if not isinstance(start, Read):
                 return replace(plan, start=replace(start, inputs=tuple(inputs)))
-            if start.source.redrawn is None:
+            make = way(start.source)
+            if make is None:
                 return plan
             if id(start.source) not in sources:
-                sources[id(start.source)] = start.source.redrawn()
+                sources[id(start.source)] = make()
             return replace(plan, start=replace(start, source=sources[id(start.source)]))
 
-        return self.fold(draw)
+        return self.fold(change)
 
     def flow(self) -> str:
         """The names of the operators: `"(ReadRange, ReadRange -> Map(f)) -> Union -> limit=3"`."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, assert_never
 from millstream import _core
 from millstream.context import DataContext
 from millstream.errors import PlanError, ResourcesError
-from millstream.io.source import ReadUnit
+from millstream.io.source import OpenUnits, ReadUnit
 from millstream.plan.resources import Resources
 from millstream.plan.stage import Stage
 
@@ -67,6 +67,11 @@ class PhysicalOp:
     def title(self) -> str:
         """The operator with its kind, as plans show it: `"TaskPoolMap[MapBatches(f)]"`."""
         return f"{_TITLES.get(self.kind, 'TaskPoolMap')}[{self.name}]"
+
+    @property
+    def is_listing(self) -> bool:
+        """Whether more units of a source may be listed while it is read."""
+        return isinstance(self.units, OpenUnits) and self.units.is_open
 
     def inputs_at(self, number: int) -> tuple[int, ...]:
         """The positions of the operators that it reads, if its own is `number`."""
@@ -152,7 +157,9 @@ def core_spec(op: PhysicalOp, number: int) -> _core.OpSpec:
 def _core_kind(op: PhysicalOp) -> _core.Kind:
     match op.kind:
         case "source":
-            return _core.Kind.Source([unit.nbytes for unit in op.units])
+            # Before they are counted: the list may go on meanwhile.
+            is_open = op.is_listing
+            return _core.Kind.Source([unit.nbytes for unit in op.units], is_open)
         case "tasks":
             return _core.Kind.Tasks()
         case "sink":

@@ -25,6 +25,7 @@ from millstream.blocks.block import concat
 from millstream.errors import MillstreamError, RunStoppedError, UserCodeError, WorkerError
 from millstream.observe.words import failure_text
 from millstream.plan.physical import PhysicalOp
+from millstream.run.lists import Lists
 from millstream.run.protocol import Backend, BlockGoneError, BlockHandle
 
 _Handles: TypeAlias = queue.SimpleQueue[BlockHandle | None]
@@ -49,7 +50,7 @@ class Run(Iterator[BlockHandle]):
     """
 
     def __init__(self, ops: list[PhysicalOp], backend: Backend, scheduler: _core.Scheduler) -> None:
-        self._loop = _Loop([op.name for op in ops], backend, scheduler)
+        self._loop = _Loop(ops, backend, scheduler)
         self._current: BlockHandle | None = None
         # The thread knows the loop only, so that the run ends when its iterator is dropped.
         self._finalizer = weakref.finalize(self, self._loop.stop)
@@ -119,9 +120,10 @@ class Run(Iterator[BlockHandle]):
 class _Loop:
     """The thread that drives one run."""
 
-    def __init__(self, names: list[str], backend: Backend, scheduler: _core.Scheduler) -> None:
-        self._names = names
+    def __init__(self, ops: list[PhysicalOp], backend: Backend, scheduler: _core.Scheduler) -> None:
+        self._names = [op.name for op in ops]
         self._backend = backend
+        self._lists = Lists(ops, self._wake)
         self._scheduler = scheduler
         self._started_ns = time.monotonic_ns()
         self._taken: deque[int] = deque()
@@ -204,6 +206,8 @@ class _Loop:
             match action:
                 case _core.Action.EmitBlock():
                     outputs.append(action)
+                case _core.Action.ExtendSource():
+                    self._lists.extend(action)
                 case _core.Action.FailRun():
                     self._fail(self._told(action))
                     self._stop_wanted = failed = True
@@ -263,7 +267,7 @@ class _Loop:
             self._backend.wake(can_wait=can_wait)
 
     def _own_events(self) -> list[_core.Event]:
-        events: list[_core.Event] = []
+        events = self._lists.take()
         while self._taken:
             events.append(_core.Event.OutputTaken(self._taken.popleft()))
         while self._lost:

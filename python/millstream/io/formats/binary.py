@@ -16,6 +16,7 @@ from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
 from millstream.io.per_file import PathColumns, plan_files
 from millstream.io.source import Source
+from millstream.io.walk import InputFile
 
 
 def plan_binary(paths: Paths, files: FileOptions, *, blocks: int | None = None) -> Source:
@@ -30,7 +31,7 @@ def plan_binary(paths: Paths, files: FileOptions, *, blocks: int | None = None) 
         ArgumentError: An argument makes no sense.
         ReadError: A path does not exist, or there is nothing to read.
     """
-    listing = list_files(paths, files, reader="read_binary_files")
+    listing = list_files(paths, files, reader="read_binary_files", may_go_on=True)
     return plan_files(
         "ReadBinaryFiles",
         listing,
@@ -38,8 +39,8 @@ def plan_binary(paths: Paths, files: FileOptions, *, blocks: int | None = None) 
         PathColumns(files.partitioning, files.include_paths),
         schema=_SCHEMA,
         column="bytes",
-        rows=len(listing.files),
-        nbytes_of=lambda file: file.size,
+        nbytes_of=_size_of,
+        rows_each=1,
         blocks=blocks,
     )
 
@@ -57,6 +58,10 @@ class BinaryFormat:
         offsets = pa.array([0, data.size], pa.int64()).buffers()[1]
         column = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])
         yield pa.table([column], schema=_SCHEMA)
+
+
+def _size_of(file: InputFile) -> int:
+    return file.size
 
 
 _SCHEMA = pa.schema([("bytes", pa.large_binary())])

@@ -61,7 +61,7 @@ def plan_images(
         raise MissingPackageError("read_images needs Pillow: pip install 'millstream[image]'")
     if mode is not None:
         check_choice("mode", mode, sorted(_DTYPES))
-    listing = list_files(paths, files, reader="read_images")
+    listing = list_files(paths, files, reader="read_images", may_go_on=True)
     for file in listing.files:
         if file.size == 0:
             raise ReadError("this file is empty (0 bytes), so it is no image", file=file.path)
@@ -73,8 +73,8 @@ def plan_images(
         PathColumns(files.partitioning, files.include_paths),
         schema=format.schema(),
         column="image",
-        rows=len(listing.files),
         nbytes_of=format.nbytes_of,
+        rows_each=1,
         blocks=blocks,
     )
 
