@@ -17,7 +17,7 @@ BELOW = {
     "errors": set(),
     "blocks": set(),
     "io": {"blocks"},
-    "expr": {"blocks"},
+    "expr": {"blocks", "io"},
     "plan": {"blocks", "io", "expr"},
     "observe": {"plan"},
     "run": {"blocks", "io", "plan", "observe"},

@@ -25,12 +25,12 @@ def _by_prefix(name: str) -> str | None:
 
 _FORMATS = {
     "read": (
-        *("audio", "bigquery", "clickhouse", "databricks_tables"),
-        *("delta", "delta_sharing_tables", "hudi", "iceberg", "kafka", "lance", "lerobot"),
+        *("bigquery", "clickhouse", "databricks_tables"),
+        *("delta_sharing_tables", "hudi", "kafka", "lance", "lerobot"),
         *("mcap", "mongo", "snowflake", "unity_catalog", "zarr"),
     ),
     "write": (
-        *("bigquery", "clickhouse", "delta", "iceberg", "images"),
+        *("bigquery", "clickhouse"),
         *("kafka", "lance", "mongo", "snowflake", "turbopuffer"),
     ),
     "from": (
@@ -50,16 +50,7 @@ _KINDS = {
     "from": "make an Arrow table of the data and pass it to from_arrow, or rows to from_items",
     "to": "iterate with iter_batches(batch_format='pyarrow' or 'pandas' or 'numpy')",
 }
-_EXCHANGE = "rows cannot be exchanged between blocks yet: "
-_SHUFFLE = (
-    _EXCHANGE + "read_*(shuffle='files') shuffles files, and "
-    "iter_batches(local_shuffle_buffer_size=...) shuffles rows in a window"
-)
 _FEED = "use iter_batches(batch_format='numpy') and convert each batch"
-_AGGREGATE = (
-    "reduce each batch with map_batches and combine the small results of iter_batches in this "
-    "process"
-)
 _SPLIT = "make one dataset for each part, such as of a part of the files"
 _NAME = "name what you log of it yourself; explain() and stats() name the operators"
 _ABSENT = {
@@ -68,24 +59,12 @@ _ABSENT = {
     ("millstream", "BlockBasedFileDatasink"): _KINDS["write"],
     ("millstream", "RowBasedFileDatasink"): _KINDS["write"],
     ("millstream", "SaveMode"): "write_parquet takes the mode as a string: mode='append'",
-    ("millstream", "DataIterator"): "a Dataset itself has iter_batches and iter_rows",
-    ("millstream", "DatasetIterator"): "a Dataset itself has iter_batches and iter_rows",
+    ("millstream", "DatasetIterator"): "Dataset.iterator() gives a DataIterator",
     ("millstream", "DatasetContext"): "it is called DataContext",
     ("millstream", "RandomSeedConfig"): "use FileShuffleConfig(seed=...)",
-    ("Dataset", "aggregate"): _AGGREGATE,
-    ("Dataset", "summary"): _AGGREGATE,
-    ("Dataset", "groupby"): _EXCHANGE + _AGGREGATE,
-    ("Dataset", "join"): _EXCHANGE + "join a small table inside map_batches, or in this process",
-    ("Dataset", "sort"): _EXCHANGE + "sort what iter_batches gives, or the written files",
-    ("Dataset", "repartition"): "blocks are joined and cut as they stream; files by "
-    "write_parquet(min_rows_per_file=..., max_rows_per_file=...)",
-    ("Dataset", "random_shuffle"): _SHUFFLE,
-    ("Dataset", "randomize_block_order"): _SHUFFLE,
-    ("Dataset", "random_sample"): "use filter with a random number from a seeded generator",
+    ("Dataset", "summary"): "aggregate takes any number of aggregations: Mean('x'), Std('x')",
     ("Dataset", "mix"): "iterate over several datasets in turn",
     ("Dataset", "streaming_train_test_split"): _SPLIT,
-    ("Dataset", "streaming_split"): _SPLIT + ", and let each trainer iterate over its own",
-    ("Dataset", "iterator"): "the dataset itself has iter_batches and iter_rows",
     ("Dataset", "iter_torch_batches"): _FEED + " with torch.as_tensor",
     ("Dataset", "iter_jax_batches"): _FEED + " with jax.numpy.asarray",
     ("Dataset", "iter_tf_batches"): _FEED + " with tensorflow.convert_to_tensor",

@@ -1,25 +1,35 @@
-"""The part of a dataset that makes columns, and chooses rows, by expressions.
+"""The part of a dataset that makes columns by expressions, explodes lists, and draws rows.
 
 Owns the public names of these operators and the checks of their arguments. Knows nothing of how
-expressions are computed.
+expressions are computed, nor where rows are drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from millstream.blocks.explode import Explode
 from millstream.blocks.usercode import UserFunction
 from millstream.compute import ActorPoolStrategy
 from millstream.errors import ArgumentError
-from millstream.errors.checks import check_kind, is_named, require
+from millstream.errors.checks import (
+    check_columns,
+    check_count,
+    check_flag,
+    check_kind,
+    is_named,
+    is_number,
+    require,
+)
 from millstream.expr.nodes import Alias, Column, Expr
 from millstream.options import takes
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import FunctionOptions, TaskOptions
 from millstream.plan.expressions import FilterExpression, WithColumns, classes_of
-from millstream.plan.logical import Map, Shape
+from millstream.plan.logical import LogicalPlan, Map, Shape
+from millstream.plan.sampling import RandomSample, reordered, sampled
 
 if TYPE_CHECKING:
     from millstream.dataset import Dataset
@@ -90,6 +100,86 @@ class Columns(Pipeline):
                 columns[name] = expr
         return self._with_expressions(columns, options)
 
+    @takes(options=TaskOptions)
+    def explode(
+        self, columns: str | Sequence[str], *, keep_empty: bool = True, options: TaskOptions
+    ) -> Dataset:
+        """Gives a row for each value of lists; the other columns are repeated.
+
+        Ray Data does not have it.
+
+        Args:
+            columns: The lists. Several are exploded side by side: in each row, they must have
+                equally many values.
+            keep_empty: Whether a row whose list is empty or null stays, as one row with null
+                there. `False`: it goes.
+            options: What all operators on columns take.
+
+        Raises:
+            ArgumentError: A name comes twice, or there is none.
+            SchemaError: A column does not exist, or has no lists; at the call, if the columns are
+                known then.
+
+        When it runs, lists of different length in one row raise `UserCodeError`.
+
+        Example:
+            >>> ms.from_items([{"id": 1, "tags": ["a", "b"]}]).explode("tags").take_all()
+            [{'id': 1, 'tags': 'a'}, {'id': 1, 'tags': 'b'}]
+        """
+        wanted = check_columns("columns", columns)
+        require(bool(wanted), "columns", columns, "at least one column")
+        check_flag("keep_empty", keep_empty)
+        explode = Explode(tuple(wanted), keep_empty)
+        made = Map(explode, options.shape(), changes_rows=True, columns=explode.schema)
+        return self._mapped(made)
+
+    def random_sample(self, fraction: float, *, seed: int | None = None) -> Dataset:
+        """Draws rows at random, each by itself, so that about a fraction of them is left.
+
+        They are drawn where they are read, so that those which are not drawn cost nothing further
+        on: a draw moves past operators that give one row, or none, for each (`map`, `filter`, those
+        on columns and, with `udf_modifying_row_count=False`, `map_batches`). A row is drawn by its
+        place in the source. So a seed draws the same rows in each run, on any machine, as long as
+        the source and how it is divided are the same.
+
+        Args:
+            fraction: How likely each row is drawn, from 0 to 1.
+            seed: What the draw depends on; `None`: each run has another one. Ray Data's
+                `RandomSeedConfig` is not needed for it.
+
+        Raises:
+            ArgumentError: An argument makes no sense; or an operator before it gives other rows
+                than it gets, such as `flat_map`, `limit` and `zip`: draw before it, or call
+                `materialize()` first.
+
+        Example:
+            >>> ms.range(1000).random_sample(0.01, seed=1).count() < 50
+            True
+        """
+        is_right = is_number(fraction) and 0 <= fraction <= 1
+        require(is_right, "fraction", fraction, "a number from 0 to 1")
+        check_count("seed", seed, least=0)
+        return self._planned(sampled(self._plan, RandomSample(float(fraction), seed)))
+
+    def randomize_block_order(self, *, seed: int | None = None) -> Dataset:
+        """Reads the source in a random order: row groups, files, or what else one task reads.
+
+        The rows within each stay in order. What is read first comes out first with
+        `preserve_order`, and about so without.
+
+        Args:
+            seed: What the order depends on; `None`: each run has another one.
+
+        Raises:
+            ArgumentError: The seed makes no sense, or there are several sources or a limit.
+
+        Example:
+            >>> ms.range(4, override_num_blocks=2).randomize_block_order(seed=1).count()
+            4
+        """
+        check_count("seed", seed, least=0)
+        return self._planned(reordered(self._plan, seed))
+
     def _filtered(self, expr: Any, options: FunctionOptions) -> Dataset:
         """The rows for which an expression is true."""
         wanted = "an expression, such as col('x') > 0 (see millstream.expressions)"
@@ -116,10 +206,14 @@ class Columns(Pipeline):
         Raises:
             SchemaError: It does not fit the columns, if they are known.
         """
-        from millstream.dataset import Dataset
-
         plan = self._plan.then(operator)
         plan.schema()
+        return self._planned(plan)
+
+    def _planned(self, plan: LogicalPlan) -> Dataset:
+        """A dataset of another plan."""
+        from millstream.dataset import Dataset
+
         return Dataset(plan, self._context)
 
 

@@ -1,5 +1,5 @@
 # Made by tools/stubs.py of columns.py: change that, and run `make stubs`.
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from millstream.dataset import Dataset
@@ -17,3 +17,13 @@ class Columns(Pipeline):
         concurrency: int | None = None,
         **resources: Any,
     ) -> Dataset: ...
+    def explode(
+        self,
+        columns: str | Sequence[str],
+        *,
+        keep_empty: bool = True,
+        concurrency: int | None = None,
+        **resources: Any,
+    ) -> Dataset: ...
+    def random_sample(self, fraction: float, *, seed: int | None = None) -> Dataset: ...
+    def randomize_block_order(self, *, seed: int | None = None) -> Dataset: ...

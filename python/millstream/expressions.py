@@ -11,7 +11,7 @@ from typing import Any
 from millstream.expr.nodes import Column, Expr, Literal, When
 from millstream.expr.udf import udf
 
-__all__ = ["Expr", "col", "lit", "udf", "when"]
+__all__ = ["Expr", "col", "download", "lit", "udf", "when"]
 
 
 def col(name: str) -> Expr:
@@ -29,6 +29,20 @@ def col(name: str) -> Expr:
         [{'id': 2}, {'id': 3}]
     """
     return Column(name)
+
+
+def download(uri_column_name: str, *, filesystem: Any = None) -> Expr:
+    """The bytes of the files whose addresses are in a column, as `col(...).url.download()` gives.
+
+    Args:
+        uri_column_name: The column.
+        filesystem: A file system of pyarrow or fsspec that they are on; by default each address
+            says it.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+    """
+    return Column(uri_column_name).url.download(filesystem=filesystem)
 
 
 def lit(value: Any) -> Expr:

@@ -23,6 +23,13 @@ from millstream.blocks.common_type import common_type, is_text
 from millstream.blocks.convert import convert, nulls
 from millstream.blocks.primitive import is_number
 from millstream.errors import MissingPackageError
+from millstream.expr.by_value import (
+    SWAPPED,
+    floats_among,
+    integers_among,
+    of_floats,
+    of_integers,
+)
 
 
 @dataclass(frozen=True)
@@ -221,7 +228,46 @@ def _whole_or_float(args: Sequence[Bound]) -> list[Bound]:
 
 
 def _compare(function: str, args: Sequence[Bound]) -> Bound:
+    left, right = args
+    by_value = _compare_with(function, left, right) or _compare_with(
+        SWAPPED.get(function, function), right, left
+    )
+    if by_value is not None:
+        return by_value
+    if any(map(_is_signed, args)) and any(each.type.equals(pa.uint64()) for each in args):
+        # No integer type holds both negative and large ones; a decimal does.
+        args = [_cast([each], pa.decimal128(20, 0)) for each in args]
     return _call(function, _alike(args, narrow=True))
+
+
+def _compare_with(function: str, values: Bound, constant: Bound) -> Bound | None:
+    """The comparison with a number that may be none of their type; `None` if it is another case."""
+    types, scalar = pa.types, constant.value
+    if values.value is not None or scalar is None or not scalar.is_valid:
+        return None
+    if function == "not_equal":
+        equal = _compare_with("equal", values, constant)
+        return None if equal is None else _call("invert", [equal])
+    if types.is_integer(values.type) and is_number(constant.type):
+        function, number = of_integers(function, scalar.as_py(), *_range_of(values.type))
+        return _call(function, [values, bound_constant(pa.scalar(number, values.type))])
+    if types.is_floating(values.type) and types.is_integer(constant.type):
+        function, near = of_floats(function, scalar.as_py())
+        wide = pa.scalar(near, pa.float64())
+        short = wide.cast(values.type)
+        if short.as_py() == near:
+            return _call(function, [values, bound_constant(short)])
+        return _call(function, [_cast([values], wide.type), bound_constant(wide)])
+    return None
+
+
+def _is_signed(arg: Bound) -> bool:
+    return bool(pa.types.is_signed_integer(arg.type))
+
+
+def _range_of(type: pa.DataType) -> tuple[int, int]:
+    low = -(2 ** (type.bit_width - 1)) if pa.types.is_signed_integer(type) else 0
+    return low, low + 2**type.bit_width - 1
 
 
 def _logic(function: str, args: Sequence[Bound]) -> Bound:
@@ -270,6 +316,12 @@ def _is_in(args: Sequence[Bound], values: pa.Array) -> Bound:
     common = common_type(arg.type, values.type)
     if common is None:
         raise TypeError(f"{values.type} values are never among {arg.type} ones: cast one of them")
+    if pa.types.is_integer(arg.type) and is_number(values.type):
+        among = integers_among(values.to_pylist(), *_range_of(arg.type))
+        values = pa.array(among, arg.type)
+    elif pa.types.is_floating(arg.type) and pa.types.is_integer(values.type):
+        arg = _cast([arg], pa.float64())
+        values = pa.array(floats_among(values.to_pylist()), pa.float64())
     try:
         values = convert(values, arg.type)
     except ValueError:

@@ -1,15 +1,17 @@
-"""What expressions do with lists and structs.
+"""What expressions do with lists, maps and structs.
 
-Owns `Expr.list` and `Expr.struct`. Arrow computes it.
+Owns `Expr.list`, `Expr.arr`, `Expr.map` and `Expr.struct`. Arrow computes it, or
+`millstream.expr.lists`.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from millstream.errors import ArgumentError
-from millstream.errors.checks import check_count, check_kind, require
+from millstream.errors.checks import check_choice, check_count, check_kind, require
 from millstream.expr.nodes import Call, Expr
+from millstream.expr.udf import Function, Udf
 
 #: In the class, `slice` is a method.
 Places: TypeAlias = slice
@@ -69,6 +71,32 @@ class Lists:
             return_fixed_size_list=False,
         )
 
+    def sort(
+        self,
+        order: Literal["ascending", "descending"] = "ascending",
+        null_placement: Literal["at_start", "at_end"] = "at_end",
+    ) -> Expr:
+        """The values of each list in order.
+
+        Args:
+            order: `"ascending"` or `"descending"`.
+            null_placement: Where nulls go; NaN lies between them and the numbers.
+
+        Raises:
+            ArgumentError: It is none of the words.
+        """
+        check_choice("order", order, ("ascending", "descending"))
+        check_choice("null_placement", null_placement, ("at_start", "at_end"))
+        from millstream.expr.lists import ListSort
+
+        return _made(ListSort(order, null_placement), self._expr)
+
+    def flatten(self) -> Expr:
+        """The values of the lists within each list, as one list."""
+        from millstream.expr.lists import ListFlatten
+
+        return _made(ListFlatten(), self._expr)
+
     def __getitem__(self, key: int | Places) -> Expr:
         if isinstance(key, Places):
             return self.slice(key.start, key.stop, key.step)
@@ -76,6 +104,46 @@ class Lists:
 
     # Else Python would ask for one place after the other, without an end.
     __iter__ = None
+
+
+class Arrays:
+    """Lists of one size.
+
+    Args:
+        expr: What gives them.
+    """
+
+    def __init__(self, expr: Expr) -> None:
+        self._expr = expr
+
+    def to_list(self) -> Expr:
+        """As lists of any size."""
+        from millstream.expr.lists import ArrayToList
+
+        return _made(ArrayToList(), self._expr)
+
+
+class Maps:
+    """Maps.
+
+    Args:
+        expr: What gives them.
+    """
+
+    def __init__(self, expr: Expr) -> None:
+        self._expr = expr
+
+    def keys(self) -> Expr:
+        """The keys of each map, as a list; null where the map is."""
+        from millstream.expr.lists import MapPart
+
+        return _made(MapPart("keys"), self._expr)
+
+    def values(self) -> Expr:
+        """The values of each map, as a list; null where the map is."""
+        from millstream.expr.lists import MapPart
+
+        return _made(MapPart("values"), self._expr)
 
 
 class Structs:
@@ -114,3 +182,8 @@ class Structs:
         return self.field(key) if isinstance(key, str) else self.field_by_index(key)
 
     __iter__ = None
+
+
+def _made(function: Any, expr: Expr) -> Expr:
+    """What a function of ours makes of a column."""
+    return Udf(Function(function, function.type_of), [expr], {})

@@ -16,7 +16,9 @@ from millstream.errors import ArgumentError
 from millstream.errors.checks import check_flag, is_sequence, require
 
 if TYPE_CHECKING:
-    from millstream.expr.nested import Lists, Structs
+    from millstream.expr.fetch import Urls
+    from millstream.expr.nested import Arrays, Lists, Maps, Structs
+    from millstream.expr.pictures import Images
     from millstream.expr.text import Strings
     from millstream.expr.times import Times
 
@@ -291,6 +293,34 @@ class Expr:
         from millstream.expr.nested import Structs
 
         return Structs(self)
+
+    @property
+    def map(self) -> Maps:
+        """What can be done with maps."""
+        from millstream.expr.nested import Maps
+
+        return Maps(self)
+
+    @property
+    def arr(self) -> Arrays:
+        """What can be done with lists of one size."""
+        from millstream.expr.nested import Arrays
+
+        return Arrays(self)
+
+    @property
+    def url(self) -> Urls:
+        """What can be done with addresses of files."""
+        from millstream.expr.fetch import Urls
+
+        return Urls(self)
+
+    @property
+    def image(self) -> Images:
+        """What can be done with pictures."""
+        from millstream.expr.pictures import Images
+
+        return Images(self)
 
     @property
     def dt(self) -> Times:

@@ -8,7 +8,7 @@ beside the others, which Arrow goes on with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from millstream.blocks.convert import convert
 from millstream.errors import SchemaError, UserCodeError
 from millstream.expr.bind import Bound, as_bool, bound_call, bound_column, bound_constant
 from millstream.expr.nodes import Alias, Call, Column, Expr, Literal, columns_of, in_order
+from millstream.expr.rows import Portions, RowError, in_one_piece
 from millstream.expr.udf import OpenUdf, Udf, functions_of
 
 
@@ -50,6 +51,8 @@ class Program:
         block.require_columns(schema, self._columns)
         self._steps: list[_Step] = []
         self._schema = schema
+        #: What the last block took, with all that functions made of it on the way.
+        self.held_bytes = 0
         answers: dict[int, Bound] = {}
         for node in in_order(expressions):
             answers[id(node)] = self._bound(node, [answers[id(arg)] for arg in node.args])
@@ -87,9 +90,10 @@ class Program:
         work = table.select(self._columns) if self._columns else block.rows_only(rows)
         for step in self._steps:
             values = self._project(work, step.args, [step.udf] * len(step.args))
-            args, kwargs = step.udf.arguments([_one_piece(each) for each in values])
+            args, kwargs = step.udf.arguments([in_one_piece(each) for each in values])
             made = opened[id(step.udf.function)](args, kwargs, rows)
             work = work.append_column(step.column, made)
+        self.held_bytes = work.nbytes
         return self._project(work, self._results, self._expressions)
 
     def _bound(self, node: Expr, args: list[Bound]) -> Bound:
@@ -103,7 +107,11 @@ class Program:
             case Udf():
                 step = _Step(node, args, f"{_UDF_COLUMN}{len(self._steps)}")
                 self._steps.append(step)
-                return bound_column(step.column, node.function.return_type)
+                try:
+                    type = node.function.type_of([each.type for each in args])
+                except TypeError as error:
+                    raise self._misfit(node, error) from error
+                return bound_column(step.column, type)
             case Call():
                 try:
                     return bound_call(node.function, args, node.options)
@@ -158,26 +166,52 @@ class Opened:
         functions = functions_of(expressions)
         self._functions = {id(each): each.open() for each in functions}
         self._program: tuple[pa.Schema, Program] | None = None
+        self._portions = Portions() if any(each.is_large for each in functions) else None
 
-    def columns(self, table: pa.Table) -> list[pa.ChunkedArray]:
+    def parts(self, blocks: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, int]]:
+        """What to compute of blocks at a time, each with how many rows come before.
+
+        All of a block, unless functions make much more of it than it holds.
+        """
+        start = 0
+        for table in blocks:
+            for part in [table] if self._portions is None else self._portions.of(table):
+                yield part, start
+                start += part.num_rows
+
+    def columns(self, table: pa.Table, start: int = 0) -> list[pa.ChunkedArray]:
         """What it computes of a block.
+
+        Args:
+            table: The block.
+            start: How many rows come before it, for errors.
 
         Raises:
             SchemaError: A column does not exist, or an expression does not fit its type.
             UserCodeError: A value cannot be computed, or a function of a user failed.
         """
-        return self._of(table.schema).run(table, self._functions)
+        program = self._of(table.schema)
+        try:
+            made = program.run(table, self._functions)
+        except RowError as error:
+            raise error.placed(start) from error.__cause__
+        if self._portions is not None:
+            self._portions.became(table.num_rows, program.held_bytes)
+        return made
 
-    def kept(self, table: pa.Table) -> pa.Table:
+    def kept(self, table: pa.Table, start: int = 0) -> pa.Table:
         """The rows of a block for which the only expression, a condition, is true.
+
+        Args:
+            table: The block.
+            start: How many rows come before it, for errors.
 
         Raises:
             SchemaError: A column does not exist, or it is no condition.
             UserCodeError: A value cannot be computed, or a function of a user failed.
         """
-        program = self._of(table.schema)
-        program.condition()
-        (column,) = program.run(table, self._functions)
+        self._of(table.schema).condition()
+        (column,) = self.columns(table, start)
         keep = column.cast(pa.bool_())
         if pc.all(keep, skip_nulls=False).as_py():
             return table
@@ -220,12 +254,6 @@ def _joined(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if column.num_chunks < 2 or column.nbytes > block.OFFSET_MAX:
         return column
     return pa.chunked_array([column.combine_chunks()], column.type)
-
-
-def _one_piece(column: pa.ChunkedArray) -> pa.Array:
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return block.gatherable(pa.table({"": column})).column(0).combine_chunks()
 
 
 _UDF_COLUMN = "__millstream_udf_"

@@ -53,15 +53,33 @@ class Function:
 
     Args:
         function: What is called, or constructed and called.
-        return_type: What it returns.
+        return_type: What it returns; or what says it for the type of its first argument, and raises
+            `TypeError` if it is not for that.
         args: For the constructor.
         kwargs: For the constructor.
+        takes: Raises `TypeError` if it is not for a type of its first argument.
+        is_large: Whether what it returns is much larger than what it gets, so that it must get a
+            few rows at a time.
     """
 
     function: Callable[..., Any]
-    return_type: pa.DataType
+    return_type: pa.DataType | Callable[[pa.DataType], pa.DataType]
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    takes: Callable[[pa.DataType], None] | None = None
+    is_large: bool = False
+
+    def type_of(self, args: Sequence[pa.DataType]) -> pa.DataType:
+        """What it returns for arguments of these types.
+
+        Raises:
+            TypeError: It is not for them.
+        """
+        if self.takes is not None:
+            self.takes(args[0])
+        if isinstance(self.return_type, pa.DataType):
+            return self.return_type
+        return self.return_type(args[0])
 
     @property
     def name(self) -> str:
@@ -176,14 +194,16 @@ class OpenUdf:
         name = self._given.name
         result = _called(name, self._instance, args, kwargs)
         try:
-            column = _column_of(result, self._given.return_type)
+            like = self._given.return_type
+            column = _column_of(result, like if isinstance(like, pa.DataType) else None)
         except (TypeError, ValueError) as error:
             raise UserCodeError(f"{name} returned what is no column: {error}") from error
         if len(column) != rows:
             raise UserCodeError(
                 f"{name} returned {len(column)} values for {rows} rows; it must return one for each"
             )
-        return self._typed(column)
+        types = [each.type for each in args if isinstance(each, pa.Array)]
+        return self._typed(column, self._given.type_of(types))
 
     def close(self) -> None:
         """Lets go of the instance of a class: its `close` is called, if it has one."""
@@ -192,8 +212,7 @@ class OpenUdf:
         if callable(close):
             close()
 
-    def _typed(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        wanted = self._given.return_type
+    def _typed(self, column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         told = f"{self._given.name} returned {column.type}, and its return_dtype is {wanted}"
         if common_type(column.type, wanted) is None:
             raise UserCodeError(told)
@@ -228,7 +247,7 @@ def _called(
         raise user_error(error, where) from error
 
 
-def _column_of(result: Any, like: pa.DataType) -> pa.ChunkedArray:
+def _column_of(result: Any, like: pa.DataType | None) -> pa.ChunkedArray:
     if isinstance(result, np.ndarray):
         result = from_ndarray(result, like)
     elif isinstance(result, list):

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from millstream.blocks import block
 from millstream.blocks.transforms import Blocks
-from millstream.expr.nodes import Expr, columns_of, renamed, short_text
+from millstream.expr.nodes import Column, Expr, columns_of, renamed, short_text
 from millstream.expr.udf import functions_of
 
 if TYPE_CHECKING:
@@ -63,10 +64,14 @@ class FilterExpression:
         """
         return _program([self.expression], schema).condition()
 
+    def never_fails(self, schema: pa.Schema) -> bool:
+        """Whether it can be computed of all rows that columns of these types may have."""
+        return _never_fail([self.expression], schema)
+
     def open(self) -> Callable[[Blocks], Blocks]:
         """Constructs the classes in it."""
         opened = _opened([self.expression])
-        return _Ready(lambda blocks: map(opened.kept, blocks), opened)
+        return _Ready(lambda blocks: starmap(opened.kept, opened.parts(blocks)), opened)
 
     def schema(self, schema: pa.Schema) -> pa.Schema:
         """The schema after it, which is that before.
@@ -98,13 +103,22 @@ class WithColumns:
         """Whether a user's class in it is to be closed."""
         return bool(classes_of(self.columns.values()))
 
+    @property
+    def same(self) -> dict[str, str]:
+        """The columns that are another one under a further name, and that one."""
+        return {name: each.name for name, each in self.columns.items() if isinstance(each, Column)}
+
+    def never_fails(self, schema: pa.Schema) -> bool:
+        """Whether it can be computed of all rows that columns of these types may have."""
+        return _never_fail(self.columns.values(), schema)
+
     def open(self) -> Callable[[Blocks], Blocks]:
         """Constructs the classes in it."""
         opened = _opened(list(self.columns.values()))
 
         def apply(blocks: Blocks) -> Blocks:
-            for table in blocks:
-                made = zip(self.columns, opened.columns(table), strict=True)
+            for table, start in opened.parts(blocks):
+                made = zip(self.columns, opened.columns(table, start), strict=True)
                 yield block.seal(reduce(_put, made, table))
 
         return _Ready(apply, opened)
@@ -145,6 +159,12 @@ def _program(expressions: Sequence[Expr], schema: pa.Schema) -> Program:
     from millstream.expr.program import Program
 
     return Program(expressions, schema)
+
+
+def _never_fail(expressions: Iterable[Expr], schema: pa.Schema) -> bool:
+    from millstream.expr.safe import never_fails
+
+    return all(never_fails(each, schema) for each in expressions)
 
 
 def _opened(expressions: Sequence[Expr]) -> Opened:

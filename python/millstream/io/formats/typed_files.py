@@ -51,8 +51,9 @@ def plan_typed_files(
 ) -> Source:
     """Plans to read files that say which columns they have.
 
-    Up to `FILES_LOOKED_AT` files are opened. If they differ, the source promises no schema, and
-    their rows meet like any other blocks.
+    Up to `FILES_LOOKED_AT` files are opened. If these are all, the source has the columns of all.
+    If they differ and there are more, it promises no schema, and their rows meet like any other
+    blocks.
 
     Args:
         name: The source's name.
@@ -75,8 +76,12 @@ def plan_typed_files(
     is_same = all(schema.equals(each.schema) for each in found)
     # Files that were not opened may have tensors of other shapes.
     is_known = is_same and (is_all or block.without_shapes(schema).equals(schema))
+    if is_all and not is_same:
+        # Each block gets the columns that it lacks.
+        schema = block.without_shapes(block.unify_schemas(each.schema for each in found))
+        is_known = True
     added = PathColumns(files.partitioning, files.include_paths).settled(listing.paths)
-    if not is_known:
+    if not is_same:
         _check_apart(added, found)
     return plan_files(
         name,
