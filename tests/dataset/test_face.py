@@ -97,13 +97,11 @@ def test_the_modules_help_names_everything_public_first():
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda: ms.read_delta, "millstream has no attribute 'read_delta'.*flat_map"),
+        (lambda: ms.read_bigquery, "millstream has no attribute 'read_bigquery'.*flat_map"),
         (lambda: ms.from_spark, "from_arrow"),
-        (lambda: ms.range(1).sort, "iter_batches"),
-        (lambda: ms.range(1).random_shuffle, "local_shuffle_buffer_size"),
-        (lambda: ms.range(1).write_lance, "write_parquet"),
-        (lambda: ms.range(1).iter_torch_batches, "torch.as_tensor"),
-        (lambda: ms.range(1).groupby, "map_batches"),
+        (lambda: ms.range(1).write_kafka, "write_parquet"),
+        (lambda: ms.range(1).mix, "iterate over several"),
+        (lambda: ms.range(1).iter_jax_batches, "jax.numpy.asarray"),
     ],
 )
 def test_a_name_of_ray_data_that_is_not_there_says_what_to_use(ask, words):

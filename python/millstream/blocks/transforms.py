@@ -1,4 +1,4 @@
-"""The steps between blocks: user functions over batches and rows, and choice of columns.
+"""The steps between blocks: user functions over batches and rows, choice of columns, all columns.
 
 Owns what each step does with a stream of blocks. Must not know files, scheduling or backends.
 """
@@ -23,6 +23,7 @@ from millstream.blocks.batch import (
     require_format,
     to_batch,
 )
+from millstream.blocks.convert import nulls
 from millstream.blocks.usercode import OpenFunction, UserFunction
 from millstream.errors import ArgumentError, UserCodeError
 
@@ -70,14 +71,15 @@ class _Call:
     label = "Call"
 
 
-class _Opened:
-    """A step that is ready, and the function that it calls."""
+class Opened:
+    """A step that is ready, and what it closes at its end."""
 
-    def __init__(self, apply: Callable[[Blocks], Blocks], function: OpenFunction) -> None:
+    def __init__(self, apply: Callable[[Blocks], Blocks], function: Any) -> None:
         self._apply = apply
         self.close = function.close
 
     def __call__(self, blocks: Blocks) -> Blocks:
+        """Takes and gives blocks."""
         return self._apply(blocks)
 
 
@@ -132,7 +134,7 @@ class MapBatches(_Call):
                 yield made
             kept.ended()
 
-        return _Opened(apply, function)
+        return Opened(apply, function)
 
     def _told_of_views(self, results: Iterator[T]) -> Iterator[T]:
         """Says what to do where a function writes into a batch that is a view."""
@@ -148,13 +150,16 @@ class MapBatches(_Call):
             raise
 
     def _batches(self, blocks: Blocks) -> Iterator[tuple[Batch, _BatchPlace]]:
-        rows = self.batch_size
         start = 0
-        for index, table in enumerate(rebatch(blocks, rows) if rows else join_small(blocks)):
+        for index, table in enumerate(self._tables(blocks)):
             batch = to_batch(table, self.batch_format, writable=not self.zero_copy_batch)
             given = Given(table, batch)
             yield batch, _BatchPlace(index, start, start + table.num_rows - 1, given)
             start += table.num_rows
+
+    def _tables(self, blocks: Blocks) -> Iterator[pa.Table]:
+        """The rows of each batch."""
+        return rebatch(blocks, self.batch_size) if self.batch_size else join_small(blocks)
 
 
 class MapRows(_Call):
@@ -165,7 +170,7 @@ class MapRows(_Call):
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
         function = self.function.open("one")
-        return _Opened(lambda blocks: _map_rows(blocks, function), function)
+        return Opened(lambda blocks: _map_rows(blocks, function), function)
 
 
 class FlatMap(_Call):
@@ -176,7 +181,7 @@ class FlatMap(_Call):
     def open(self) -> Callable[[Blocks], Blocks]:
         """Loads the class, if it is one."""
         function = self.function.open("rows")
-        return _Opened(lambda blocks: _map_rows(blocks, function), function)
+        return Opened(lambda blocks: _map_rows(blocks, function), function)
 
 
 class FilterRows(_Call):
@@ -196,7 +201,7 @@ class FilterRows(_Call):
                 start += table.num_rows
                 yield table if all(keep) else _filtered(table, keep)
 
-        return _Opened(apply, function)
+        return Opened(apply, function)
 
 
 @dataclass(frozen=True)
@@ -223,6 +228,49 @@ class SelectColumns:
                 yield block.seal(table.select(list(self.columns)))
 
         return apply
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Gives each block all columns of a schema, in its order: null where it has none of that name.
+
+    Columns that the schema does not know stay behind them, and no type changes.
+
+    Args:
+        schema: The columns.
+        name: The operator that it belongs to; plans show no other one for it.
+    """
+
+    schema: pa.Schema
+    name: str
+
+    def open(self) -> Callable[[Blocks], Blocks]:
+        """Needs nothing to be loaded."""
+        return lambda blocks: map(self._apply, blocks)
+
+    def _apply(self, table: pa.Table) -> pa.Table:
+        known, found = self.schema.names, block.visible_schema(table.schema)
+        if found.names[: len(known)] == known:
+            return table
+        there = set(found.names)
+        fields = [
+            found.field(field.name) if field.name in there else field.with_nullable(True)
+            for field in self.schema
+        ]
+        fields += [field for field in found if field.name not in set(known)]
+        columns = [
+            table.column(field.name) if field.name in there else nulls(table.num_rows, field.type)
+            for field in fields
+        ]
+        return pa.table(columns, schema=pa.schema(fields))
+
+    def __reduce__(self) -> tuple[Callable[..., Complete], tuple[bytes, str]]:
+        # Pickle takes a schema field by field, which takes long if it has thousands.
+        return _complete_of, (self.schema.serialize().to_pybytes(), self.name)
+
+
+def _complete_of(schema: bytes, name: str) -> Complete:
+    return Complete(pa.ipc.read_schema(pa.py_buffer(schema)), name)
 
 
 class _KeptRows:

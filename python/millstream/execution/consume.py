@@ -6,6 +6,7 @@ Owns when a run has given enough, and is stopped. Knows nothing of how it runs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -13,11 +14,18 @@ from millstream.blocks import block
 from millstream.execution.execution import Execution
 
 
-def first_rows(execution: Execution, limit: int | None) -> pa.Table:
+class Tables(Protocol):
+    """What gives blocks, such as an `Execution`."""
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Their data."""
+
+
+def first_rows(source: Tables, limit: int | None) -> pa.Table:
     """The first `limit` rows as one table (all rows: `None`); stops the run when it has them."""
     tables: list[pa.Table] = []
     rows = 0
-    stream = execution.tables()
+    stream = source.tables()
     for table in stream:
         tables.append(table)
         rows += table.num_rows

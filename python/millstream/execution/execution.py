@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
@@ -22,8 +23,21 @@ from millstream.observe.watch import Watch
 from millstream.plan.logical import LogicalPlan, Map
 from millstream.plan.physical import PhysicalPlan, block_bytes_target
 from millstream.plan.rules import to_physical
-from millstream.run.driver import Run
+from millstream.run.driver import Outlet, Run
 from millstream.run.protocol import Backend, BlockHandle
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How the output of a run is divided.
+
+    Args:
+        consumers: Among how many.
+        is_equal: Whether all get equally many rows.
+    """
+
+    consumers: int
+    is_equal: bool = False
 
 
 class Execution:
@@ -32,6 +46,7 @@ class Execution:
     Args:
         plan: What to run.
         context: How.
+        split: Among how many consumers the output is divided; `None`: there is one.
 
     Raises:
         ArgumentError: Workers cannot reach what it reads or writes.
@@ -39,13 +54,16 @@ class Execution:
         SerializationError: A function or its arguments cannot be sent to workers.
     """
 
-    def __init__(self, plan: LogicalPlan, context: DataContext) -> None:
+    def __init__(
+        self, plan: LogicalPlan, context: DataContext, split: SplitOptions | None = None
+    ) -> None:
         started_s = time.monotonic()
+        plan = plan.planned(lambda first: Execution(first, context))
         _check_reach(plan, context)
         backend = open_backend(context)
         try:
-            physical, scheduler = _submit(plan, context, backend)
-            run = Run(physical.ops, backend, scheduler)
+            physical, scheduler = _submit(plan, context, backend, split)
+            run = Run(physical.ops, backend, scheduler, split.consumers if split else 1)
         except BaseException:
             backend.close()
             raise
@@ -96,6 +114,11 @@ class Execution:
         for handle in self.blocks():
             yield handle.fetch(), handle.meta.nbytes
 
+    @property
+    def outlets(self) -> list[Outlet]:
+        """Where several consumers take their blocks, each its own."""
+        return self._run.outlets
+
     def stop(self) -> None:
         """Ends the run from any thread, and waits until nothing of it is left."""
         self._run.close()
@@ -127,7 +150,10 @@ def open_backend(context: DataContext) -> Backend:
 
 
 def plan_run(
-    plan: LogicalPlan, context: DataContext, nodes: Sequence[_core.Node]
+    plan: LogicalPlan,
+    context: DataContext,
+    nodes: Sequence[_core.Node],
+    split: SplitOptions | None = None,
 ) -> tuple[PhysicalPlan, _core.Plan]:
     """What would run on these nodes, for workers and in numbers for the scheduler.
 
@@ -136,13 +162,17 @@ def plan_run(
     """
     target = block_bytes_target(context, [node.store_bytes for node in nodes])
     physical = to_physical(plan.drawn(), target)
+    if split is not None:
+        physical = physical.split(
+            split.consumers, is_equal=split.is_equal, block_bytes_target=target
+        )
     return physical, physical.to_core(context, target)
 
 
 def _submit(
-    plan: LogicalPlan, context: DataContext, backend: Backend
+    plan: LogicalPlan, context: DataContext, backend: Backend, split: SplitOptions | None
 ) -> tuple[PhysicalPlan, _core.Scheduler]:
-    physical, core_plan = plan_run(plan, context, backend.nodes())
+    physical, core_plan = plan_run(plan, context, backend.nodes(), split)
     nodes = backend.open(physical.ops)
     try:
         return physical, _core.Scheduler(core_plan, nodes, trace=context.trace)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -17,6 +17,9 @@ from millstream.blocks.transforms import MapBatches, MapRows, Transform
 from millstream.compute import ComputeStrategy, TaskPoolStrategy
 from millstream.io.source import Source
 from millstream.plan.resources import Resources
+
+if TYPE_CHECKING:
+    from millstream.blocks.partition import Partitioner
 
 T = TypeVar("T")
 
@@ -113,15 +116,48 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """Rows dealt out to partitions, each of which is worked on as a whole when all rows are there.
+
+    Args:
+        name: The name as plans show it: `"Sort(x)"`.
+        partitioner: Says of each row which partition it is of.
+        gather: What happens to a partition.
+        before: What happens to the rows before they are dealt out.
+        columns: The columns out for those in, if that is known without running.
+        keeps_rows: Whether it surely puts out as many rows as it gets.
+        is_divided: Whether each partition that has rows comes out as one block.
+        is_repeatable: Whether what comes of a row depends on its block: blocks are the same in each
+            run then.
+        shape: The workers of both sides.
+    """
+
+    name: str
+    partitioner: Partitioner
+    gather: Transform
+    before: Transform | None = None
+    columns: Callable[[pa.Schema], pa.Schema] | None = None
+    keeps_rows: bool = False
+    is_divided: bool = False
+    is_repeatable: bool = False
+    shape: Shape = field(default_factory=Shape)
+
+
+Operator = Map | Limit | Exchange
+
+
+@dataclass(frozen=True)
 class Union:
     """The rows of several plans, one after the other.
 
     Args:
         inputs: The plans, two or more.
+        is_mixed: Whether the rows of each input keep their own columns.
     """
 
     inputs: tuple[LogicalPlan, ...]
     name: str = "Union"
+    is_mixed: bool = False
 
     def schema_of(self, inputs: Sequence[pa.Schema | None]) -> pa.Schema | None:
         """The columns of all inputs, if they are known of all.
@@ -129,7 +165,7 @@ class Union:
         Raises:
             SchemaError: A column has types that no common type holds.
         """
-        schemas = _all_known(inputs)
+        schemas = None if self.is_mixed else _all_known(inputs)
         return None if schemas is None else block.unify_schemas(schemas)
 
     def rows_of(self, inputs: Sequence[int | None]) -> int | None:
@@ -160,6 +196,49 @@ class Zip:
         return rows[0] if rows is not None and len(set(rows)) == 1 else None
 
 
+class Step(Protocol):
+    """What is planned of a plan once some of it has run."""
+
+    def planned(self, plan: LogicalPlan, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
+        """The plan with what comes after it.
+
+        Args:
+            plan: What comes before.
+            run: Runs a plan (`Execution`).
+        """
+
+    def assumed(self, plan: LogicalPlan) -> LogicalPlan:
+        """Such a plan, as it may be, for those who look at it without running anything."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The rows of a plan, of which something must be learned before the rest is planned.
+
+    Args:
+        inputs: The plan.
+        name: The name as plans show it.
+        step: What is to be planned then.
+        columns: The columns out for those in, if that is known without running.
+        keeps_rows: Whether it puts out as many rows as it gets.
+    """
+
+    inputs: tuple[LogicalPlan, ...]
+    name: str
+    step: Step
+    columns: Callable[[pa.Schema], pa.Schema] | None = None
+    keeps_rows: bool = True
+
+    def schema_of(self, inputs: Sequence[pa.Schema | None]) -> pa.Schema | None:
+        """The columns after it."""
+        (schema,) = inputs
+        return None if schema is None or self.columns is None else self.columns(schema)
+
+    def rows_of(self, inputs: Sequence[int | None]) -> int | None:
+        """As many as before it, if it keeps them."""
+        return inputs[0] if self.keeps_rows else None
+
+
 @dataclass(frozen=True)
 class LogicalPlan:
     """Where the rows come from, and the operators after it in the order of the flow. Never changes.
@@ -169,8 +248,8 @@ class LogicalPlan:
         operators: What happens to the rows.
     """
 
-    start: Read | Union | Zip
-    operators: tuple[Map | Limit, ...] = ()
+    start: Read | Union | Zip | Phase
+    operators: tuple[Operator, ...] = ()
     _answers: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -178,7 +257,7 @@ class LogicalPlan:
         """The plans that come together at its start; none after a source."""
         return () if isinstance(self.start, Read) else self.start.inputs
 
-    def then(self, operator: Map | Limit) -> LogicalPlan:
+    def then(self, operator: Operator) -> LogicalPlan:
         """This plan with one more operator."""
         return LogicalPlan(self.start, (*self.operators, operator))
 
@@ -198,6 +277,33 @@ class LogicalPlan:
         belong together still meet.
         """
         return self._with_sources(lambda source: source.redrawn)
+
+    def planned(self, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
+        """The plan without phases: what must be learned before is found out.
+
+        Args:
+            run: Runs a plan (`Execution`).
+        """
+        return self._with_phases(lambda phase, plan: phase.step.planned(plan, run))
+
+    def assumed(self) -> LogicalPlan:
+        """The plan without phases, as it may be; nothing runs for it."""
+        return self._with_phases(lambda phase, plan: phase.step.assumed(plan))
+
+    def _with_phases(self, plan_of: Callable[[Phase, LogicalPlan], LogicalPlan]) -> LogicalPlan:
+        if not any(isinstance(plan.start, Phase) for plan in self.all()):
+            return self
+
+        def change(plan: LogicalPlan, inputs: list[LogicalPlan]) -> LogicalPlan:
+            start = plan.start
+            if isinstance(start, Phase):
+                made = plan_of(start, inputs[0])
+                return replace(made, operators=(*made.operators, *plan.operators))
+            if isinstance(start, Read):
+                return plan
+            return replace(plan, start=replace(start, inputs=tuple(inputs)))
+
+        return self.fold(change)
 
     def completed(self) -> LogicalPlan:
         """The plan with all files of all sources listed, which waits for them.
@@ -252,7 +358,7 @@ class LogicalPlan:
             combine: Makes an answer of a plan and the answers of its inputs.
         """
         answers: dict[int, T] = {}
-        for plan in self._in_order():
+        for plan in self.all():
             answers[id(plan)] = combine(plan, [answers[id(each)] for each in plan.inputs])
         return answers[id(self)]
 
@@ -271,7 +377,7 @@ class LogicalPlan:
         answer: T = self._answers[name]
         return answer
 
-    def _in_order(self) -> list[LogicalPlan]:
+    def all(self) -> list[LogicalPlan]:
         """This plan and all below it, each once, and after its inputs."""
         order: list[LogicalPlan] = []
         known: set[int] = set()
@@ -315,7 +421,7 @@ class LogicalPlan:
 
     def __reduce__(self) -> tuple[Callable[..., LogicalPlan], tuple[object, ...]]:
         # Flat, since pickle goes no deeper than functions may call each other.
-        order = self._in_order()
+        order = self.all()
         places = {id(plan): place for place, plan in enumerate(order)}
         parts = [
             (
@@ -338,7 +444,7 @@ def joined(kind: type[Union | Zip], plans: Sequence[LogicalPlan]) -> LogicalPlan
 
 
 def _rebuild(
-    parts: list[tuple[Read | Union | Zip, list[int], tuple[Map | Limit, ...]]],
+    parts: list[tuple[Read | Union | Zip | Phase, list[int], tuple[Operator, ...]]],
 ) -> LogicalPlan:
     plans: list[LogicalPlan] = []
     for start, places, operators in parts:

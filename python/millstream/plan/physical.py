@@ -17,7 +17,9 @@ from millstream.io.source import OpenUnits, ReadUnit
 from millstream.plan.resources import Resources
 from millstream.plan.stage import Stage
 
-Kind = Literal["source", "tasks", "sink", "actors", "limit", "union", "zip"]
+Kind = Literal[
+    "source", "tasks", "sink", "actors", "limit", "union", "zip", "scatter", "gather", "split"
+]
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,16 @@ class PhysicalOp:
         name: What people call it: `"ReadVideo->MapBatches(preprocess)"`.
         kind: Tasks over source units, tasks over blocks, tasks that write blocks and put out
             reports of it, or a pool of actors over blocks; a limit and a union, which blocks pass;
-            or tasks over rows of several inputs side by side.
+            or tasks over rows of several inputs side by side; or one half of an exchange: tasks
+            that deal their rows out to partitions, or one over each partition; or, at the end, a
+            split of the blocks among consumers.
         stage: What a worker does.
         inputs: The positions in the plan of the operators that it reads; None: the one before it.
         units: What a source reads; empty for the others.
         limit_rows: For a limit, how many rows; None for the others.
+        partitions: For a scatter, how many; 0 for the others.
+        consumers: For a split, how many; 0 for the others.
+        is_equal: Whether all of these get equally many rows.
         resources: What one task or actor holds.
         concurrency_max: Tasks at a time; 0: as many as there is room for.
         actors_min: The smallest pool, with which it starts.
@@ -52,6 +59,9 @@ class PhysicalOp:
     inputs: tuple[int, ...] | None = None
     units: Sequence[ReadUnit] = ()
     limit_rows: int | None = None
+    partitions: int = 0
+    consumers: int = 0
+    is_equal: bool = False
     resources: Resources = field(default_factory=Resources)
     concurrency_max: int = 0
     actors_min: int = 1
@@ -91,6 +101,19 @@ class PhysicalPlan:
 
     ops: list[PhysicalOp]
     writes: bool = False
+
+    def split(self, consumers: int, *, is_equal: bool, block_bytes_target: int) -> PhysicalPlan:
+        """The same, with its output divided among several consumers."""
+        stage = Stage("Split", (), block_bytes_target)
+        last = PhysicalOp(
+            "Split",
+            "split",
+            stage,
+            resources=Resources(cpu=0),
+            consumers=consumers,
+            is_equal=is_equal,
+        )
+        return replace(self, ops=[*self.ops, last])
 
     def with_least_pools(self) -> PhysicalPlan:
         """The same with each pool as small as the user lets it be."""
@@ -172,6 +195,12 @@ def _core_kind(op: PhysicalOp) -> _core.Kind:
             return _core.Kind.Union()
         case "zip":
             return _core.Kind.Zip()
+        case "scatter":
+            return _core.Kind.Scatter(op.partitions)
+        case "gather":
+            return _core.Kind.Gather()
+        case "split":
+            return _core.Kind.Split(op.consumers, op.is_equal)
         case _:
             assert_never(op.kind)
 
@@ -182,6 +211,7 @@ _TITLES = {
     "limit": "LimitOperator",
     "union": "UnionOperator",
     "zip": "ZipOperator",
+    "split": "SplitOperator",
 }
 #: More than any node has; a request for more is refused like one for this much.
 _HEAP_BYTES_MAX = (1 << 64) - 1

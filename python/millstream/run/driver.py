@@ -47,11 +47,19 @@ class Run(Iterator[BlockHandle]):
         ops: The operators; the backend has been opened with them.
         backend: What carries out the actions. The run closes it.
         scheduler: A fresh scheduler for the same operators.
+        consumers: How many share the output; what is said here of the consumer is meant of the only
+            one. Several have an outlet each (`outlets`).
     """
 
-    def __init__(self, ops: list[PhysicalOp], backend: Backend, scheduler: _core.Scheduler) -> None:
-        self._loop = _Loop(ops, backend, scheduler)
-        self._current: BlockHandle | None = None
+    def __init__(
+        self,
+        ops: list[PhysicalOp],
+        backend: Backend,
+        scheduler: _core.Scheduler,
+        consumers: int = 1,
+    ) -> None:
+        self._loop = _Loop(ops, backend, scheduler, consumers)
+        self.outlets = [Outlet(self._loop, consumer) for consumer in range(consumers)]
         # The thread knows the loop only, so that the run ends when its iterator is dropped.
         self._finalizer = weakref.finalize(self, self._loop.stop)
         self._finalizer.atexit = False
@@ -74,22 +82,16 @@ class Run(Iterator[BlockHandle]):
             RunStoppedError: The run was closed, or the program ended, before its last block.
             MillstreamError: The run failed.
         """
-        if self._current is not None:
-            self._current.taken()
-            self._current = None
         try:
-            handle = _first_of(self._loop.outputs)
+            handle = self.outlets[0].wait()
         except BaseException:
             # Ctrl-C: nothing of the run may be left when it reaches the caller.
             self.close()
             raise
         if handle is None:
-            self._loop.outputs.put(None)
-            self._loop.join()
             self._let_go()
-            self._loop.raise_unfinished()
+            self.outlets[0].end()
             raise StopIteration
-        self._current = handle
         return handle
 
     def close(self) -> None:
@@ -117,16 +119,67 @@ class Run(Iterator[BlockHandle]):
         self.close()
 
 
+class Outlet:
+    """Where one consumer takes its blocks. Used by one thread at a time.
+
+    Args:
+        loop: What drives the run.
+        consumer: The number of the consumer.
+    """
+
+    def __init__(self, loop: _Loop, consumer: int) -> None:
+        self._loop = loop
+        self._consumer = consumer
+        self._current: BlockHandle | None = None
+
+    def wait(self) -> BlockHandle | None:
+        """The next block, and `None` after the last. The one before is taken by this.
+
+        `end` tells whether it was the last of all.
+        """
+        if self._current is not None:
+            self._current.taken()
+            self._current = None
+        outputs = self._loop.outputs[self._consumer]
+        handle = _first_of(outputs)
+        if handle is None:
+            outputs.put(None)
+            self._loop.join()
+        self._current = handle
+        return handle
+
+    def end(self) -> None:
+        """Tells at the end how it came about.
+
+        Raises:
+            RunStoppedError: The run was closed, or the program ended, before its last block.
+            MillstreamError: The run failed.
+        """
+        self._loop.raise_unfinished(self._consumer)
+
+    def leave(self) -> None:
+        """Takes nothing more: what is here goes to the others."""
+        self._current = None
+        self._loop.note_gone(self._consumer)
+
+
 class _Loop:
     """The thread that drives one run."""
 
-    def __init__(self, ops: list[PhysicalOp], backend: Backend, scheduler: _core.Scheduler) -> None:
+    def __init__(
+        self,
+        ops: list[PhysicalOp],
+        backend: Backend,
+        scheduler: _core.Scheduler,
+        consumers: int,
+    ) -> None:
         self._names = [op.name for op in ops]
         self._backend = backend
         self._lists = Lists(ops, self._wake)
         self._scheduler = scheduler
         self._started_ns = time.monotonic_ns()
         self._taken: deque[int] = deque()
+        self._gone: deque[int] = deque()
         # Blocks that the consumer found gone, and what comes in their place.
         self._lost: deque[int] = deque()
         self._replacements: dict[int, _Handles] = {}
@@ -138,7 +191,9 @@ class _Loop:
         self._stop_told = False
         self._stop_before_ns: int | None = None
         self._error: BaseException | None = None
-        self.outputs: _Handles = queue.SimpleQueue()
+        # The consumers that have not heard of it.
+        self._unaware = set(range(consumers))
+        self.outputs: list[_Handles] = [queue.SimpleQueue() for _ in range(consumers)]
         self.thread = threading.Thread(target=self._run, name="millstream-driver", daemon=True)
 
     def stop(self, by: str = "it was closed") -> None:
@@ -159,9 +214,12 @@ class _Loop:
         """Whether anything of the run may be left."""
         return self.thread.is_alive()
 
-    def raise_unfinished(self) -> None:
+    def raise_unfinished(self, consumer: int) -> None:
         """Raises what the run failed of, once; from then on, and if it was stopped, that it was."""
-        error, self._error = self._error, None
+        error = self._error if consumer in self._unaware else None
+        self._unaware.discard(consumer)
+        if not self._unaware:
+            self._error = None
         if error is not None:
             self._ended_by = "it failed"
             raise error
@@ -181,9 +239,8 @@ class _Loop:
             self._drop_outputs()
         self._is_finished = self._scheduler.is_done() and not self._stop_told
         self._has_ended = True
-        for waiting in list(self._replacements.values()):
+        for waiting in [*self._replacements.values(), *self.outputs]:
             waiting.put(None)
-        self.outputs.put(None)
         _running.discard(self)
 
     def _turns(self) -> None:
@@ -223,7 +280,7 @@ class _Loop:
         handle.on_release(self._note_taken)
         handle.on_lost(self._make_again)
         if action.instead_of is None:
-            self.outputs.put(handle)
+            self.outputs[action.consumer].put(handle)
         else:
             self._replacements[action.instead_of].put(handle)
 
@@ -253,14 +310,20 @@ class _Loop:
         self._wake()
 
     def _drop_outputs(self) -> None:
-        """Forgets what the consumer has not taken: an error must not wait behind it."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.outputs.get_nowait()
+        """Forgets what consumers have not taken: an error must not wait behind it."""
+        for outputs in self.outputs:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    outputs.get_nowait()
 
     def _note_taken(self, block: int) -> None:
         self._taken.append(block)
         self._wake(can_wait=True)
+
+    def note_gone(self, consumer: int) -> None:
+        """Takes note that a consumer takes nothing more, from any thread."""
+        self._gone.append(consumer)
+        self._wake()
 
     def _wake(self, *, can_wait: bool = False) -> None:
         with contextlib.suppress(RuntimeError):
@@ -272,6 +335,8 @@ class _Loop:
             events.append(_core.Event.OutputTaken(self._taken.popleft()))
         while self._lost:
             events.append(_core.Event.BlockLost(self._lost.popleft()))
+        while self._gone:
+            events.append(_core.Event.ConsumerGone(self._gone.popleft()))
         if self._stop_wanted and not self._stop_told:
             self._stop_told = True
             self._stop_before_ns = time.monotonic_ns() + _STOP_GRACE_NS

@@ -223,7 +223,7 @@ class _Shared:
         """Keeps a block and reports it."""
         block = next(self._numbers)
         self.blocks[block] = (meta, table)
-        produced = _core.Event.BlockProduced(task, block, meta.rows, meta.nbytes, 0)
+        produced = _core.Event.BlockProduced(task, block, meta.rows, meta.nbytes, 0, meta.partition)
         self.tell(produced, can_wait=True)
 
 

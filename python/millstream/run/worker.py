@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 
 import pyarrow as pa
 
@@ -30,6 +30,9 @@ from millstream.errors import MillstreamError, ReadError, UserCodeError
 from millstream.io.source import ReadUnit
 from millstream.plan.stage import Stage
 
+if TYPE_CHECKING:
+    from millstream.blocks.partition import Partitioner
+
 
 @dataclass(frozen=True)
 class BlockMeta:
@@ -40,22 +43,30 @@ class BlockMeta:
         nbytes: The bytes of what it shows.
         schema: With a task's first block, and whenever it changes; else None.
         is_last: Whether the task's end follows at once. If not, that cannot be known yet.
+        partition: That of its rows, if they are dealt out; else zero.
     """
 
     rows: int
     nbytes: int
     schema: pa.Schema | None
     is_last: bool = False
+    partition: int = 0
+
+    def with_schema(self, schema: pa.Schema | None) -> BlockMeta:
+        """The same of a block of which no more is known than that it is not the last."""
+        return BlockMeta(self.rows, self.nbytes, schema, partition=self.partition)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle takes a schema field by field, which takes long if it has thousands.
         schema = None if self.schema is None else self.schema.serialize().to_pybytes()
-        return _read_meta, (self.rows, self.nbytes, schema, self.is_last)
+        return _read_meta, (self.rows, self.nbytes, schema, self.is_last, self.partition)
 
 
-def _read_meta(rows: int, nbytes: int, schema: bytes | None, is_last: bool) -> BlockMeta:
+def _read_meta(
+    rows: int, nbytes: int, schema: bytes | None, is_last: bool, partition: int
+) -> BlockMeta:
     known = None if schema is None else pa.ipc.read_schema(pa.py_buffer(schema))
-    return BlockMeta(rows, nbytes, known, is_last)
+    return BlockMeta(rows, nbytes, known, is_last, partition)
 
 
 @dataclass(frozen=True)
@@ -244,21 +255,26 @@ class _Task:
     ) -> Iterator[tuple[BlockMeta, pa.Table]]:
         known: pa.Schema | None = None
         empty: pa.Schema | None = None
-        pieces = _pieces(self._work, self._stage.piece_rows)
-        streams = (self._stream(piece, applied) for piece in pieces)
-        part = _Part(rows_skipped, rows_wanted)
-        for full, size, is_last in _full(
-            streams, self._stage.block_bytes_target, part, len(pieces)
-        ):
+        for full, size, is_last, partition in self._full(applied, _Part(rows_skipped, rows_wanted)):
             if full.num_rows == 0:
                 empty = full.schema if empty is None or not empty.names else empty
                 continue
             changed = known is None or not known.equals(full.schema)
             known = full.schema if changed else known
             told = known if changed else None
-            yield BlockMeta(full.num_rows, size, told, is_last), full
+            yield BlockMeta(full.num_rows, size, told, is_last, partition), full
         if known is None and empty is not None and rows_skipped == 0:
             yield BlockMeta(0, 0, empty, is_last=True), empty.empty_table()
+
+    def _full(self, applied: Applied, part: _Part) -> Iterator[_Full]:
+        stage = self._stage
+        pieces = _pieces(self._work, stage.piece_rows)
+        streams = (self._stream(piece, applied) for piece in pieces)
+        if stage.partitioner is None:
+            yield from _full(streams, stage.block_bytes_target, part, len(pieces))
+            return
+        tables = [table for stream in streams for table in stream]
+        yield from _dealt(tables, stage.partitioner, stage.block_bytes_target, part)
 
     def _stream(self, work: Work, applied: Applied) -> Iterator[pa.Table]:
         stream = self._input(work)
@@ -326,14 +342,41 @@ class _Part:
     rows_skipped: int
     rows_wanted: int | None
 
+    def check_skipped(self) -> None:
+        """Checks at the end that all rows came which were to be skipped.
+
+        Raises:
+            UserCodeError: They did not.
+        """
+        if self.rows_skipped:
+            raise UserCodeError(
+                f"a task that was run again gave {self.rows_skipped} rows fewer than it had handed "
+                "over before: what lost rows are made of again must give the same rows each time"
+            )
+
+
+class _Full(NamedTuple):
+    """A block that is handed over, or an empty table for the sake of its schema.
+
+    Args:
+        table: The block.
+        nbytes: Its bytes.
+        is_last: Whether it is known to be the last.
+        partition: That of its rows, if they are dealt out.
+    """
+
+    table: pa.Table
+    nbytes: int
+    is_last: bool
+    partition: int = 0
+
 
 def _full(
     streams: Iterator[Iterator[pa.Table]], bytes_target: int, part: _Part, count: int
-) -> Iterator[tuple[pa.Table, int, bool]]:
-    """Yields blocks of the target size, and empty tables for the sake of their schema.
+) -> Iterator[_Full]:
+    """Yields blocks of the target size.
 
-    No block has rows of two streams, of which there are `count`. With each block come its bytes,
-    and whether it is known to be the last.
+    No block has rows of two streams, of which there are `count`.
     """
     for number, stream in enumerate(streams, start=1):
         builder = BlockBuilder(bytes_target)
@@ -341,26 +384,49 @@ def _full(
             skipped = min(part.rows_skipped, table.num_rows)
             part.rows_skipped -= skipped
             if table.num_rows == 0:
-                yield table, 0, False
+                yield _Full(table, 0, is_last=False)
             is_whole = not skipped and part.rows_wanted is None
             kept = table if is_whole else table.slice(skipped, part.rows_wanted)
             for full, size in builder.add(kept):
-                yield full, size, False
+                yield _Full(full, size, is_last=False)
             if part.rows_wanted is not None:
                 part.rows_wanted -= kept.num_rows
                 if part.rows_wanted == 0:
                     break
         is_end = number == count or part.rows_wanted == 0
-        if is_end and part.rows_skipped:
-            raise UserCodeError(
-                f"a task that was run again gave {part.rows_skipped} rows fewer than it had handed "
-                "over before: what lost rows are made of again must give the same rows each time"
-            )
+        if is_end:
+            part.check_skipped()
         last = builder.finish()
         if last is not None:
-            yield *last, is_end
+            yield _Full(*last, is_end)
         if is_end:
             return
+
+
+def _dealt(
+    tables: Sequence[pa.Table], partitioner: Partitioner, bytes_target: int, part: _Part
+) -> Iterator[_Full]:
+    """Yields blocks of the target size, each of one partition, in the order of the partitions."""
+    from millstream.blocks.partition import deal
+
+    with_rows = [block.plain(table) for table in tables if table.num_rows]
+    for table in tables if not with_rows else ():
+        yield _Full(table, 0, is_last=False)
+    for partition, rows in deal(with_rows, partitioner) if with_rows else ():
+        skipped = min(part.rows_skipped, rows.num_rows)
+        part.rows_skipped -= skipped
+        kept = rows.slice(skipped, part.rows_wanted)
+        if part.rows_wanted is not None:
+            part.rows_wanted -= kept.num_rows
+        builder = BlockBuilder(bytes_target)
+        for full, size in builder.add(kept):
+            yield _Full(full, size, is_last=False, partition=partition)
+        last = builder.finish()
+        if last is not None:
+            yield _Full(*last, is_last=False, partition=partition)
+        if part.rows_wanted == 0:
+            return
+    part.check_skipped()
 
 
 def _pieces(work: Work, rows: int | None) -> list[Work]:

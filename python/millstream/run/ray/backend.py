@@ -344,7 +344,7 @@ class RayBackend:
             self._fail(task)
             return
         task.schema = meta.schema or task.schema
-        meta = BlockMeta(meta.rows, meta.nbytes, task.schema)
+        meta = meta.with_schema(task.schema)
         self._produce(task, HeldBlock(reference, meta), meta, item.node)
         self._go_on(task, item)
 
@@ -362,7 +362,9 @@ class RayBackend:
         task.credit -= meta.nbytes
         node = self._cluster.number(node_id)
         self._events.append(
-            _core.Event.BlockProduced(task.number, number, meta.rows, meta.nbytes, node)
+            _core.Event.BlockProduced(
+                task.number, number, meta.rows, meta.nbytes, node, meta.partition
+            )
         )
 
     def _finish(self, task: Task, end: TaskEnd | TaskError) -> None:

@@ -123,4 +123,4 @@ class HeldBlock:
         """What is known of it; the schema of a small one is in its data only."""
         if self._meta.schema is not None:
             return self._meta
-        return BlockMeta(self._meta.rows, self._meta.nbytes, self.kept().fetch().schema)
+        return self._meta.with_schema(self.kept().fetch().schema)

@@ -239,7 +239,7 @@ def _items(outputs: Iterator[Output]) -> Iterator[Block]:
         else:
             is_sent = sent is not None and sent.equals(table.schema)
             sent = table.schema
-            about = BlockMeta(meta.rows, meta.nbytes, None if is_sent else sent)
+            about = meta.with_schema(None if is_sent else sent)
             yield Item(node, [about], None, end)
             yield _block(node, meta, table)
         del table
@@ -280,7 +280,7 @@ class Parcel:
         for batch in table.to_batches():
             self._batches.append(batch)
             self._size += pa.ipc.get_record_batch_size(batch)
-        self.metas.append(BlockMeta(meta.rows, meta.nbytes, None))
+        self.metas.append(meta.with_schema(None))
 
     def is_old(self) -> bool:
         """Whether its first block has waited long enough."""
@@ -298,7 +298,7 @@ def _block(node: str, meta: BlockMeta, table: pa.Table) -> Block:
     """Gives a block of small columns the form of a small one: Ray pickles a table by columns."""
     if meta.nbytes >= table.num_columns * COLUMN_BYTES_MIN:
         return table
-    about = BlockMeta(meta.rows, meta.nbytes, None)
+    about = meta.with_schema(None)
     return Item(node, [about], _ipc(table.schema, table.to_batches()))
 
 
