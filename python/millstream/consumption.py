@@ -6,82 +6,25 @@ runs, `millstream.feed` how blocks become rows and batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
-from millstream import feed
 from millstream.blocks import rows
 from millstream.blocks.batch import to_batch
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count, check_flag
 from millstream.execution import consume
 from millstream.execution.execution import Execution
+from millstream.iteration import Iteration, Row
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import check_batch_format
 from millstream.schema import Schema
 
-Row = dict[str, Any]
 
-
-class Consumption(Pipeline):
+class Consumption(Pipeline, Iteration):
     """The part of a dataset that runs it and gives what comes out."""
 
-    def iter_rows(self) -> Iterable[Row]:
-        """Runs the dataset and gives its rows, one after the other, as they come.
-
-        Returns:
-            An iterable; each iteration is a run of its own, and ends when it is left.
-        """
-        return _Again(self, _iter_rows)
-
-    def iter_batches(
-        self,
-        *,
-        prefetch_batches: int = 1,
-        batch_size: int | None = 256,
-        batch_format: str | None = "default",
-        drop_last: bool = False,
-        local_shuffle_buffer_size: int | None = None,
-        local_shuffle_seed: int | None = None,
-        zero_copy_batch: bool = True,
-    ) -> Iterable[Any]:
-        """Runs the dataset and gives its rows in batches.
-
-        Args:
-            prefetch_batches: Batches that are made ready ahead of the consumer, on a thread. The
-                order never depends on it.
-            batch_size: Rows per batch; only the last has fewer. `None`: whole blocks.
-            batch_format: As in `map_batches`.
-            drop_last: Whether a last batch that is not full is left out.
-            local_shuffle_buffer_size: Rows from which batches are drawn at random; `None`: in
-                order.
-            local_shuffle_seed: Makes that order repeatable.
-            zero_copy_batch: As in `map_batches`.
-
-        Returns:
-            An iterable; each iteration is a run of its own, and ends when it is left.
-
-        Raises:
-            ArgumentError: An argument makes no sense.
-        """
-        check_count("batch_size", batch_size)
-        check_flag("zero_copy_batch", zero_copy_batch)
-        check_flag("drop_last", drop_last)
-        check_count("local_shuffle_seed", local_shuffle_seed, least=0)
-        check_count("prefetch_batches", prefetch_batches, least=0, optional=False)
-        check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
-        batches = partial(
-            _iter_batches,
-            batch_size=batch_size,
-            batch_format=check_batch_format(batch_format),
-            drop_last=drop_last,
-            prefetch_batches=prefetch_batches,
-            local_shuffle_buffer_size=local_shuffle_buffer_size,
-            local_shuffle_seed=local_shuffle_seed,
-            zero_copy_batch=zero_copy_batch,
-        )
-        return _Again(self, batches)
+    def _start(self) -> Execution:
+        return self._execute()
 
     def take(self, limit: int = 20) -> list[Row]:
         """The first rows. The run stops as soon as it has them.
@@ -179,22 +122,3 @@ class Consumption(Pipeline):
         """
         schema = self.schema(fetch_if_missing)
         return None if schema is None else schema.names
-
-
-def _iter_rows(run: Execution) -> Iterator[Row]:
-    return feed.iter_rows(run.sized_tables(), stop=run.stop)
-
-
-def _iter_batches(run: Execution, **options: Any) -> Iterator[Any]:
-    return feed.iter_batches(run.tables(), stop=run.stop, **options)
-
-
-class _Again(Iterable[Any]):
-    """Runs a dataset anew each time it is iterated over."""
-
-    def __init__(self, pipeline: Pipeline, iterate: Callable[[Execution], Iterator[Any]]) -> None:
-        self._pipeline = pipeline
-        self._iterate = iterate
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._iterate(self._pipeline._execute())

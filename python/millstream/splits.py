@@ -7,6 +7,7 @@ blocks are cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,12 @@ import numpy as np
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count, check_flag, is_number, is_sequence, require
 from millstream.execution.kept import cut, keep_blocks
+from millstream.execution.split import open_owner
 from millstream.pipeline import Pipeline
+from millstream.schema import Schema
 
 if TYPE_CHECKING:
+    from millstream.data_iterator import DataIterator
     from millstream.dataset import MaterializedDataset
 
 
@@ -131,6 +135,62 @@ class Splits(Pipeline):
         train, test = self._cut(bound, none_empty=f"test_size={test_size!r}")
         return train, test
 
+    def streaming_split(
+        self, n: int, *, equal: bool = False, locality_hints: Sequence[Any] | None = None
+    ) -> list[DataIterator]:
+        """Divides the rows among consumers that take them while the dataset runs.
+
+        One run feeds all of them: each block goes, as soon as it is there, to the consumer with the
+        fewest rows. On Ray it lives in an actor, the iterators may go to other actors and tasks,
+        and blocks go from where they were made to where they are taken. It ends with this program,
+        or when all iterators are gone.
+
+        Args:
+            n: How many consumers.
+            equal: Whether all get equally many rows; fewer than `n` are left out then.
+            locality_hints: Taken, but without effect.
+
+        Returns:
+            An iterator for each. Each iteration over all of them is an epoch: a run of its own.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+
+        Example:
+            >>> from concurrent.futures import ThreadPoolExecutor
+            >>> first, second = ms.range(100).streaming_split(2, equal=True)
+            >>> with ThreadPoolExecutor(2) as pool:
+            ...     rows = list(pool.map(lambda part: list(part.iter_rows()), [first, second]))
+            >>> [len(each) for each in rows]
+            [50, 50]
+        """
+        from millstream.data_iterator import DataIterator, SplitPart
+        from millstream.execution.execution import SplitOptions
+
+        check_count("n", n, optional=False)
+        check_flag("equal", equal)
+        owner = open_owner(self._plan, self._context, SplitOptions(n, equal))
+        schema = partial(_known, self._plan.schema())
+        parts = [SplitPart(owner, consumer) for consumer in range(n)]
+        return [
+            DataIterator(part, schema, part.stats, f"{number + 1} of {n}")
+            for number, part in enumerate(parts)
+        ]
+
+    def iterator(self) -> DataIterator:
+        """An iterator over all rows, as a training loop takes it; it can be pickled.
+
+        Example:
+            >>> for batch in ms.range(3).iterator().iter_batches(batch_size=2):
+            ...     print(batch["id"])
+            [0 1]
+            [2]
+        """
+        from millstream.data_iterator import DataIterator
+
+        whole = _Whole(self)
+        return DataIterator(whole, whole.schema, whole.stats, self._plan.flow())
+
     def _cut(
         self, bounds: Callable[[int], Sequence[int]], none_empty: str | None = None
     ) -> list[MaterializedDataset]:
@@ -152,3 +212,24 @@ class Splits(Pipeline):
         for part in parts:
             part._watch = execution.watch
         return parts
+
+
+class _Whole:
+    """All rows of a dataset, for a `DataIterator`."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __call__(self, epoch: int) -> Any:
+        return self._dataset._execute()
+
+    def schema(self) -> Schema | None:
+        found: Schema | None = self._dataset.schema()
+        return found
+
+    def stats(self) -> str:
+        return str(self._dataset.stats())
+
+
+def _known(schema: Any) -> Schema | None:
+    return None if schema is None else Schema(schema)

@@ -1,0 +1,176 @@
+"""The runs of a split: one for each epoch, shared by all its consumers.
+
+Owns which epoch a consumer is in, and when a run of it begins and ends. Where this lives, the runs
+do: in the program itself, or in an actor.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from millstream.context import DataContext
+from millstream.errors import ArgumentError, RunStoppedError
+from millstream.execution.execution import Execution, SplitOptions
+from millstream.plan.logical import LogicalPlan
+from millstream.run.protocol import BlockHandle
+
+
+@dataclass
+class _Epoch:
+    """One pass over the rows.
+
+    Args:
+        run: The run; it has begun.
+        left: The consumers that have not come to its end.
+    """
+
+    run: Execution
+    left: set[int]
+
+
+class SplitOwner:
+    """Gives the blocks of a plan to several consumers, epoch by epoch.
+
+    A consumer that begins an epoch before the others have ended the one before gets its blocks at
+    once: that epoch's run begins with it.
+
+    Args:
+        plan: What runs.
+        context: How.
+        options: Among how many consumers the output is divided, and how.
+    """
+
+    def __init__(self, plan: LogicalPlan, context: DataContext, options: SplitOptions) -> None:
+        self._plan = plan
+        self._context = context
+        self._options = options
+        self._epochs: dict[int, _Epoch] = {}
+        self._ended: list[set[int]] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def take(self, consumer: int, epoch: int) -> BlockHandle | None:
+        """Waits for a consumer's next block of an epoch; `None` after its last.
+
+        The one before is taken by this.
+
+        Raises:
+            RunStoppedError: The split was closed.
+            MillstreamError: The run failed.
+        """
+        outlet = self._epoch(epoch).run.outlets[consumer]
+        handle = outlet.wait()
+        if handle is None:
+            try:
+                outlet.end()
+            finally:
+                self._leave(consumer, epoch)
+        return handle
+
+    def leave(self, consumer: int, epoch: int) -> None:
+        """A consumer takes nothing more of an epoch: what it has not taken goes to the others."""
+        with self._lock:
+            found = self._epochs.get(epoch)
+        if found is not None and consumer in found.left:
+            found.run.outlets[consumer].leave()
+            self._leave(consumer, epoch)
+
+    def close(self) -> None:
+        """Ends all runs."""
+        with self._lock:
+            self._closed = True
+            epochs, self._epochs = list(self._epochs.values()), {}
+        for each in epochs:
+            each.run.stop()
+
+    def stats(self) -> str:
+        """Where the time of the last run went."""
+        from millstream.observe import stats
+
+        with self._lock:
+            last = self._epochs[max(self._epochs)] if self._epochs else None
+        return "" if last is None else stats.stats(last.run.watch.report())
+
+    def _epoch(self, number: int) -> _Epoch:
+        with self._lock:
+            if self._closed:
+                raise RunStoppedError("the split was closed")
+            if number not in self._epochs:
+                if len(self._epochs) >= _EPOCHS_MAX:
+                    behind = min(self._epochs)
+                    waiting = sorted(self._epochs[behind].left)
+                    raise ArgumentError(
+                        f"a consumer begins epoch {number} while consumers {waiting} have not come "
+                        f"to the end of epoch {behind}: all of them must iterate as often"
+                    )
+                run = Execution(self._plan, self._context, self._options)
+                self._epochs[number] = _Epoch(run, set(range(self._options.consumers)))
+            return self._epochs[number]
+
+    def _leave(self, consumer: int, epoch: int) -> None:
+        with self._lock:
+            found = self._epochs.get(epoch)
+            if found is None:
+                return
+            found.left.discard(consumer)
+            is_over = not found.left
+            if is_over:
+                del self._epochs[epoch]
+        if is_over:
+            found.run.stop()
+
+
+def open_owner(plan: LogicalPlan, context: DataContext, options: SplitOptions) -> Any:
+    """Where the runs of a split live: in this process, or on Ray in an actor on this node.
+
+    Raises:
+        SerializationError: The plan cannot be sent there.
+    """
+    if context.backend == "local":
+        return Here(SplitOwner(plan, context, options))
+    from millstream.run.ray.owner import own
+
+    return own(partial(SplitOwner, plan, context, options), calls=2 * options.consumers + 2)
+
+
+class Here:
+    """An owner in this process.
+
+    Args:
+        owner: It.
+    """
+
+    def __init__(self, owner: SplitOwner) -> None:
+        self._owner = owner
+        weakref.finalize(self, owner.close)
+
+    def call(self, method: str, *args: Any) -> Begun:
+        """Begins a call, which is made when its result is asked for; one to leave, at once."""
+        begun = Begun(partial(getattr(self._owner, method), *args))
+        if method == "leave":
+            begun.result()
+        return begun
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A call that has begun.
+
+    Args:
+        make: Makes it.
+    """
+
+    make: Callable[[], Any]
+
+    def result(self) -> Any:
+        """Waits for what it returns."""
+        return self.make()
+
+
+#: Runs at a time: that of the slowest consumer, and that of the next epoch.
+_EPOCHS_MAX = 2
