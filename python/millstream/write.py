@@ -13,23 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.blocks.transforms import SelectColumns
 from millstream.errors.checks import check_choice, check_flag, require
-from millstream.execution.execution import Execution
-from millstream.execution.write import write
 from millstream.io.sink_options import SinkOptions
 from millstream.options import takes
-from millstream.pipeline import Pipeline
 from millstream.plan.arguments import SinkTasks
 from millstream.plan.columns import select_schema
-from millstream.plan.logical import LogicalPlan, Map, Read
+from millstream.plan.logical import Map
+from millstream.writing import FileWriting
 
 if TYPE_CHECKING:
-    from millstream.io.commit import FolderCommit
     from millstream.io.custom import Datasink
-    from millstream.io.file_format import FileFormat
-    from millstream.io.sink import WriteFiles
 
 
-class Writing(Pipeline):
+class Writing(FileWriting):
     """The part of a dataset that runs it and writes what comes out."""
 
     @takes(options=SinkOptions, tasks=SinkTasks)
@@ -301,51 +296,3 @@ class Writing(Pipeline):
             datasink.on_write_failed(error)
             raise
         run.watch.note_written(result.num_rows, 0)
-
-    def _is_divided(self) -> bool:
-        """Whether the user has said into how many blocks the rows are divided."""
-        return any(read.is_divided for read in self._plan.reads())
-
-    def _write_as(
-        self,
-        format: FileFormat,
-        path: str | os.PathLike[str],
-        options: SinkOptions,
-        tasks: SinkTasks,
-        first: Map | None = None,
-    ) -> None:
-        from millstream.io.sink import plan_write_files
-
-        planned = plan_write_files(path, options, format, is_divided=self._is_divided())
-        self._write_files(*planned, options, tasks, first)
-
-    def _write_files(
-        self,
-        transform: WriteFiles,
-        commit: FolderCommit,
-        options: SinkOptions,
-        tasks: SinkTasks,
-        first: Map | None = None,
-    ) -> None:
-        """Runs the dataset, with one operator more perhaps, and puts its files in place."""
-        before = self._plan if first is None else self._plan.then(first)
-        schema = (self._schema if first is None else None) or before.schema()
-        # Without any rows, there may be no columns.
-        if schema is not None and schema.names:
-            transform.check(schema, is_whole=True)
-        shape = tasks.shape()
-        operator = Map(
-            transform,
-            shape,
-            batch_rows=options.min_rows_per_file,
-            writes=True,
-            is_of_one_process=transform.is_of_one_process,
-        )
-        plan = before.then(operator)
-        write(
-            lambda: self._execute(plan),
-            lambda source: Execution(LogicalPlan(Read(source, shape)), self._context),
-            transform,
-            commit,
-            schema,
-        )

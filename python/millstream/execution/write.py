@@ -17,13 +17,14 @@ from millstream.run.driver import before_exit
 
 if TYPE_CHECKING:
     from millstream.io.commit import FolderCommit
+    from millstream.io.row_files import WriteRowFiles
     from millstream.io.sink import WriteFiles
 
 
 def write(
     start: Callable[[], Execution],
     again: Callable[[Source], Execution],
-    transform: WriteFiles,
+    transform: WriteFiles | WriteRowFiles,
     commit: FolderCommit,
     schema: pa.Schema | None,
 ) -> list[str]:

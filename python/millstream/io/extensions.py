@@ -23,6 +23,11 @@ VIDEO_EXTENSIONS = (
     *("mp4", "mkv", "mov", "avi", "wmv", "flv", "webm", "m4v", "3gp", "mpeg", "mpg", "ts"),
     *("ogv", "rm", "rmvb", "vob", "asf", "f4v", "m2ts", "mts", "divx", "xvid", "mxf"),
 )
+AUDIO_EXTENSIONS = (
+    *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3"),
+    *("aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
+)
+PDF_EXTENSIONS = ("pdf",)
 
 
 _EXTENSIONS = {
@@ -37,6 +42,8 @@ _EXTENSIONS = {
     "read_webdataset": WEBDATASET_EXTENSIONS,
     "read_images": IMAGE_EXTENSIONS,
     "read_video": VIDEO_EXTENSIONS,
+    "read_audio": AUDIO_EXTENSIONS,
+    "read_pdf": PDF_EXTENSIONS,
 }
 
 

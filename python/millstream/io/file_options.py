@@ -18,12 +18,14 @@ from millstream.errors.checks import (
 )
 from millstream.io.extensions import (
     ARROW_EXTENSIONS,
+    AUDIO_EXTENSIONS,
     AVRO_EXTENSIONS,
     IMAGE_EXTENSIONS,
     JSON_EXTENSIONS,
     NUMPY_EXTENSIONS,
     ORC_EXTENSIONS,
     PARQUET_EXTENSIONS,
+    PDF_EXTENSIONS,
     VIDEO_EXTENSIONS,
     WEBDATASET_EXTENSIONS,
 )
@@ -208,3 +210,17 @@ class VideoFiles(FileOptions):
     """What `read_video` takes besides the paths."""
 
     file_extensions: Sequence[str] | None = VIDEO_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class AudioFiles(FileOptions):
+    """What `read_audio` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = AUDIO_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class PdfFiles(FileOptions):
+    """What `read_pdf` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = PDF_EXTENSIONS
