@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-cluster check format lint types stubs docs swarm workloads bench bench-core count-core profile-core clean
+.PHONY: help setup demo test test-rust test-python test-cluster check format lint types stubs docs names swarm workloads bench bench-core count-core profile-core clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,15 +39,19 @@ lint: $(VENV)/installed-test ## Check format and lints, Rust and Python
 
 types: $(VENV)/installed-test ## Check Python's types, and the extension's stubs against the extension
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml millstream._core millstream.columns millstream.dataset millstream.exchange millstream.read \
-	  millstream.read_columns millstream.read_records millstream.read_databases millstream.read_text_files millstream.write \
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml millstream._core \
+	  $$($(BIN)/python -c 'import sys; sys.path.insert(0, "tools"); import stubs; print(*(f"millstream.{name}" for name in stubs.MODULES))') \
 	  --allowlist tests/stubtest-allowlist.txt
 
 stubs: $(VENV)/installed-test ## Write the stubs of the modules whose functions take options
 	$(BIN)/python tools/stubs.py
 
-docs: ## Build the Rust documentation; a broken link is an error
+docs: $(VENV)/installed-test ## Build the site (target/site) and the Rust documentation; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html -d target/site-doctrees docs target/site
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+names: $(VENV)/installed-test ## Write the tables of Ray Data's names (docs/from-ray-data.md), and print how many are here
+	$(BIN)/python tools/names.py
 
 format: $(VENV)/installed-test ## Format everything
 	cargo fmt --all

@@ -18,8 +18,9 @@ from typing import Any
 import millstream
 
 MODULES = (
-    *("columns", "dataset", "exchange", "read", "read_columns", "read_databases", "read_records"),
-    *("read_text_files", "write"),
+    *("columns", "dataset", "exchange", "grouped", "read", "read_columns", "read_databases"),
+    *("read_media", "read_records", "read_tables", "read_text_files", "write", "write_media"),
+    *("write_tables",),
 )
 PACKAGE = Path(millstream.__file__).parent
 

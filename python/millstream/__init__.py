@@ -5,14 +5,17 @@ millstream costs nothing and brings in neither Ray nor torch nor pandas.
 
 - A dataset of files: `read_parquet`, `read_csv`, `read_json`, `read_text`, `read_arrow`,
   `read_orc`, `read_avro`, `read_numpy`, `read_tfrecords`, `read_webdataset`, `read_images`,
-  `read_video` (`read_videos`), `read_binary_files`, with `FileShuffleConfig`, `Partitioning` and
-  `PathPartitionFilter`; of a database: `read_sql`.
+  `read_video` (`read_videos`), `read_audio`, `read_pdf`, `read_binary_files`, with
+  `FileShuffleConfig`, `Partitioning` and `PathPartitionFilter`; of a table: `read_delta`,
+  `read_iceberg`; of a database: `read_sql`.
 - A dataset of what is in memory: `range`, `from_items`, `from_arrow`, `from_pandas`, `from_polars`,
   `from_numpy`, `from_huggingface`, `from_torch`.
 - Sources and sinks of your own: `Datasource` with `ReadTask` and `BlockMetadata`, and
   `read_datasource`; `Datasink` with `WriteResult`, and `Dataset.write_datasink`.
 - Expressions on columns are in `millstream.expressions`: `col`, `lit`, `when`, `udf`.
-- What it is: `Dataset`, `MaterializedDataset`, `Schema`.
+- Aggregations for groups and datasets are in `millstream.aggregate`: `Count`, `Sum`, `Mean`.
+- What it is: `Dataset`, `MaterializedDataset`, `Schema`; in groups: `GroupedData`; for training
+  loops: `DataIterator`.
 - How operators run: `ActorPoolStrategy`, `TaskPoolStrategy`; how runs do: `DataContext`,
   `ExecutionOptions`, `ExecutionResources`.
 - Errors, all of them `MillstreamError`s. Of a plan (`PlanError`): `ArgumentError`,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from millstream import sim as sim
     from millstream.compute import ActorPoolStrategy, TaskPoolStrategy
     from millstream.context import DataContext, ExecutionOptions, ExecutionResources
+    from millstream.data_iterator import DataIterator
     from millstream.dataset import Dataset, MaterializedDataset
     from millstream.errors import (
         ArgumentError,
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
         WorkerError,
         WriteError,
     )
+    from millstream.grouped import GroupedData
     from millstream.in_memory import (
         from_arrow,
         from_huggingface,
@@ -78,7 +83,9 @@ if TYPE_CHECKING:
     )
     from millstream.read_columns import read_arrow, read_avro, read_numpy, read_orc
     from millstream.read_databases import read_sql
+    from millstream.read_media import read_audio, read_pdf
     from millstream.read_records import read_tfrecords, read_webdataset
+    from millstream.read_tables import read_delta, read_iceberg
     from millstream.read_text_files import read_csv, read_json, read_text
     from millstream.schema import Schema
 
@@ -89,12 +96,14 @@ __all__ = [
     "ArgumentError",
     "BlockMetadata",
     "DataContext",
+    "DataIterator",
     "Dataset",
     "Datasink",
     "Datasource",
     "ExecutionOptions",
     "ExecutionResources",
     "FileShuffleConfig",
+    "GroupedData",
     "MaterializedDataset",
     "MillstreamError",
     "MissingPackageError",
@@ -122,15 +131,19 @@ __all__ = [
     "from_torch",
     "range",
     "read_arrow",
+    "read_audio",
     "read_avro",
     "read_binary_files",
     "read_csv",
     "read_datasource",
+    "read_delta",
+    "read_iceberg",
     "read_images",
     "read_json",
     "read_numpy",
     "read_orc",
     "read_parquet",
+    "read_pdf",
     "read_sql",
     "read_text",
     "read_tfrecords",
@@ -142,8 +155,10 @@ __all__ = [
 _MODULES = {
     "compute": ["ActorPoolStrategy", "TaskPoolStrategy"],
     "context": ["DataContext", "ExecutionOptions", "ExecutionResources"],
+    "data_iterator": ["DataIterator"],
     "dataset": ["Dataset", "MaterializedDataset"],
     "errors": [name for name in __all__ if name.endswith("Error")],
+    "grouped": ["GroupedData"],
     "in_memory": ["range", *(name for name in __all__ if name.startswith("from_"))],
     "io.custom": ["BlockMetadata", "Datasink", "Datasource", "ReadTask", "WriteResult"],
     "io.file_options": ["FileShuffleConfig"],
@@ -153,6 +168,8 @@ _MODULES = {
         "read_videos",
     ],
     "read_columns": ["read_arrow", "read_avro", "read_numpy", "read_orc"],
+    "read_media": ["read_audio", "read_pdf"],
+    "read_tables": ["read_delta", "read_iceberg"],
     "read_records": ["read_tfrecords", "read_webdataset"],
     "read_databases": ["read_sql"],
     "read_text_files": ["read_csv", "read_json", "read_text"],

@@ -24,6 +24,7 @@ from millstream.exchange import Exchange
 from millstream.execution.kept import keep_blocks
 from millstream.expr.nodes import Expr
 from millstream.io.source import Source
+from millstream.joins import Joins
 from millstream.observe import explain, stats, why
 from millstream.observe.report import RunReport
 from millstream.options import takes
@@ -38,11 +39,24 @@ from millstream.plan.arguments import (
 )
 from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Union, Zip, joined
 from millstream.plan.rules import to_physical
+from millstream.shuffles import Shuffles
 from millstream.splits import Splits
 from millstream.write import Writing
+from millstream.write_media import MediaWriting
+from millstream.write_tables import TableWriting
 
 
-class Dataset(Columns, Aggregates, Splits, Exchange, Writing):
+class Dataset(
+    Columns,
+    Aggregates,
+    Shuffles,
+    Joins,
+    Splits,
+    Exchange,
+    Writing,
+    MediaWriting,
+    TableWriting,
+):
     """A pipeline over rows: lazy, immutable, run again by each consumer.
 
     Made by `millstream.read_parquet`, `millstream.range` and the like, not by this class. Each

@@ -8,12 +8,18 @@ from millstream.compute import ComputeStrategy
 from millstream.exchange import Exchange
 from millstream.expr.nodes import Expr
 from millstream.io.source import Source
+from millstream.joins import Joins
 from millstream.observe.report import RunReport
 from millstream.plan.arguments import Concurrency, ReadOptions
+from millstream.shuffles import Shuffles
 from millstream.splits import Splits
 from millstream.write import Writing
+from millstream.write_media import MediaWriting
+from millstream.write_tables import TableWriting
 
-class Dataset(Columns, Aggregates, Splits, Exchange, Writing):
+class Dataset(
+    Columns, Aggregates, Shuffles, Joins, Splits, Exchange, Writing, MediaWriting, TableWriting
+):
     def map(
         self,
         fn: Callable[..., Any],

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from millstream.io.custom import Datasink
-from millstream.pipeline import Pipeline
+from millstream.writing import FileWriting
 
-class Writing(Pipeline):
+class Writing(FileWriting):
     def write_parquet(
         self,
         path: str | os.PathLike[str],
