@@ -78,23 +78,87 @@ class Iteration(ABC):
         Raises:
             ArgumentError: An argument makes no sense.
         """
-        check_count("batch_size", batch_size)
-        check_flag("zero_copy_batch", zero_copy_batch)
-        check_flag("drop_last", drop_last)
-        check_count("local_shuffle_seed", local_shuffle_seed, least=0)
-        check_count("prefetch_batches", prefetch_batches, least=0, optional=False)
-        check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
-        batches = partial(
-            _iter_batches,
-            batch_size=batch_size,
-            batch_format=check_batch_format(batch_format),
-            drop_last=drop_last,
-            prefetch_batches=prefetch_batches,
-            local_shuffle_buffer_size=local_shuffle_buffer_size,
-            local_shuffle_seed=local_shuffle_seed,
-            zero_copy_batch=zero_copy_batch,
+        batches = _batch_options(
+            batch_size, drop_last, prefetch_batches, local_shuffle_buffer_size, local_shuffle_seed
         )
-        return _Again(self, batches)
+        check_flag("zero_copy_batch", zero_copy_batch)
+        batches["batch_format"] = check_batch_format(batch_format)
+        return _Again(self, partial(_iter_batches, zero_copy_batch=zero_copy_batch, **batches))
+
+    def iter_torch_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        dtypes: Any = None,
+        device: Any = "auto",
+        collate_fn: Callable[[dict[str, Any]], Any] | None = None,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        pin_memory: bool = False,
+    ) -> Iterable[Any]:
+        """Runs the dataset and gives its rows in batches, as tensors of torch by column.
+
+        Columns of numbers, booleans and tensors become tensors; tensors of several shapes a list of
+        them. Other columns, and nulls, are an error that names the column, unless `collate_fn`
+        makes something of them. Tensors are made ready ahead, on a thread.
+
+        Args:
+            prefetch_batches: As in `iter_batches`.
+            batch_size: As in `iter_batches`.
+            dtypes: The torch type of all tensors, or a dict of those of some columns; by default
+                those of the columns.
+            device: Where tensors go; `"auto"`: to CUDA where there is any.
+            collate_fn: Makes of a batch, a dict of writable arrays, whatever it returns. Nothing
+                else is done then, so it also moves tensors where they belong.
+            drop_last: As in `iter_batches`.
+            local_shuffle_buffer_size: As in `iter_batches`.
+            local_shuffle_seed: As in `iter_batches`.
+            pin_memory: Whether tensors of the CPU lie in memory from which CUDA copies faster.
+
+        Returns:
+            An iterable; each iteration is a run of its own, and ends when it is left.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: torch is not installed.
+        """
+        from millstream.feed.torch import tensors_of
+
+        batches = _batch_options(
+            batch_size, drop_last, prefetch_batches, local_shuffle_buffer_size, local_shuffle_seed
+        )
+        check_flag("pin_memory", pin_memory)
+        convert = tensors_of(dtypes, device, pin_memory=pin_memory, collate_fn=collate_fn)
+        iterate = partial(_iter_batches, zero_copy_batch=False, convert=convert, **batches)
+        return _Again(self, iterate)
+
+
+def _batch_options(
+    batch_size: int | None,
+    drop_last: bool,
+    prefetch_batches: int,
+    local_shuffle_buffer_size: int | None,
+    local_shuffle_seed: int | None,
+) -> dict[str, Any]:
+    """What all batches have in common, checked.
+
+    Raises:
+        ArgumentError: An argument makes no sense.
+    """
+    check_count("batch_size", batch_size)
+    check_flag("drop_last", drop_last)
+    check_count("local_shuffle_seed", local_shuffle_seed, least=0)
+    check_count("prefetch_batches", prefetch_batches, least=0, optional=False)
+    check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
+    return {
+        "batch_size": batch_size,
+        "drop_last": drop_last,
+        "prefetch_batches": prefetch_batches,
+        "local_shuffle_buffer_size": local_shuffle_buffer_size,
+        "local_shuffle_seed": local_shuffle_seed,
+    }
 
 
 def _iter_rows(stream: Stream) -> Iterator[Row]:

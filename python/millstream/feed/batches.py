@@ -6,6 +6,7 @@ Must not know where the blocks come from, nor user functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,8 +28,9 @@ def iter_batches(
     local_shuffle_buffer_size: int | None = None,
     local_shuffle_seed: int | None = None,
     zero_copy_batch: bool = True,
+    convert: Callable[[Any], Any] | None = None,
     stop: Callable[[], None] | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[Any]:
     """Yields the rows of blocks as batches.
 
     A batch has all columns that those before it had, null where its blocks have none of that name.
@@ -44,6 +46,7 @@ def iter_batches(
         local_shuffle_seed: Makes the draw repeatable.
         zero_copy_batch: Gives read-only views where a batch lies in one block, else copies that the
             consumer may write to.
+        convert: Makes something else of each batch, on the thread that makes it ready.
         stop: Called when the consumer leaves early; must make a blocked `tables` return.
 
     Raises:
@@ -65,7 +68,7 @@ def iter_batches(
     batches = _batches(
         tables, stream, batch_size if drop_last else None, batch_format, not zero_copy_batch
     )
-    return prefetch(batches, prefetch_batches, stop)
+    return prefetch(batches if convert is None else map(convert, batches), prefetch_batches, stop)
 
 
 def shuffled(
