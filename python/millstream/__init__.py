@@ -7,9 +7,11 @@ millstream costs nothing and brings in neither Ray nor torch nor pandas.
   `read_orc`, `read_avro`, `read_numpy`, `read_tfrecords`, `read_webdataset`, `read_images`,
   `read_video` (`read_videos`), `read_audio`, `read_pdf`, `read_binary_files`, with
   `FileShuffleConfig`, `Partitioning` and `PathPartitionFilter`; of a table: `read_delta`,
-  `read_iceberg`; of a database: `read_sql`.
+  `read_iceberg`, `read_hudi`, `read_lance`, `read_vortex`; of a database: `read_sql`,
+  `read_mongo`, `read_clickhouse`.
 - A dataset of what is in memory: `range`, `from_items`, `from_arrow`, `from_pandas`, `from_polars`,
-  `from_numpy`, `from_huggingface`, `from_torch`.
+  `from_numpy`, `from_huggingface`, `from_torch`, `from_blocks`; and in Ray's object store:
+  `from_arrow_refs`, `from_numpy_refs`, `from_pandas_refs`.
 - Sources and sinks of your own: `Datasource` with `ReadTask` and `BlockMetadata`, and
   `read_datasource`; `Datasink` with `WriteResult`, and `Dataset.write_datasink`.
 - Expressions on columns are in `millstream.expressions`: `col`, `lit`, `when`, `udf`.
@@ -83,10 +85,23 @@ if TYPE_CHECKING:
     )
     from millstream.read_columns import read_arrow, read_avro, read_numpy, read_orc
     from millstream.read_databases import read_sql
+    from millstream.read_lakes import (
+        read_clickhouse,
+        read_hudi,
+        read_lance,
+        read_mongo,
+        read_vortex,
+    )
     from millstream.read_media import read_audio, read_pdf
     from millstream.read_records import read_tfrecords, read_webdataset
     from millstream.read_tables import read_delta, read_iceberg
     from millstream.read_text_files import read_csv, read_json, read_text
+    from millstream.references import (
+        from_arrow_refs,
+        from_blocks,
+        from_numpy_refs,
+        from_pandas_refs,
+    )
     from millstream.schema import Schema
 
 __version__ = "0.1.0"
@@ -123,10 +138,14 @@ __all__ = [
     "WriteError",
     "WriteResult",
     "from_arrow",
+    "from_arrow_refs",
+    "from_blocks",
     "from_huggingface",
     "from_items",
     "from_numpy",
+    "from_numpy_refs",
     "from_pandas",
+    "from_pandas_refs",
     "from_polars",
     "from_torch",
     "range",
@@ -134,12 +153,16 @@ __all__ = [
     "read_audio",
     "read_avro",
     "read_binary_files",
+    "read_clickhouse",
     "read_csv",
     "read_datasource",
     "read_delta",
+    "read_hudi",
     "read_iceberg",
     "read_images",
     "read_json",
+    "read_lance",
+    "read_mongo",
     "read_numpy",
     "read_orc",
     "read_parquet",
@@ -149,6 +172,7 @@ __all__ = [
     "read_tfrecords",
     "read_video",
     "read_videos",
+    "read_vortex",
     "read_webdataset",
 ]
 
@@ -159,7 +183,10 @@ _MODULES = {
     "dataset": ["Dataset", "MaterializedDataset"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "grouped": ["GroupedData"],
-    "in_memory": ["range", *(name for name in __all__ if name.startswith("from_"))],
+    "in_memory": [
+        *("range", "from_arrow", "from_huggingface", "from_items", "from_numpy", "from_pandas"),
+        *("from_polars", "from_torch"),
+    ],
     "io.custom": ["BlockMetadata", "Datasink", "Datasource", "ReadTask", "WriteResult"],
     "io.file_options": ["FileShuffleConfig"],
     "io.partitioning": ["Partitioning", "PathPartitionFilter"],
@@ -168,6 +195,8 @@ _MODULES = {
         "read_videos",
     ],
     "read_columns": ["read_arrow", "read_avro", "read_numpy", "read_orc"],
+    "read_lakes": ["read_clickhouse", "read_hudi", "read_lance", "read_mongo", "read_vortex"],
+    "references": ["from_arrow_refs", "from_blocks", "from_numpy_refs", "from_pandas_refs"],
     "read_media": ["read_audio", "read_pdf"],
     "read_tables": ["read_delta", "read_iceberg"],
     "read_records": ["read_tfrecords", "read_webdataset"],

@@ -25,20 +25,17 @@ def _by_prefix(name: str) -> str | None:
 
 _FORMATS = {
     "read": (
-        *("bigquery", "clickhouse", "databricks_tables"),
-        *("delta_sharing_tables", "hudi", "kafka", "lance", "lerobot"),
-        *("mcap", "mongo", "snowflake", "unity_catalog", "zarr"),
+        *("bigquery", "databricks_tables"),
+        *("delta_sharing_tables", "kafka", "lerobot"),
+        *("mcap", "snowflake", "unity_catalog", "zarr"),
     ),
     "write": (
         *("bigquery", "clickhouse"),
-        *("kafka", "lance", "mongo", "snowflake", "turbopuffer"),
+        *("kafka", "snowflake", "turbopuffer"),
     ),
-    "from": (
-        *("arrow_refs", "blocks", "daft", "dask", "mars", "modin"),
-        *("numpy_refs", "pandas_refs", "spark", "tf"),
-    ),
+    "from": (*("daft", "dask", "mars", "modin", "spark", "tf"),),
     "to": (
-        *("arrow_refs", "daft", "dask", "mars", "modin", "numpy_refs", "pandas_refs"),
+        *("daft", "dask", "mars", "modin"),
         *("random_access_dataset", "spark", "tf"),
     ),
 }
@@ -65,7 +62,6 @@ _ABSENT = {
     ("Dataset", "summary"): "aggregate takes any number of aggregations: Mean('x'), Std('x')",
     ("Dataset", "mix"): "iterate over several datasets in turn",
     ("Dataset", "streaming_train_test_split"): _SPLIT,
-    ("Dataset", "iter_torch_batches"): _FEED + " with torch.as_tensor",
     ("Dataset", "iter_jax_batches"): _FEED + " with jax.numpy.asarray",
     ("Dataset", "iter_tf_batches"): _FEED + " with tensorflow.convert_to_tensor",
     ("Dataset", "copy"): "a dataset is immutable; copy.copy works too",

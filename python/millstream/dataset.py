@@ -20,8 +20,8 @@ from millstream.columns import Columns
 from millstream.context import DataContext
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_columns, check_count, check_flag, check_kind
-from millstream.exchange import Exchange
 from millstream.execution.kept import keep_blocks
+from millstream.export import Export
 from millstream.expr.nodes import Expr
 from millstream.io.source import Source
 from millstream.joins import Joins
@@ -41,7 +41,7 @@ from millstream.plan.logical import Limit, LogicalPlan, Map, Read, Union, Zip, j
 from millstream.plan.rules import to_physical
 from millstream.shuffles import Shuffles
 from millstream.splits import Splits
-from millstream.write import Writing
+from millstream.write_databases import DatabaseWriting
 from millstream.write_media import MediaWriting
 from millstream.write_tables import TableWriting
 
@@ -52,8 +52,8 @@ class Dataset(
     Shuffles,
     Joins,
     Splits,
-    Exchange,
-    Writing,
+    Export,
+    DatabaseWriting,
     MediaWriting,
     TableWriting,
 ):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from millstream.aggregates import Aggregates
 from millstream.columns import Columns
 from millstream.compute import ComputeStrategy
-from millstream.exchange import Exchange
+from millstream.export import Export
 from millstream.expr.nodes import Expr
 from millstream.io.source import Source
 from millstream.joins import Joins
@@ -13,12 +13,20 @@ from millstream.observe.report import RunReport
 from millstream.plan.arguments import Concurrency, ReadOptions
 from millstream.shuffles import Shuffles
 from millstream.splits import Splits
-from millstream.write import Writing
+from millstream.write_databases import DatabaseWriting
 from millstream.write_media import MediaWriting
 from millstream.write_tables import TableWriting
 
 class Dataset(
-    Columns, Aggregates, Shuffles, Joins, Splits, Exchange, Writing, MediaWriting, TableWriting
+    Columns,
+    Aggregates,
+    Shuffles,
+    Joins,
+    Splits,
+    Export,
+    DatabaseWriting,
+    MediaWriting,
+    TableWriting,
 ):
     def map(
         self,

@@ -1,30 +1,28 @@
-"""Where the rows of a dataset go: other libraries, as Arrow data, and databases.
+"""Where the rows of a dataset go: other libraries, as Arrow data, and objects in Ray's store.
 
 Owns the public names of these ways out and their arguments. `millstream.execution` owns runs, and
-`millstream.io` how databases are written.
+`millstream.run.ray`, the only place that imports Ray, what is in objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
 
 from millstream.blocks import block
-from millstream.blocks.batch import to_batch
+from millstream.blocks.batch import BatchFormat, to_batch
 from millstream.blocks.common_type import common_type, wide_type
-from millstream.blocks.transforms import SelectColumns
-from millstream.errors import ArgumentError, SchemaError
+from millstream.errors import ArgumentError, MissingPackageError, SchemaError
 from millstream.errors.checks import check_count
 from millstream.execution import consume
-from millstream.options import takes
+from millstream.execution.kept import keep_blocks
 from millstream.pipeline import Pipeline
-from millstream.plan.arguments import SinkTasks
-from millstream.plan.logical import Map
 
 
-class Exchange(Pipeline):
+class Export(Pipeline):
     """The part of a dataset that runs it and hands what comes out to other libraries."""
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
@@ -77,54 +75,68 @@ class Exchange(Pipeline):
             table = table if schema is None else schema.empty_table()
         return to_batch(table, "pandas", writable=True)
 
-    @takes(tasks=SinkTasks)
-    def write_sql(
-        self, sql: str, connection_factory: Callable[[], Any], *, tasks: SinkTasks
-    ) -> None:
-        """Runs the dataset and runs a statement with each of its rows in a database.
-
-        Each task has a connection and one transaction, which is committed when all its rows are
-        in: a run that fails leaves the rows of the tasks that ended before. A task whose worker is
-        lost around its commit is repeated, so that its rows may be written twice, unless the
-        statement itself says that they are not: `INSERT ... ON CONFLICT DO NOTHING`.
-
-        Where the columns are not known, the dataset runs until its first block to find them, since
-        values go to placeholders by the order of the columns; `select_columns` as the last
-        operator says it too.
-
-        Args:
-            sql: A statement with a placeholder for each column, as the library writes them:
-                `"INSERT INTO t VALUES (?, ?)"`. Values are bound, never put into the text.
-            connection_factory: Returns a connection of DB-API 2 that does not commit by itself;
-                called in the workers. Databases of one writer (SQLite) want `concurrency=1`.
-            tasks: How they run.
+    def to_polars(self) -> Any:
+        """Runs the dataset and gives all rows as one `polars.DataFrame`.
 
         Raises:
-            ArgumentError: An argument makes no sense.
-            SchemaError: There are no columns, or some blocks have further ones.
-            WriteError: The database refuses, or `connection_factory` fails; passwords are blotted
-                out.
+            MissingPackageError: Polars is not installed.
         """
-        from millstream.io.formats.sql import check_statement
-        from millstream.io.formats.sql_sink import WriteSql
+        if find_spec("polars") is None:
+            raise MissingPackageError("to_polars needs Polars: pip install 'millstream[polars]'")
+        import polars
 
-        check_statement(sql, connection_factory)
-        shape = tasks.shape()
-        transform = WriteSql(sql, connection_factory, tuple(self._columns_in_order()))
-        run = self._execute(self._plan.then(Map(transform, shape, writes=True)))
-        rows = sum(sum(report["rows"].to_pylist()) for report in run.tables())
-        run.watch.note_written(rows, 0)
+        return polars.DataFrame(self)
 
-    def _columns_in_order(self) -> list[str]:
-        last = self._plan.operators[-1] if self._plan.operators else None
-        if isinstance(last, Map) and isinstance(last.transform, SelectColumns):
-            names = list(last.transform.columns)
-        else:
-            schema = self._schema or self._plan.schema()
-            names = list((schema or consume.first_schema(self._execute())).names)
-        if not names:
-            raise SchemaError("the dataset has no columns to write")
-        return names
+    def to_arrow_refs(self) -> list[Any]:
+        """Runs the dataset and gives its blocks as references to Arrow tables.
+
+        Each is made in a worker; nothing goes through this process. Ray Data takes them:
+        `ray.data.from_arrow_refs(dataset.to_arrow_refs())`.
+
+        Raises:
+            ArgumentError: The dataset does not run on Ray.
+            SchemaError: It has rows and no columns.
+        """
+        return self._refs("pyarrow")
+
+    def to_pandas_refs(self) -> list[Any]:
+        """As `to_arrow_refs`, with DataFrames of pandas; integers with nulls stay integers.
+
+        Raises:
+            ArgumentError: The dataset does not run on Ray.
+            SchemaError: It has rows and no columns.
+        """
+        return self._refs("pandas")
+
+    def to_numpy_refs(self, *, column: str | None = None) -> list[Any]:
+        """As `to_arrow_refs`, with a dict of arrays by column, or one column's array.
+
+        Args:
+            column: The one that is wanted; by default all.
+
+        Raises:
+            ArgumentError: The dataset does not run on Ray.
+            SchemaError: There is no such column, or there are rows and no columns.
+        """
+        return self._refs("numpy", column)
+
+    def _refs(self, format: BatchFormat, column: str | None = None) -> list[Any]:
+        if self._context.backend != "ray":
+            raise ArgumentError(
+                f"the dataset runs on the backend {self._context.backend!r}, which has no object "
+                "store: iterate over it with iter_batches(batch_size=None, "
+                f"batch_format={format!r})"
+            )
+        from millstream.run.ray.refs import made_of
+
+        kept = keep_blocks(self._execute(), self._schema or self._plan.schema())
+        (read,) = kept.reads()
+        schema = read.source.schema
+        if column is not None and schema is not None:
+            block.require_columns(schema, [column])
+        if schema is not None and not block.visible_schema(schema).names and read.source.rows:
+            raise SchemaError("rows without columns cannot be told by such objects")
+        return [made_of(unit, format, column) for unit in read.source.units]
 
 
 def _batches(

@@ -269,6 +269,31 @@ class Writing(FileWriting):
 
         self._write_as(WebDatasetFormat(), path, options, tasks)
 
+    @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_vortex(
+        self, path: str | os.PathLike[str], *, options: SinkOptions, tasks: SinkTasks
+    ) -> None:
+        """Runs the dataset and writes its rows as Vortex files into a folder.
+
+        Text and bytes come back with 64-bit offsets, categories as their values. Files appear when
+        all of them are written. Needs `millstream[vortex]`.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            options: What all writers of files take.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: vortex-data is not installed.
+            SchemaError: Vortex has no tensors, durations, intervals and bytes of a fixed length; or
+                as `write_parquet`.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.vortex_writer import VortexFormat
+
+        self._write_as(VortexFormat(), path, options, tasks)
+
     @takes(tasks=SinkTasks)
     def write_datasink(self, datasink: Datasink[Any], *, tasks: SinkTasks) -> None:
         """Runs the dataset and gives its rows to a sink of your own.

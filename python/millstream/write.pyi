@@ -143,6 +143,22 @@ class Writing(FileWriting):
         ray_remote_args: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
     ) -> None: ...
+    def write_vortex(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        partition_cols: Sequence[str] | None = None,
+        filesystem: Any = None,
+        try_create_dir: bool = True,
+        arrow_open_stream_args: Mapping[str, Any] | None = None,
+        filename_provider: Any = None,
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int | None = None,
+        min_bytes_per_file: int | None = None,
+        mode: str = "append",
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
     def write_datasink(
         self,
         datasink: Datasink[Any],

@@ -28,6 +28,7 @@ AUDIO_EXTENSIONS = (
     *("aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
 )
 PDF_EXTENSIONS = ("pdf",)
+VORTEX_EXTENSIONS = ("vortex",)
 
 
 _EXTENSIONS = {
@@ -44,6 +45,7 @@ _EXTENSIONS = {
     "read_video": VIDEO_EXTENSIONS,
     "read_audio": AUDIO_EXTENSIONS,
     "read_pdf": PDF_EXTENSIONS,
+    "read_vortex": VORTEX_EXTENSIONS,
 }
 
 

@@ -27,6 +27,7 @@ from millstream.io.extensions import (
     PARQUET_EXTENSIONS,
     PDF_EXTENSIONS,
     VIDEO_EXTENSIONS,
+    VORTEX_EXTENSIONS,
     WEBDATASET_EXTENSIONS,
 )
 from millstream.io.partitioning import Partitioning, PathPartitionFilter
@@ -224,3 +225,10 @@ class PdfFiles(FileOptions):
     """What `read_pdf` takes besides the paths."""
 
     file_extensions: Sequence[str] | None = PDF_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class VortexFiles(FileOptions):
+    """What `read_vortex` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = VORTEX_EXTENSIONS

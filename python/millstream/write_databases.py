@@ -1,0 +1,161 @@
+"""Where the rows of a dataset go: databases, and datasets of Lance.
+
+Owns the public names of these writers and their arguments. How each is written is in
+`millstream.io.formats`, which is imported when something is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from millstream.blocks.transforms import SelectColumns
+from millstream.errors import SchemaError
+from millstream.execution import consume
+from millstream.options import takes
+from millstream.plan.arguments import SinkTasks
+from millstream.plan.logical import Map
+from millstream.write import Writing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class DatabaseWriting(Writing):
+    """The part of a dataset that writes what is no folder of files."""
+
+    @takes(tasks=SinkTasks)
+    def write_sql(
+        self, sql: str, connection_factory: Callable[[], Any], *, tasks: SinkTasks
+    ) -> None:
+        """Runs the dataset and runs a statement with each of its rows in a database.
+
+        Each task has a connection and one transaction, which is committed when all its rows are
+        in: a run that fails leaves the rows of the tasks that ended before. A task whose worker is
+        lost around its commit is repeated, so that its rows may be written twice, unless the
+        statement itself says that they are not: `INSERT ... ON CONFLICT DO NOTHING`.
+
+        Where the columns are not known, the dataset runs until its first block to find them, since
+        values go to placeholders by the order of the columns; `select_columns` as the last
+        operator says it too.
+
+        Args:
+            sql: A statement with a placeholder for each column, as the library writes them:
+                `"INSERT INTO t VALUES (?, ?)"`. Values are bound, never put into the text.
+            connection_factory: Returns a connection of DB-API 2 that does not commit by itself;
+                called in the workers. Databases of one writer (SQLite) want `concurrency=1`.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            SchemaError: There are no columns, or some blocks have further ones.
+            WriteError: The database refuses, or `connection_factory` fails; passwords are blotted
+                out.
+        """
+        from millstream.io.formats.sql import check_statement
+        from millstream.io.formats.sql_sink import WriteSql
+
+        check_statement(sql, connection_factory)
+        shape = tasks.shape()
+        transform = WriteSql(sql, connection_factory, tuple(self._columns_in_order()))
+        run = self._execute(self._plan.then(Map(transform, shape, writes=True)))
+        rows = sum(sum(report["rows"].to_pylist()) for report in run.tables())
+        run.watch.note_written(rows, 0)
+
+    def _columns_in_order(self) -> list[str]:
+        last = self._plan.operators[-1] if self._plan.operators else None
+        if isinstance(last, Map) and isinstance(last.transform, SelectColumns):
+            names = list(last.transform.columns)
+        else:
+            schema = self._schema or self._plan.schema()
+            names = list((schema or consume.first_schema(self._execute())).names)
+        if not names:
+            raise SchemaError("the dataset has no columns to write")
+        return names
+
+    @takes(tasks=SinkTasks)
+    def write_mongo(self, uri: str, database: str, collection: str, *, tasks: SinkTasks) -> None:
+        """Runs the dataset and inserts its rows as documents into a collection of MongoDB.
+
+        There is no transaction: a run that fails leaves rows, and a task that is repeated inserts
+        its rows again, unless they have a column `_id`, where that is an error. Needs
+        `millstream[mongo]`.
+
+        Args:
+            uri: The address of the server. It is not shown in errors.
+            database: The database.
+            collection: The collection.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: pymongo is not installed.
+            SchemaError: BSON cannot hold a column or a value.
+            WriteError: The database refuses; passwords are blotted out.
+        """
+        from millstream.io.formats.bson_values import check_types
+        from millstream.io.formats.mongo import Place, WriteMongo, require_mongo
+
+        require_mongo("write_mongo")
+        known = self._schema or self._plan.schema()
+        if known is not None:
+            check_types(known)
+        operator = Map(WriteMongo(Place(uri, database, collection)), tasks.shape(), writes=True)
+        run = self._execute(self._plan.then(operator))
+        rows = sum(sum(report["rows"].to_pylist()) for report in run.tables())
+        run.watch.note_written(rows, 0)
+
+    @takes(tasks=SinkTasks)
+    def write_lance(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        schema: pa.Schema | None = None,
+        mode: str = "create",
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int = 64 << 20,
+        data_storage_version: str | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        tasks: SinkTasks,
+    ) -> None:
+        """Runs the dataset and writes its rows as one version of a Lance dataset.
+
+        Tasks write fragments, which count when all are there: a run that fails leaves the dataset
+        as it was, and a task that is repeated adds no row twice. Fragments that do not count stay
+        in the folder until Lance's `cleanup_old_versions`. All blocks get the types of `schema`, of
+        the dataset that is there, or of the columns if they are known; else all must have the same.
+        Needs `millstream[lance]`.
+
+        Args:
+            path: The dataset. A relative path is that of the caller.
+            schema: Its columns.
+            mode: `"create"`: there must be none; `"append"` adds rows, and makes it if there is
+                none; `"overwrite"` makes a version of these rows only.
+            min_rows_per_file: Blocks are bundled until a task has so many rows. Ray Data: 1048576.
+            max_rows_per_file: Rows that a fragment has at most.
+            data_storage_version: Of Lance's files; `"legacy"`, which loses nulls, is refused.
+            storage_options: For the object store.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: pylance is not installed.
+            SchemaError: Lance cannot hold a column, or a block would change a value.
+            WriteError: There is a dataset and `mode="create"`, or somebody has replaced it
+                meanwhile.
+        """
+        from millstream.io.formats.lance_sink import LanceDatasink
+
+        sink = LanceDatasink(
+            path,
+            schema=schema,
+            mode=mode,
+            min_rows_per_file=min_rows_per_file,
+            max_rows_per_file=max_rows_per_file,
+            data_storage_version=data_storage_version,
+            storage_options=storage_options,
+        )
+        self.write_datasink(
+            sink, ray_remote_args=tasks.ray_remote_args, concurrency=tasks.concurrency
+        )

@@ -1,0 +1,40 @@
+# Made by tools/stubs.py of write_databases.py: change that, and run `make stubs`.
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from millstream.write import Writing
+
+class DatabaseWriting(Writing):
+    def write_sql(
+        self,
+        sql: str,
+        connection_factory: Callable[[], Any],
+        *,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
+    def write_mongo(
+        self,
+        uri: str,
+        database: str,
+        collection: str,
+        *,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
+    def write_lance(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        schema: pa.Schema | None = None,
+        mode: str = "create",
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int = 67108864,
+        data_storage_version: str | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
