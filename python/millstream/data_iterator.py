@@ -30,6 +30,9 @@ class Owned(Protocol):
     def call(self, method: str, *args: Any) -> Begun:
         """Begins a call."""
 
+    def caller(self) -> str:
+        """Who calls."""
+
 
 class DataIterator(Iteration):
     """Gives rows and batches, again and again: each iteration is an epoch.
@@ -107,8 +110,9 @@ class _PartStream:
     def __init__(self, owner: Owned, consumer: int, epoch: int) -> None:
         self._owner = owner
         self._place = (consumer, epoch)
+        self._caller = owner.caller()
         # Asked for before anybody waits for it.
-        self._next = owner.call("take", *self._place)
+        self._next = self._ask()
         self._left = threading.Event()
 
     def tables(self) -> Iterator[pa.Table]:
@@ -128,11 +132,14 @@ class _PartStream:
                 table, size = handle.fetch(), handle.meta.nbytes
                 del handle
                 # The next one comes while this one is worked on.
-                self._next = self._owner.call("take", *self._place)
+                self._next = self._ask()
                 yield table, size
         finally:
             if not is_through:
                 self.stop()
+
+    def _ask(self) -> Begun:
+        return self._owner.call("take", *self._place, self._caller)
 
     def stop(self) -> None:
         """Takes nothing more."""

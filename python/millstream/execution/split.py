@@ -37,15 +37,22 @@ class SplitOwner:
     """Gives the blocks of a plan to several consumers, epoch by epoch.
 
     A consumer that begins an epoch before the others have ended the one before gets its blocks at
-    once: that epoch's run begins with it.
+    once: that epoch's run begins with it. A consumer whose process dies has left.
 
     Args:
         plan: What runs.
         context: How.
         options: Among how many consumers the output is divided, and how.
+        alive: The processes that are alive; `None` if nobody can tell.
     """
 
-    def __init__(self, plan: LogicalPlan, context: DataContext, options: SplitOptions) -> None:
+    def __init__(
+        self,
+        plan: LogicalPlan,
+        context: DataContext,
+        options: SplitOptions,
+        alive: Callable[[], set[str] | None] = lambda: None,
+    ) -> None:
         self._plan = plan
         self._context = context
         self._options = options
@@ -53,16 +60,28 @@ class SplitOwner:
         self._ended: list[set[int]] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._alive = alive
+        # Where each consumer is, and which of these processes were seen alive.
+        self._callers: dict[int, str] = {}
+        self._seen: set[str] = set()
+        self._wakes = threading.Event()
+        self._watcher: threading.Thread | None = None
 
-    def take(self, consumer: int, epoch: int) -> BlockHandle | None:
+    def take(self, consumer: int, epoch: int, caller: str = "") -> BlockHandle | None:
         """Waits for a consumer's next block of an epoch; `None` after its last.
 
         The one before is taken by this.
+
+        Args:
+            consumer: Which.
+            epoch: Of which epoch.
+            caller: In which process it is.
 
         Raises:
             RunStoppedError: The split was closed.
             MillstreamError: The run failed.
         """
+        self._note_caller(consumer, caller)
         outlet = self._epoch(epoch).run.outlets[consumer]
         handle = outlet.wait()
         if handle is None:
@@ -82,6 +101,7 @@ class SplitOwner:
 
     def close(self) -> None:
         """Ends all runs."""
+        self._wakes.set()
         with self._lock:
             self._closed = True
             epochs, self._epochs = list(self._epochs.values()), {}
@@ -95,6 +115,42 @@ class SplitOwner:
         with self._lock:
             last = self._epochs[max(self._epochs)] if self._epochs else None
         return "" if last is None else stats.stats(last.run.watch.report())
+
+    def _note_caller(self, consumer: int, caller: str) -> None:
+        if self._callers.get(consumer) == caller:
+            return
+        # It may be gone before anybody looks again.
+        seen = (self._alive() or set()) & {caller}
+        with self._lock:
+            self._callers[consumer] = caller
+            self._seen |= seen
+            if caller and self._watcher is None:
+                self._watcher = threading.Thread(
+                    target=self._watch, name="millstream-consumers", daemon=True
+                )
+                self._watcher.start()
+
+    def _watch(self) -> None:
+        """Has consumers leave whose process has died."""
+        while not self._wakes.wait(_LOOKS_EVERY_S):
+            self.look()
+
+    def look(self) -> None:
+        """Looks once which consumers are alive."""
+        alive = self._alive()
+        if alive is None:
+            return
+        with self._lock:
+            # A process that was never among them may be of a kind that is not told.
+            dead = [
+                consumer
+                for consumer, caller in self._callers.items()
+                if caller in self._seen and caller not in alive
+            ]
+            epochs = list(self._epochs)
+        for epoch in epochs:
+            for consumer in dead:
+                self.leave(consumer, epoch)
 
     def _epoch(self, number: int) -> _Epoch:
         with self._lock:
@@ -133,9 +189,11 @@ def open_owner(plan: LogicalPlan, context: DataContext, options: SplitOptions) -
     """
     if context.backend == "local":
         return Here(SplitOwner(plan, context, options))
+    from millstream.run.ray.compat import workers
     from millstream.run.ray.owner import own
 
-    return own(partial(SplitOwner, plan, context, options), calls=2 * options.consumers + 2)
+    make = partial(SplitOwner, plan, context, options, workers)
+    return own(make, calls=2 * options.consumers + 2)
 
 
 class Here:
@@ -156,6 +214,11 @@ class Here:
             begun.result()
         return begun
 
+    @staticmethod
+    def caller() -> str:
+        """Nobody asks whether this process is alive."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -174,3 +237,5 @@ class Begun:
 
 #: Runs at a time: that of the slowest consumer, and that of the next epoch.
 _EPOCHS_MAX = 2
+#: How often it is looked whether consumers are alive.
+_LOOKS_EVERY_S = 2.0

@@ -67,6 +67,12 @@ def free_per_node() -> dict[str, dict[str, float]]:
     return {alive[0]: ray.available_resources()} if len(alive) == 1 else {}
 
 
+def workers() -> set[str] | None:
+    """The workers that are alive, perhaps without drivers, by id; None if this Ray cannot tell."""
+    table = found(_WORKERS)
+    return None if table is None else set(table())
+
+
 def is_dead(actor: ray.actor.ActorHandle[Any]) -> bool:
     """Whether Ray has told this process that an actor is dead. Asks nobody.
 
@@ -142,6 +148,7 @@ _CLUSTER = "ray._private.worker:global_worker.node.cluster_id"
 _DRAINING = "ray._private.state:state.get_draining_nodes"
 _FREE_PER_NODE = "ray._private.state:available_resources_per_node"
 _DEAD = "ray.core.generated.gcs_pb2:ActorTableData.ActorState.DEAD"
+_WORKERS = "ray._private.state:workers"
 _LOCATIONS = "ray.experimental:get_local_object_locations"
 _CORE_WORKER = "ray._private.worker:global_worker.core_worker"
 _STREAM_CALLS = ("peek_object_ref_stream", "try_read_next_object_ref_stream")

@@ -33,6 +33,11 @@ class Owned:
         """Begins a call, without waiting for it."""
         return Call(self._handle.call.remote(method, *args))
 
+    @staticmethod
+    def caller() -> str:
+        """This process, by the name by which Ray knows whether it is alive."""
+        return str(ray.get_runtime_context().get_worker_id())
+
 
 class Call:
     """A call that has begun.

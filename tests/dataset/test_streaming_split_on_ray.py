@@ -1,0 +1,76 @@
+"""Splits whose consumers are other processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import chain
+
+import pytest
+import ray
+
+import millstream as ms
+from millstream.context import DataContext
+from millstream.errors import UserCodeError
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(autouse=True)
+def on_ray(ray_cluster, monkeypatch):
+    context = DataContext(backend="ray", enable_progress_bars=False)
+    monkeypatch.setattr(DataContext, "_current", context)
+
+
+@ray.remote(num_cpus=0, max_concurrency=2)
+class Consumer:
+    def __init__(self, part):
+        self.part = part
+        self.found = []
+
+    def epoch(self):
+        return [row["id"] for row in self.part.iter_rows()]
+
+    def begin(self):
+        self.stream = iter(self.part.iter_rows())
+        return next(self.stream)["id"]
+
+    def process(self):
+        return os.getpid()
+
+
+def test_actors_share_the_rows_of_each_epoch():
+    parts = ms.range(1003, override_num_blocks=20).streaming_split(3)
+    consumers = [Consumer.remote(part) for part in parts]
+    for _ in range(2):
+        found = ray.get([each.epoch.remote() for each in consumers])
+        assert sorted(chain(*found)) == list(range(1003))
+
+
+def test_equal_parts_have_equally_many_rows():
+    parts = ms.range(1000, override_num_blocks=7).streaming_split(3, equal=True)
+    found = ray.get([Consumer.remote(part).epoch.remote() for part in parts])
+    assert [len(each) for each in found] == [333] * 3
+
+
+def test_the_others_go_on_when_a_consumer_is_killed():
+    first, second = ms.range(1003, override_num_blocks=40).streaming_split(2)
+    one, other = Consumer.remote(first), Consumer.remote(second)
+    begun = ray.get(one.begin.remote())
+    os.kill(ray.get(one.process.remote()), signal.SIGKILL)
+    rows = ray.get(other.epoch.remote(), timeout=60)
+    assert begun not in rows
+    assert len(set(rows)) == len(rows)
+    # What the other one had taken is gone with it.
+    assert len(rows) >= 500
+
+
+def test_an_error_of_the_run_comes_to_the_consumer():
+    def fail(row):
+        raise ValueError("no good")
+
+    (part,) = ms.range(3).map(fail).streaming_split(1)
+    with pytest.raises(UserCodeError, match="no good"):
+        list(part.iter_rows())
+    with pytest.raises(ray.exceptions.RayTaskError, match="no good"):
+        ray.get(Consumer.remote(part).epoch.remote())
