@@ -74,10 +74,15 @@ def pages() -> dict[str, tuple[Section, ...]]:
     found = {page: _sections(entries) for page, entries in by_page.items()}
     found["dataset"] = _dataset_sections(by_page["dataset"])
     found["expressions"] = _expression_sections()
-    simulator = import_module("millstream.sim")
-    names = [(f"millstream.sim.{name}", getattr(simulator, name)) for name in simulator.__all__]
-    found["simulator"] = _sections([_entry(name, value) for name, value in names])
+    found["aggregations"] = _module_sections("millstream.aggregate")
+    found["simulator"] = _module_sections("millstream.sim")
     return found
+
+
+def _module_sections(name: str) -> tuple[Section, ...]:
+    """The sections of all that a module gives."""
+    module = import_module(name)
+    return _sections([_entry(f"{name}.{each}", getattr(module, each)) for each in module.__all__])
 
 
 def entries() -> Iterator[Entry]:
@@ -305,7 +310,16 @@ _HEADS = ("Args", "Raises", "Returns", "Yields", "Example", "Examples", "Attribu
 WITH_SECTIONS = ("millstream.Dataset", "millstream.expressions.Expr")
 #: The pages, by what their files are called.
 PAGES = (
-    *("reading", "in-memory", "dataset", "own", "expressions", "settings", "errors"),
+    *(
+        "reading",
+        "in-memory",
+        "dataset",
+        "own",
+        "expressions",
+        "aggregations",
+        "settings",
+        "errors",
+    ),
     "simulator",
 )
 #: Classes that users get but do not import.

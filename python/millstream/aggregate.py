@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
     from millstream.blocks.groups import Groups
 
+__all__ = [
+    "AbsMax",
+    "AggregateFn",
+    "AsList",
+    "Count",
+    "CountDistinct",
+    "First",
+    "Max",
+    "Mean",
+    "Min",
+    "Quantile",
+    "Std",
+    "Sum",
+    "Unique",
+]
+
 
 class AggregateFn:
     """An aggregation over a column.
@@ -354,10 +370,12 @@ class Std(_OfValues):
 
         number, mean, spread = (np.asarray(states[place]) for place in (0, 2, 3))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            means = groups.add_up(number * mean) / np.asarray(counts[0])
+            whole = np.asarray(counts[0])
+            # No mean of nothing: it would be one of all that it is put together with.
+            means = np.where(whole > 0, groups.add_up(number * mean) / whole, 0.0)
             between = number * np.square(np.where(number > 0, mean - means[groups.ids], 0.0))
             total = groups.add_up(spread) + groups.add_up(between)
-        return [pa.array(np.nan_to_num(means, nan=np.nan)), pa.array(total)]
+        return [pa.array(means), pa.array(total)]
 
     def result(self, states: list[Any]) -> Any:
         """The roots of the means of squares."""
