@@ -18,17 +18,9 @@ from typing import Any
 import millstream
 
 MODULES = (
-    *("columns", "dataset", "grouped", "read", "read_columns", "read_databases"),
-    *(
-        "read_lakes",
-        "read_media",
-        "read_records",
-        "read_tables",
-        "read_text_files",
-        "write",
-        "write_media",
-    ),
-    *("write_databases", "write_tables"),
+    *("columns", "dataset", "grouped", "read", "read_columns", "read_databases", "read_lakes"),
+    *("read_media", "read_records", "read_science", "read_tables", "read_text_files", "write"),
+    *("write_databases", "write_media", "write_tables"),
 )
 PACKAGE = Path(millstream.__file__).parent
 

@@ -5,7 +5,9 @@ millstream costs nothing and brings in neither Ray nor torch nor pandas.
 
 - A dataset of files: `read_parquet`, `read_csv`, `read_json`, `read_text`, `read_arrow`,
   `read_orc`, `read_avro`, `read_numpy`, `read_tfrecords`, `read_webdataset`, `read_images`,
-  `read_video` (`read_videos`), `read_audio`, `read_pdf`, `read_binary_files`, with
+  `read_video` (`read_videos`), `read_audio`, `read_pdf`, `read_binary_files`; of
+  science and robots: `read_hdf5`, `read_zarr`, `read_dicom`, `read_tiff`, `read_las`, `read_mcap`,
+  `read_lerobot`; with
   `FileShuffleConfig`, `Partitioning` and `PathPartitionFilter`; of a table: `read_delta`,
   `read_iceberg`, `read_hudi`, `read_lance`, `read_vortex`; of a database: `read_sql`,
   `read_mongo`, `read_clickhouse`.
@@ -94,6 +96,15 @@ if TYPE_CHECKING:
     )
     from millstream.read_media import read_audio, read_pdf
     from millstream.read_records import read_tfrecords, read_webdataset
+    from millstream.read_science import (
+        read_dicom,
+        read_hdf5,
+        read_las,
+        read_lerobot,
+        read_mcap,
+        read_tiff,
+        read_zarr,
+    )
     from millstream.read_tables import read_delta, read_iceberg
     from millstream.read_text_files import read_csv, read_json, read_text
     from millstream.references import (
@@ -157,11 +168,16 @@ __all__ = [
     "read_csv",
     "read_datasource",
     "read_delta",
+    "read_dicom",
+    "read_hdf5",
     "read_hudi",
     "read_iceberg",
     "read_images",
     "read_json",
     "read_lance",
+    "read_las",
+    "read_lerobot",
+    "read_mcap",
     "read_mongo",
     "read_numpy",
     "read_orc",
@@ -170,10 +186,12 @@ __all__ = [
     "read_sql",
     "read_text",
     "read_tfrecords",
+    "read_tiff",
     "read_video",
     "read_videos",
     "read_vortex",
     "read_webdataset",
+    "read_zarr",
 ]
 
 _MODULES = {
@@ -198,6 +216,10 @@ _MODULES = {
     "read_lakes": ["read_clickhouse", "read_hudi", "read_lance", "read_mongo", "read_vortex"],
     "references": ["from_arrow_refs", "from_blocks", "from_numpy_refs", "from_pandas_refs"],
     "read_media": ["read_audio", "read_pdf"],
+    "read_science": [
+        *("read_dicom", "read_hdf5", "read_las", "read_lerobot", "read_mcap", "read_tiff"),
+        "read_zarr",
+    ],
     "read_tables": ["read_delta", "read_iceberg"],
     "read_records": ["read_tfrecords", "read_webdataset"],
     "read_databases": ["read_sql"],

@@ -26,8 +26,8 @@ def _by_prefix(name: str) -> str | None:
 _FORMATS = {
     "read": (
         *("bigquery", "databricks_tables"),
-        *("delta_sharing_tables", "kafka", "lerobot"),
-        *("mcap", "snowflake", "unity_catalog", "zarr"),
+        *("delta_sharing_tables", "kafka"),
+        *("snowflake", "unity_catalog"),
     ),
     "write": (
         *("bigquery", "clickhouse"),

@@ -196,6 +196,8 @@ class GroupedData:
 
             names = Dataset(self._plan, self._context).columns() or []
             columns = [name for name in names if name not in self._keys]
+            if self._keys and not columns:
+                return Dataset(self._plan.then(self._aggregation(())), self._context)
         else:
             columns = check_columns("on", on)
         return self.aggregate(*(kind(on=name, ignore_nulls=ignore_nulls) for name in columns))

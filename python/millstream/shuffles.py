@@ -38,7 +38,10 @@ class Shuffles(Pipeline):
         *,
         nulls: Nulls = "at_end",
     ) -> Dataset:
-        """The rows in order. Equal ones stay as they were.
+        """The rows in order. Equal ones stay as they were, if the order of rows is preserved.
+
+        Where there is much to sort, some of it is read before, to see where partitions begin: what
+        comes before runs twice for that part.
 
         Args:
             key: The column, or columns, the first the most important.
@@ -99,7 +102,7 @@ class Shuffles(Pipeline):
             ArgumentError: An argument makes no sense.
         """
         from millstream.blocks.gather import Joined
-        from millstream.blocks.partition import AtRandom
+        from millstream.blocks.partition import InTurn
         from millstream.execution.repartition import RepartitionStep
 
         check_count("num_blocks", num_blocks, optional=False)
@@ -108,7 +111,7 @@ class Shuffles(Pipeline):
             step = RepartitionStep(num_blocks)
             name = f"Repartition({num_blocks})"
             return _dataset(self, LogicalPlan(Phase((self._plan,), name, step, columns=_same)))
-        spread = AtRandom(secrets.randbits(32), num_blocks)
+        spread = InTurn(secrets.randbits(32), num_blocks)
         exchange = Exchange(
             f"Repartition({num_blocks})",
             spread,
@@ -197,6 +200,9 @@ class Shuffles(Pipeline):
             from millstream.dataset import Dataset
 
             columns = tuple(Dataset(self._plan, self._context).columns() or ())
+            if not columns:
+                # Rows without columns are all equal.
+                return _dataset(self, self._plan).limit(1)
         else:
             columns = tuple(check_columns("keys", keys))
         require(bool(columns), "keys", keys, "a column, or a list of columns")

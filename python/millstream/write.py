@@ -213,6 +213,39 @@ class Writing(FileWriting):
         self._write_as(OrcFormat(arrow_orc_args), path, options, tasks)
 
     @takes(options=SinkOptions, tasks=SinkTasks)
+    def write_avro(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        codec: str = "null",
+        compression_level: int | None = None,
+        options: SinkOptions,
+        tasks: SinkTasks,
+    ) -> None:
+        """Runs the dataset and writes its rows as Avro files into a folder.
+
+        Files appear when all of them are written. Ray Data has no such writer. Needs
+        `millstream[avro]`.
+
+        Args:
+            path: The folder. A relative one is that of the caller.
+            codec: How blocks are compressed: `"null"` (not at all), `"deflate"`, `"bzip2"`, `"xz"`,
+                `"snappy"` or `"zstandard"`.
+            compression_level: How hard, for `"deflate"` and `"zstandard"`.
+            options: What all writers of files take.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: fastavro, or the package of the codec, is not installed.
+            SchemaError: Avro cannot hold a column, its name or a value; or as `write_parquet`.
+            WriteError: The target cannot be written, or has data and `mode="error"`.
+        """
+        from millstream.io.formats.avro_writer import AvroFormat
+
+        self._write_as(AvroFormat(codec, compression_level), path, options, tasks)
+
+    @takes(options=SinkOptions, tasks=SinkTasks)
     def write_tfrecords(
         self,
         path: str | os.PathLike[str],

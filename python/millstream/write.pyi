@@ -110,6 +110,24 @@ class Writing(FileWriting):
         concurrency: int | None = None,
         **arrow_orc_args: Any,
     ) -> None: ...
+    def write_avro(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        codec: str = "null",
+        compression_level: int | None = None,
+        partition_cols: Sequence[str] | None = None,
+        filesystem: Any = None,
+        try_create_dir: bool = True,
+        arrow_open_stream_args: Mapping[str, Any] | None = None,
+        filename_provider: Any = None,
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int | None = None,
+        min_bytes_per_file: int | None = None,
+        mode: str = "append",
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
     def write_tfrecords(
         self,
         path: str | os.PathLike[str],

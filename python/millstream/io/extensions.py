@@ -28,6 +28,11 @@ AUDIO_EXTENSIONS = (
     *("aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
 )
 PDF_EXTENSIONS = ("pdf",)
+HDF5_EXTENSIONS = ("h5", "hdf5", "hdf", "he5", "h5ad", "nxs")
+MCAP_EXTENSIONS = ("mcap",)
+DICOM_EXTENSIONS = ("dcm", "dicom", "dic", "ima")
+TIFF_EXTENSIONS = ("tif", "tiff", "tf2", "tf8", "btf", "lsm", "stk", "svs", "qptiff", "ndpi")
+LAS_EXTENSIONS = ("las", "laz")
 VORTEX_EXTENSIONS = ("vortex",)
 
 
@@ -46,6 +51,11 @@ _EXTENSIONS = {
     "read_audio": AUDIO_EXTENSIONS,
     "read_pdf": PDF_EXTENSIONS,
     "read_vortex": VORTEX_EXTENSIONS,
+    "read_hdf5": HDF5_EXTENSIONS,
+    "read_mcap": MCAP_EXTENSIONS,
+    "read_dicom": DICOM_EXTENSIONS,
+    "read_tiff": TIFF_EXTENSIONS,
+    "read_las": LAS_EXTENSIONS,
 }
 
 

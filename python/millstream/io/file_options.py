@@ -20,12 +20,17 @@ from millstream.io.extensions import (
     ARROW_EXTENSIONS,
     AUDIO_EXTENSIONS,
     AVRO_EXTENSIONS,
+    DICOM_EXTENSIONS,
+    HDF5_EXTENSIONS,
     IMAGE_EXTENSIONS,
     JSON_EXTENSIONS,
+    LAS_EXTENSIONS,
+    MCAP_EXTENSIONS,
     NUMPY_EXTENSIONS,
     ORC_EXTENSIONS,
     PARQUET_EXTENSIONS,
     PDF_EXTENSIONS,
+    TIFF_EXTENSIONS,
     VIDEO_EXTENSIONS,
     VORTEX_EXTENSIONS,
     WEBDATASET_EXTENSIONS,
@@ -232,3 +237,38 @@ class VortexFiles(FileOptions):
     """What `read_vortex` takes besides the paths."""
 
     file_extensions: Sequence[str] | None = VORTEX_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class Hdf5Files(FileOptions):
+    """What `read_hdf5` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = HDF5_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class McapFiles(FileOptions):
+    """What `read_mcap` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = MCAP_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class DicomFiles(FileOptions):
+    """What `read_dicom` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = DICOM_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class TiffFiles(FileOptions):
+    """What `read_tiff` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = TIFF_EXTENSIONS
+
+
+@dataclass(frozen=True)
+class LasFiles(FileOptions):
+    """What `read_las` takes besides the paths."""
+
+    file_extensions: Sequence[str] | None = LAS_EXTENSIONS
