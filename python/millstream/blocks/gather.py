@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 
 from millstream.blocks import block, order
-from millstream.blocks.partition import numbers_for
+from millstream.blocks.draw import numbers_for
 from millstream.blocks.transforms import Blocks
 
 
@@ -35,6 +36,7 @@ class Sorted:
     """
 
     keys: order.Keys
+    is_sort: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -84,7 +84,7 @@ class GroupParts:
         return _with_keys(groups, self.keys, self._columns(groups, table))
 
     def _columns(self, groups: Groups, table: pa.Table) -> dict[str, Any]:
-        found = {}
+        found: dict[str, Any] = {}
         for each, names in state_names(self.keys, self.aggregations):
             column = None if each.on is None else table.column(_known(table, each.on))
             found.update(zip(names, each.parts(groups, column), strict=True))
@@ -157,7 +157,7 @@ def joined_states(
         keys: The columns of the keys.
         aggregations: What they are parts of.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for each, names in state_names(keys, aggregations):
         states = [table.column(name).combine_chunks() for name in names]
         found.update(zip(names, each.together(groups, states), strict=True))

@@ -13,11 +13,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from millstream.blocks import block, order
+from millstream.blocks.draw import numbers_for
 from millstream.blocks.row_hash import hash_rows
-from millstream.errors import SchemaError
 
 Parts = npt.NDArray[np.int64]
 
@@ -120,6 +119,25 @@ class ByOrder:
 
 
 @dataclass(frozen=True)
+class InTurn:
+    """Each partition gets as many rows of a block as any other, but for one.
+
+    Args:
+        seed: With what a block holds, it decides which partitions get one more.
+        partitions: How many partitions.
+    """
+
+    seed: int
+    partitions: int
+
+    def parts(self, table: pa.Table) -> Parts:
+        """The partition of each row."""
+        first = int(numbers_for(table, self.seed).integers(0, self.partitions))
+        found: Parts = (first + np.arange(table.num_rows, dtype=np.int64)) % self.partitions
+        return found
+
+
+@dataclass(frozen=True)
 class AtRandom:
     """Each row goes to any partition.
 
@@ -139,39 +157,3 @@ class AtRandom:
         numbers = numbers_for(table, self.seed)
         found: Parts = numbers.integers(0, self.partitions, table.num_rows, dtype=np.int64)
         return found
-
-
-def numbers_for(table: pa.Table, seed: int) -> np.random.Generator:
-    """Random numbers that follow from a seed and from what a table holds, however it is cut."""
-    rows = table.num_rows
-    places = np.unique(np.linspace(0, max(0, rows - 1), _ROWS_LOOKED_AT).astype(np.int64))
-    some = block.gatherable(table).take(pa.array(places if rows else places[:0]))
-    digest = np.zeros(some.num_rows, np.uint64)
-    for place, column in enumerate(some.columns):
-        try:
-            digest = digest * _ODD + hash_rows(pa.table({str(place): _short(column)}), [str(place)])
-        except SchemaError:
-            # There is no hash for these; the others are enough.
-            continue
-    return np.random.Generator(
-        np.random.Philox(np.random.SeedSequence([seed, rows, *digest.tolist()]))
-    )
-
-
-def _short(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Columns of which little is looked at."""
-    types, type = pa.types, column.type
-    if types.is_string(type) or types.is_large_string(type):
-        column = column.cast(pa.large_binary() if types.is_large_string(type) else pa.binary())
-        type = column.type
-    if not (types.is_binary(type) or types.is_large_binary(type)):
-        return column
-    # Files of one kind often begin alike.
-    places = ((0, _BYTES_LOOKED_AT), (-_BYTES_LOOKED_AT, None))
-    ends = [pc.binary_slice(column, *each).cast(pa.binary()) for each in places]
-    return pc.binary_join_element_wise(*ends, b"")
-
-
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-_ROWS_LOOKED_AT = 64
-_BYTES_LOOKED_AT = 64

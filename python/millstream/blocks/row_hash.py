@@ -120,43 +120,55 @@ def _hash_floats(array: pa.Array) -> Hashes:
 
 def _hash_decimals(array: pa.Array) -> Hashes:
     """Numbers of the value alone, whatever its digits behind the point: 0.3 is 0.30."""
-    words, scales = _without_zeros(_words(array), array.type.scale)
-    low, high = words[:, 0], words[:, 1:]
+    if array.type.scale < 0:
+        array = array.cast(pa.decimal256(_DIGITS_MAX, 0))
+    words = _words(array)
+    is_negative = words[:, -1] < 0
+    halves = _magnitudes(words, is_negative)
+    scales = np.full(len(array), array.type.scale, np.int64)
+    for digits in _DIGITS_CUT:
+        _cut_zeros(halves, scales, digits)
+    low = halves[:, 0] | halves[:, 1] << _HALF
     # Whole numbers that integers can hold have the hash of those.
-    is_signed = (high == _sign(low)[:, None]).all(axis=1)
-    is_integer = (scales == 0) & (is_signed | (high == 0).all(axis=1))
-    total = _DECIMALS + scales.view(np.uint64)
-    for word in words.T:
-        total = _mix(total + _STEP) ^ word.view(np.uint64)
-    return np.where(is_integer, _mix(low.view(np.uint64)), _mix(total))
+    is_integer = (scales == 0) & (halves[:, 2:] == 0).all(axis=1)
+    is_integer &= ~is_negative | (low <= np.uint64(2**63))
+    total = _DECIMALS + scales.view(np.uint64) + is_negative * _STEP
+    for place in range(0, halves.shape[1], 2):
+        word = halves[:, place] | halves[:, place + 1] << _HALF
+        # What shorter decimals have no place for changes nothing.
+        total = np.where(word > 0, _mix(total + _STEP) ^ _mix(word + np.uint64(place)), total)
+    return np.where(is_integer, _mix(np.where(is_negative, ~low + _ONE, low)), _mix(total))
 
 
-def _without_zeros(
-    words: npt.NDArray[np.int64], scale: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The digits of decimals without zeros at their end, and how many are behind the point."""
-    low = words[:, 0].copy()
-    is_short = (words == _sign(low)[:, None]).all(axis=1, where=_HIGH[: words.shape[1]])
-    is_short &= scale >= 0
-    scales = np.where(low == 0, 0, scale)
-    while (cut := is_short & (scales > 0) & (low % 10 == 0)).any():
-        low[cut] //= 10
-        scales[cut] -= 1
-    found = np.repeat(_sign(low)[:, None], _DECIMAL_WORDS, axis=1)
-    found[:, 0] = low
-    for row in np.flatnonzero(~is_short):
-        number, scales[row] = _cut(
-            int.from_bytes(words[row].tobytes(), "little", signed=True), scale
-        )
-        cells = (number % 2**_DECIMAL_BITS).to_bytes(_DECIMAL_BITS // 8, "little")
-        found[row] = np.frombuffer(cells, np.int64)
-    return found, scales
+def _magnitudes(words: npt.NDArray[np.int64], is_negative: npt.NDArray[np.bool_]) -> Hashes:
+    """Numbers without their sign in halves of words, the lowest first, shape (values, halves)."""
+    both = np.stack([words.view(np.uint64) & _LOW, words.view(np.uint64) >> _HALF], axis=2)
+    halves = both.reshape(len(words), 2 * words.shape[1])
+    carry = is_negative.astype(np.uint64)
+    flipped = np.where(is_negative, _LOW, np.uint64(0))
+    for place in range(halves.shape[1]):
+        raised = (halves[:, place] ^ flipped) + carry
+        halves[:, place], carry = raised & _LOW, raised >> _HALF
+    used = np.flatnonzero(halves.any(axis=0))
+    # Pairs, since two of them are a word.
+    return halves[:, : max(2, (int(used.max(initial=0)) // 2 + 1) * 2)]
 
 
-def _cut(number: int, scale: int) -> tuple[int, int]:
-    while scale > 0 and number % 10 == 0:
-        number, scale = number // 10, scale - 1
-    return (number, scale) if scale >= 0 else (number * 10**-scale, 0)
+def _cut_zeros(halves: Hashes, scales: npt.NDArray[np.int64], digits: int) -> None:
+    """Divides those numbers that have so many zeros at the end of what is behind the point."""
+    divisor = np.uint64(10**digits)
+    rows = np.flatnonzero(scales >= digits)
+    if not len(rows):
+        return
+    numbers = halves[rows]
+    left = np.zeros(len(rows), np.uint64)
+    for place in range(halves.shape[1] - 1, -1, -1):
+        whole = left << _HALF | numbers[:, place]
+        numbers[:, place] = whole // divisor
+        left = whole - numbers[:, place] * divisor
+    is_exact = left == 0
+    halves[rows[is_exact]] = numbers[is_exact]
+    scales[rows[is_exact]] -= digits
 
 
 def _hash_intervals(array: pa.Array) -> Hashes:
@@ -175,11 +187,6 @@ def _words(array: pa.Array) -> npt.NDArray[np.int64]:
     cells = np.frombuffer(data, type, size * len(array), array.offset * width)
     words = cells.reshape(len(array), size).astype(np.int64)
     return np.where(_is_null(array)[:, None], 0, words) if array.null_count else words
-
-
-def _sign(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """What the words above are of numbers of 64 bits."""
-    return numbers >> 63
 
 
 def _hash_times(array: pa.Array) -> Hashes:
@@ -306,7 +313,10 @@ _STRUCTS = np.uint64(0x27D4EB2F165667C5)
 _DECIMALS = np.uint64(0xD6E8FEB86659FD93)
 #: Parts of a second.
 _PARTS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-#: What the longest decimals consist of.
-_DECIMAL_BITS = 256
-_DECIMAL_WORDS = _DECIMAL_BITS // 64
-_HIGH = np.arange(_DECIMAL_WORDS) > 0
+#: Of the longest decimals.
+_DIGITS_MAX = 76
+#: So many zeros are cut at a time, as often as the longest decimals have them; less than 32 bits.
+_DIGITS_CUT = (*(8,) * 9, 4, 2, 1)
+_HALF = np.uint64(32)
+_LOW = np.uint64(2**32 - 1)
+_ONE = np.uint64(1)

@@ -58,7 +58,7 @@ class Execution:
         self, plan: LogicalPlan, context: DataContext, split: SplitOptions | None = None
     ) -> None:
         started_s = time.monotonic()
-        plan = plan.planned(lambda first: Execution(first, context))
+        plan = plan.drawn().planned(lambda first: Execution(first, context))
         _check_reach(plan, context)
         backend = open_backend(context)
         try:

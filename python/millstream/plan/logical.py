@@ -276,7 +276,7 @@ class LogicalPlan:
         A source that comes several times has the same order in all places, so that rows which
         belong together still meet.
         """
-        return self._with_sources(lambda source: source.redrawn)
+        return self._with_sources(_draw)
 
     def planned(self, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
         """The plan without phases: what must be learned before is found out.
@@ -432,6 +432,12 @@ class LogicalPlan:
             for plan in order
         ]
         return _rebuild, (parts,)
+
+
+def _draw(source: Source) -> Callable[[], Source] | None:
+    """What draws the order of a source; what it has drawn is not drawn again."""
+    redrawn = source.redrawn
+    return None if redrawn is None else lambda: replace(redrawn(), redrawn=None)
 
 
 def joined(kind: type[Union | Zip], plans: Sequence[LogicalPlan]) -> LogicalPlan:

@@ -132,10 +132,13 @@ class PhysicalPlan:
             PlanError: The plan or a setting is none that the scheduler can run.
         """
         specs = [core_spec(op, number) for number, op in enumerate(self.ops)]
+        # What has been sorted comes in its order, whatever else may come as it likes.
+        steps = [each for op in self.ops for each in op.stage.transforms]
+        is_sorted = any(getattr(each, "is_sort", False) for each in steps)
         try:
             config = _core.Config(
                 execution=context.execution,
-                preserve_order=context.preserve_order,
+                preserve_order=context.preserve_order or is_sorted,
                 block_bytes_target=block_bytes_target,
                 deaths_max=context.max_task_deaths,
                 strict_memory=context.execution_options.strict_memory,

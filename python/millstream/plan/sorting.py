@@ -34,14 +34,20 @@ class OnePartition:
 
 
 def partitions_for(plan: LogicalPlan) -> int:
-    """About how many partitions the rows of a plan are exchanged by, as far as sizes are known."""
+    """About how many partitions the rows of a plan are exchanged by, as far as sizes are known.
+
+    What users' functions make of the rows is not known: it is assumed to be larger.
+    """
     sizes = [unit.nbytes for read in plan.reads() for unit in read.source.units]
     if not all(sizes):
         known = [size for size in sizes if size]
         usual = sum(known) // len(known) if known else PARTITION_BYTES
         sizes = [size or usual for size in sizes]
-    whole = -(-sum(sizes) // PARTITION_BYTES)
-    return max(1, min(PARTITIONS_MAX, whole))
+    steps = [operator for each in plan.all() for operator in each.operators]
+    may_grow = any(isinstance(each, Map) and each.columns is None for each in steps)
+    growth = GROWTH if may_grow else 1
+    whole = -(-sum(sizes) * growth // PARTITION_BYTES)
+    return max(growth, min(PARTITIONS_MAX, whole))
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,8 @@ def _same(schema: pa.Schema) -> pa.Schema:
 
 #: What a partition should hold: a task has it in memory, and a copy of it.
 PARTITION_BYTES = 32 << 20
+#: How many times as many bytes users' functions may make of what is read.
+GROWTH = 8
 #: More are small, and cost more than they help.
 PARTITIONS_MAX = 256
 #: Of so many units of a source a sort looks at the keys first,
