@@ -66,6 +66,8 @@ def decode(
                 f"it has {depth.bits} bits a band in several bands, of which Pillow reads 8: pass "
                 "mode='RGB' or the like to have 8, or decode it in map() after read_binary_files"
             )
+        if size is not None:
+            _decode_smaller(opened, size, upright)
         image = _turned(opened, upright)
         if image.mode.startswith("I") or image.mode == "F" or depth.is_signed:
             return Picture(_of_numbers(image, depth, size, mode), has_more)
@@ -116,6 +118,19 @@ def _depth_of(image: Image.Image) -> _Depth:
     if mode == "I":
         return _Depth(32, is_signed=True)
     return _Depth(16 if mode.startswith("I;16") else 8)
+
+
+def _decode_smaller(image: Image.Image, size: tuple[int, int], upright: bool) -> None:
+    """Has a JPEG decoded to a half, a quarter or an eighth, if that is no smaller than it will be.
+
+    The decoder then takes the mean of neighbours, as resizing would, and need not make all of them.
+    """
+    if image.format != "JPEG":
+        return
+    height, width = size
+    if upright and _orientation_of(image) in _SIDEWAYS:
+        height, width = width, height
+    image.draft(None, (width, height))
 
 
 def _turned(image: Image.Image, upright: bool) -> Image.Image:
@@ -275,5 +290,7 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+# Those that make height of width.
+_SIDEWAYS = (5, 6, 7, 8)
 # All others undo themselves.
 _BACK = {"ROTATE_90": "ROTATE_270", "ROTATE_270": "ROTATE_90"}
