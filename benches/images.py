@@ -109,7 +109,7 @@ def daft(folder: str) -> Iterator[float]:
             return self.model({"image": pixels})["score"]
 
     frame = engine.from_glob_path(f"{folder}/*.jpg")
-    image = col("path").url.download().image.decode(mode="RGB").image.resize(SIDE, SIDE)
+    image = col("path").download().decode_image(mode="RGB").resize(SIDE, SIDE)
     frame = frame.with_column("image", image).with_column("score", Scores(col("image")))
     yield from frame.select("score").to_pydict()["score"]
 

@@ -34,6 +34,11 @@ class Stage:
     partitioner: Partitioner | None = None
 
     @property
+    def has_functions(self) -> bool:
+        """Whether it calls functions of users."""
+        return any(hasattr(transform, "function") for transform in self.transforms)
+
+    @property
     def has_end(self) -> bool:
         """Whether a class in it says what happens when its instance is no longer needed."""
         return any(getattr(transform, "has_end", False) for transform in self.transforms)

@@ -26,6 +26,7 @@ from millstream.plan.physical import PhysicalOp
 from millstream.plan.stage import Stage
 from millstream.run import machine
 from millstream.run.inbox import Inbox
+from millstream.run.numerics import OneThread
 from millstream.run.protocol import BlockHandle, not_carried_out, warn
 from millstream.run.worker import (
     BlockMeta,
@@ -66,6 +67,7 @@ class LocalBackend:
         self._actors: dict[int, _Actor] = {}
         self._leaving: list[_Thread] = []
         self._closed = False
+        self._one_thread: OneThread | None = None
 
     def nodes(self) -> list[_core.Node]:
         """The one node that this process is."""
@@ -85,6 +87,8 @@ class LocalBackend:
         if self._limit is None:
             self._cpus = machine.slots_for(ops, self._cpus)
         self._stages = [_Stages(op.stage) for op in ops]
+        if any(op.stage.has_functions for op in ops):
+            self._one_thread = OneThread()
         return self.nodes()
 
     def share(self, demand: Callable[[], _core.Demand]) -> list[_core.Event]:
@@ -157,6 +161,8 @@ class LocalBackend:
         self._tasks.clear()
         self._actors.clear()
         self._stages = []
+        if self._one_thread is not None:
+            self._one_thread.end()
 
     def _launch(self, action: _core.Action.LaunchTask) -> None:
         op = self._ops[action.op]
