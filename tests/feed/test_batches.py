@@ -1,6 +1,7 @@
 """Batches for a consumer: sizes, order, shuffling, reading ahead."""
 
 import gc
+import itertools
 import threading
 import time
 import weakref
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from millstream import feed
 from millstream.blocks import block
+from millstream.blocks.batch import rebatch, to_batch
 from millstream.errors import ArgumentError
 
 
@@ -264,3 +266,36 @@ def test_later_rows_have_the_columns_of_those_before():
     batches = list(feed.iter_batches(tables(), None, "pyarrow"))
     assert [batch.column_names for batch in batches[1:]] == [["a", "b"]] * 3
     assert batches[2].schema.types == [pa.int64(), pa.string()]
+
+
+COLUMNS = {
+    "int": pa.array(range(40), pa.int32()),
+    "float": pa.array([number / 3 for number in range(40)]),
+    "gap": pa.array([None if number % 7 == 3 else number for number in range(40)]),
+    "text": pa.array([str(number) for number in range(40)]),
+    "flag": pa.array([number % 3 == 0 for number in range(40)]),
+}
+
+
+@settings(deadline=None)
+@given(
+    names=st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, unique=True),
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+    rows=st.integers(1, 15),
+    drop_last=st.booleans(),
+)
+def test_views_of_blocks_are_the_batches_of_their_rows(names, cuts, rows, drop_last):
+    table = pa.table({name: COLUMNS[name] for name in names})
+    ends = [0, *sorted(cuts), 40]
+    blocks = [table.slice(start, end - start) for start, end in itertools.pairwise(ends)]
+    found = list(feed.iter_batches(iter(blocks), rows, drop_last=drop_last))
+    expected = [to_batch(each, "numpy") for each in rebatch(iter(blocks), rows)]
+    if drop_last and 40 % rows:
+        expected.pop()
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert list(one) == list(other) == names
+        for name in names:
+            assert one[name].dtype == other[name].dtype
+            assert one[name].flags.writeable == other[name].flags.writeable
+            assert list(one[name]) == list(other[name])

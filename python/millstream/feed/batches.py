@@ -65,9 +65,14 @@ def iter_batches(
         )
     else:
         stream = rebatch(block.completed(tables), batch_size)
-    batches = _batches(
-        tables, stream, batch_size if drop_last else None, batch_format, not zero_copy_batch
-    )
+    rows_min = batch_size if drop_last else None
+    is_numpy = batch_format in ("default", "numpy")
+    batches: Iterator[Any]
+    if is_numpy and zero_copy_batch and batch_size is not None and not local_shuffle_buffer_size:
+        batches = _closing(tables, _views(block.completed(tables), batch_size, rows_min))
+    else:
+        made = _batches(stream, rows_min, batch_format, not zero_copy_batch)
+        batches = _closing(tables, made)
     return prefetch(batches if convert is None else map(convert, batches), prefetch_batches, stop)
 
 
@@ -104,16 +109,58 @@ def shuffled(
 
 
 def _batches(
-    tables: Iterable[pa.Table],
-    stream: Iterator[pa.Table],
-    rows_min: int | None,
-    batch_format: BatchFormat,
-    writable: bool,
+    stream: Iterator[pa.Table], rows_min: int | None, batch_format: BatchFormat, writable: bool
 ) -> Iterator[Batch]:
+    for table in stream:
+        if rows_min is None or table.num_rows >= rows_min:
+            yield to_batch(table, batch_format, writable=writable)
+
+
+def _views(tables: Iterable[pa.Table], rows: int, rows_min: int | None) -> Iterator[Batch]:
+    """Batches of NumPy arrays, which are views of blocks as far as they lie in one.
+
+    What is done for each column is done once for a block of numbers, not for each of its batches.
+    """
+    left: list[pa.Table] = []
+    left_rows = 0
+    for table in tables:
+        start = min(rows - left_rows, table.num_rows) if left else 0
+        if start:
+            left.append(table.slice(0, start))
+            left_rows += start
+            if left_rows < rows:
+                continue
+            yield to_batch(block.concat(left), "numpy")
+            left, left_rows = [], 0
+        end = start + (table.num_rows - start) // rows * rows
+        yield from _views_of(table.slice(start, end - start), rows)
+        if end < table.num_rows:
+            left, left_rows = [table.slice(end)], table.num_rows - end
+    if left and (rows_min is None or left_rows >= rows_min):
+        yield to_batch(block.concat(left), "numpy")
+
+
+def _views_of(table: pa.Table, rows: int) -> Iterator[Batch]:
+    """The batches of a block that has as many rows as some of them."""
+    starts = range(0, table.num_rows, rows)
+    if not all(_is_plain(column) for column in table.columns):
+        for start in starts:
+            yield to_batch(table.slice(start, rows), "numpy")
+        return
+    arrays = to_batch(table, "numpy")
+    for start in starts:
+        yield {name: array[start : start + rows] for name, array in arrays.items()}
+
+
+def _is_plain(column: pa.ChunkedArray) -> bool:
+    """Whether NumPy has the same type for all of a column as for any part, and need not copy it."""
+    is_number = primitive.is_number(column.type)
+    return is_number and column.num_chunks == 1 and not column.null_count
+
+
+def _closing(tables: Iterable[pa.Table], batches: Iterator[Any]) -> Iterator[Any]:
     try:
-        for table in stream:
-            if rows_min is None or table.num_rows >= rows_min:
-                yield to_batch(table, batch_format, writable=writable)
+        yield from batches
     finally:
         close = getattr(tables, "close", None)
         if close is not None:
