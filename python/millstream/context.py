@@ -8,11 +8,12 @@ from __future__ import annotations
 import copy
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from millstream.errors import ArgumentError
-from millstream.errors.checks import is_number, is_whole, require
+from millstream.errors.checks import is_number, is_sequence, is_whole, require
 
 
 @dataclass
@@ -86,6 +87,9 @@ class DataContext:
             came before it waits for its turn. After so many seconds in which nothing goes on in
             any of those before their consumers take more, it is an error that says who holds what:
             one of those loops may wait for this very run. `None`: it waits on.
+        retried_io_errors: Errors of object stores and of the web that say one of these texts are
+            tried again, beside those that pass by what they are (lost connections, timeouts, HTTP
+            429 and 5xx).
         enable_progress_bars: Whether runs show their progress.
         trace: A file to which the scheduler's events and actions are written, as JSON lines.
 
@@ -107,6 +111,7 @@ class DataContext:
     weight: int = 1
     start_timeout_s: float | None = 60.0
     admission_timeout_s: float | None = 300.0
+    retried_io_errors: Sequence[str] = ()
     enable_progress_bars: bool = True
     trace: str | None = None
 
@@ -161,6 +166,9 @@ def _check_setting(name: str, value: Any) -> None:
     elif name == "admission_timeout_s":
         wanted = "a number of seconds above 0, or None"
         good = value is None or (is_number(value) and value > 0)
+    elif name == "retried_io_errors":
+        wanted = "a list of texts"
+        good = is_sequence(value) and all(isinstance(each, str) and each for each in value)
     elif name == "execution_options":
         wanted, good = "an ExecutionOptions", isinstance(value, ExecutionOptions)
     elif name == "start_timeout_s":

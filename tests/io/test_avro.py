@@ -382,7 +382,7 @@ def test_files_of_other_types_meet_like_other_blocks(tmp_path):
     (tmp_path / "a.avro").write_bytes(saved(record(a="int"), [{"a": 1}]))
     (tmp_path / "b.avro").write_bytes(saved(record(a="long", b="string"), [{"a": 2, "b": "x"}]))
     source = plan_avro(tmp_path)
-    assert source.schema is None
+    assert source.schema == pa.schema({"a": pa.int64(), "b": pa.string()})
     assert rows_of(source) == [{"a": 1, "b": None}, {"a": 2, "b": "x"}]
 
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-import pyarrow as pa
 import pyarrow.fs as pa_fs
 
-from millstream.errors import ArgumentError, ReadError
+from millstream.errors import ArgumentError, MissingPackageError, ReadError
 from millstream.errors.checks import require
+from millstream.io import stores, web
+from millstream.io.secrets import without_secrets, without_user
 
 Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
@@ -30,7 +31,8 @@ Paths = Path | Sequence[Path]
 def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSystem, list[str]]:
     """Finds the file system of paths, and what they are called there.
 
-    Relative paths are those of the caller's working directory.
+    Relative paths are those of the caller's working directory. What fails for a moment on a file
+    system that is not on this machine is repeated.
 
     Raises:
         ArgumentError: A path is none, the scheme is unknown, or the paths are on different file
@@ -40,7 +42,11 @@ def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSy
     texts = [_text(path) for path in paths]
     if filesystem is not None:
         filesystem = as_arrow(filesystem)
-        return filesystem, [name_on(filesystem, text) for text in texts]
+        names = [name_on(filesystem, text) for text in texts]
+        return stores.retried(filesystem), names
+    if all(map(_is_of_web, texts)):
+        filesystem, names = web.web_files(texts)
+        return stores.retried(filesystem), names
     addresses = [_Address.of(text) for text in texts]
     places = {(address.root, address.options) for address in addresses}
     if len(places) > 1:
@@ -53,7 +59,8 @@ def resolve(paths: Sequence[Path], filesystem: Any = None) -> tuple[pa_fs.FileSy
         return pa_fs.LocalFileSystem(), [_local(text) for text in texts]
     # Asking for a file system again and again would cost a round trip for each path.
     filesystem, prefix = _open(first)
-    return filesystem, [(prefix + address.rest).rstrip("/") for address in addresses]
+    names = [(prefix + address.rest).rstrip("/") for address in addresses]
+    return stores.retried(filesystem), names
 
 
 def _text(path: Any) -> str:
@@ -74,15 +81,16 @@ def as_arrow(filesystem: Any) -> pa_fs.FileSystem:
         return filesystem
     if hasattr(filesystem, "open") and hasattr(filesystem, "protocol"):
         return pa_fs.PyFileSystem(pa_fs.FSSpecHandler(filesystem))
-    raise ArgumentError(
-        f"filesystem={filesystem!r} must be a pyarrow.fs.FileSystem or one of fsspec"
-    )
+    shown = without_secrets(repr(filesystem))
+    raise ArgumentError(f"filesystem={shown} must be a pyarrow.fs.FileSystem or one of fsspec")
 
 
 def name_on(filesystem: pa_fs.FileSystem, path: str) -> str:
     """Returns what a path, with or without its scheme, is called on a file system."""
     if isinstance(filesystem, pa_fs.LocalFileSystem):
         return _local(path)
+    if _is_of_web(path):
+        return path
     rest = path.partition("://")[2] if path.startswith("file://") else path
     if _Address.of(path).root:
         return name_of(path)
@@ -92,6 +100,8 @@ def name_on(filesystem: pa_fs.FileSystem, path: str) -> str:
 def name_of(path: Path) -> str:
     """Returns what a path is called on the file system of its address, which is not asked."""
     text = os.fspath(path)
+    if _is_of_web(text):
+        return web.web_name(text)
     address = _Address.of(text)
     if not address.root:
         return _local(text)
@@ -105,11 +115,7 @@ def is_of_one_process(filesystem: pa_fs.FileSystem) -> bool:
         return is_of_one_process(filesystem.base_fs)
     if not isinstance(filesystem, pa_fs.PyFileSystem):
         return str(filesystem.type_name) == "mock"
-    inner: Any = getattr(filesystem.handler, "fs", None)
-    while getattr(inner, "fs", None) is not None:
-        inner = inner.fs
-    protocol = getattr(inner, "protocol", ())
-    return "memory" in ((protocol,) if isinstance(protocol, str) else tuple(protocol))
+    return "memory" in stores.protocols_of(filesystem)
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ class _Address:
     @classmethod
     def of(cls, text: str) -> _Address:
         scheme, separator, rest = text.partition("://")
-        scheme = scheme.lower()
+        scheme = _OTHER_NAMES.get(scheme.lower(), scheme.lower())
         if not separator or not _SCHEME.fullmatch(scheme) or scheme in ("file", "local"):
             return cls("", text, "")
         options = _OPTIONS.search(rest) if scheme in _ARROW_SCHEMES else None
@@ -144,21 +150,23 @@ def _open(address: _Address) -> tuple[pa_fs.FileSystem, str]:
     scheme = address.root.partition("://")[0]
     shown = _shown(address.root + address.rest)
     if scheme in _ARROW_SCHEMES:
-        try:
+        with _refusing(shown):
             filesystem, path = pa_fs.FileSystem.from_uri(address.root + address.options)
-        except pa.ArrowInvalid as error:
-            raise ArgumentError(f"{shown!r} is not a usable address: {error}") from error
-        except OSError as error:
-            raise ReadError(f"the file system refuses: {error}", file=shown) from error
+        if scheme == "s3":
+            filesystem = stores.patient_s3(filesystem.__reduce__()[1][0])
         return filesystem, path.rstrip("/")
     try:
         import fsspec
     except ImportError:
-        raise ArgumentError(f"{shown!r} needs fsspec: pip install fsspec") from None
+        raise MissingPackageError(f"{shown!r} needs fsspec: pip install fsspec") from None
     with _refusing(shown):
         filesystem, path = fsspec.core.url_to_fs(address.root + address.rest)
     rest = address.rest.rstrip("/")
     return as_arrow(filesystem), path.rstrip("/").removesuffix(rest)
+
+
+def _is_of_web(path: str) -> bool:
+    return path.partition("://")[0].lower() in web.SCHEMES and "://" in path
 
 
 def _local(path: str) -> str:
@@ -176,21 +184,33 @@ def _local(path: str) -> str:
 
 
 def _shown(address: str) -> str:
-    """An address without the key and the secret that it may have before its host."""
-    scheme, separator, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" or "the local disk"
+    return without_user(address) or "the local disk"
 
 
 @contextmanager
 def _refusing(shown: str) -> Iterator[None]:
-    """Turns the errors of file systems that are asked for something odd into `ArgumentError`."""
+    """Turns the errors of file systems that cannot be opened into ours.
+
+    Their causes are left out: they may show the address, and what is secret in it.
+
+    Raises:
+        ArgumentError: The address is odd.
+        ReadError: The file system refuses.
+    """
     try:
         yield
-    except Exception as error:
-        raise ArgumentError(f"{shown!r} is not a usable address: {error}") from error
+    except OSError as error:
+        message = f"the file system refuses: {without_secrets(str(error))}"
+        raise ReadError(message, file=shown) from None
+    except ImportError as error:
+        raise MissingPackageError(f"{shown!r} needs a package: {error}") from None
+    except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+        said = without_user(without_secrets(str(error)))
+        raise ArgumentError(f"{shown!r} is not a usable address: {said}") from None
 
 
+#: What Hadoop calls the same.
+_OTHER_NAMES = {"s3a": "s3", "s3n": "s3"}
 _SCHEME = re.compile("[a-z0-9+-]+")
 #: Others are opened by fsspec.
 _ARROW_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")

@@ -15,11 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from millstream.blocks import columns
-from millstream.blocks.common_type import common_type
-from millstream.blocks.convert import Column, convert
 from millstream.errors import MillstreamError, ReadError
 from millstream.errors.checks import check_columns, check_count, require
+from millstream.io.formats import sql_postgres
+from millstream.io.formats.sql_values import check_values, column_of
+from millstream.io.secrets import without_secrets
 from millstream.io.source import Source, UnitOfNoFiles
 
 #: Makes a connection: of DB-API 2, of DuckDB, or of ADBC.
@@ -133,12 +133,6 @@ def telling(kind: type[MillstreamError], problem: str) -> Iterator[None]:
         raise kind(f"{problem}: {type(error).__name__}: {without_secrets(str(error))}") from None
 
 
-def without_secrets(text: str) -> str:
-    """Blots out passwords, as addresses and connection strings have them."""
-    text = _ADDRESS_PASSWORD.sub(r"\1***@", text)
-    return _NAMED_SECRET.sub(r"\1***", text)
-
-
 def is_duckdb(connection: Any) -> bool:
     """Tells whether it is a connection of DuckDB, which is its own cursor."""
     return type(connection).__module__.partition(".")[0] in ("duckdb", "_duckdb")
@@ -171,7 +165,8 @@ def _parts(sql: str, keys: list[str], hash_fn: Any, parts: int | None) -> list[s
     key = keys[0] if len(keys) == 1 else f"CONCAT({', '.join(keys)})"
     # A query may end in a comment.
     rows = f"SELECT * FROM (\n{_stripped(sql)}\n) AS T WHERE "  # noqa: S608 - names are checked
-    part = f"MOD(ABS({hash_fn}({key})), {count})"
+    # The sign of a remainder is that of the hash, and the least integer has no absolute value.
+    part = f"MOD(MOD({hash_fn}({key}), {count}) + {count}, {count})"
     others = ", ".join(map(str, range(1, count)))
     # What is no such number, for instance where the key is null, is in the first part.
     first = f"{rows}COALESCE({part}, 0) NOT IN ({others})"
@@ -186,9 +181,14 @@ def _tables(connection: Any, query: str, params: Any) -> Iterator[pa.Table]:
     if is_duckdb(connection):
         yield from _from_duckdb(connection, query, params)
     elif is_adbc(connection):
-        yield from _from_adbc(connection, query, params)
+        is_postgres = sql_postgres.is_postgres_of_adbc(connection)
+        yield from (sql_postgres.from_adbc if is_postgres else _from_adbc)(
+            connection, query, params
+        )
     else:
-        with closing(connection.cursor()) as cursor:
+        is_streamed = sql_postgres.is_psycopg(connection)
+        cursor = sql_postgres.Streamed(connection) if is_streamed else connection.cursor()
+        with closing(cursor):
             _execute(cursor, query, params)
             yield from _from_rows(cursor)
 
@@ -260,32 +260,11 @@ def _checked(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
     with reader:
         for batch in reader:
             for field, column in zip(batch.schema, batch.columns, strict=True):
-                _check(field, column)
+                check_values(field, column)
             has_rows = has_rows or batch.num_rows > 0
             yield pa.Table.from_batches([batch])
         if not has_rows:
             yield reader.schema.empty_table()
-
-
-def _check(field: pa.Field, column: pa.Array) -> None:
-    """Refuses decimals of too many digits, times beyond a day, text that is none, infinite days."""
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid as error:
-        raise ReadError(
-            f"the column {field.name!r} has a value that is no {field.type}: {error}; cast it in "
-            "the query"
-        ) from error
-    width = 32 if pa.types.is_date32(field.type) else 64
-    if pa.types.is_date32(field.type) or pa.types.is_timestamp(field.type):
-        from pyarrow import compute
-
-        ends = compute.min_max(column.view(pa.int32() if width == 32 else pa.int64())).as_py()
-        if any(end is not None and abs(end) >= 2 ** (width - 1) - 1 for end in ends.values()):
-            raise ReadError(
-                f"the column {field.name!r} has the value infinity, which {field.type} does not "
-                "have; cast it in the query, such as CAST(… AS VARCHAR)"
-            )
 
 
 def _of_one_kind(names: list[str], tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -311,7 +290,7 @@ def _from_rows(cursor: Any) -> Iterator[pa.Table]:
     start, count = 0, _ROWS_FIRST
     while rows := cursor.fetchmany(count):
         values = dict(zip(names, zip(*rows, strict=True), strict=True))
-        made = {name: _column(name, values[name], types[name], start) for name in names}
+        made = {name: column_of(name, values[name], types[name], start) for name in names}
         table = pa.table(made)
         types = dict(zip(names, table.schema.types, strict=True))
         yield table
@@ -320,21 +299,6 @@ def _from_rows(cursor: Any) -> Iterator[pa.Table]:
         count = max(1, min(_ROWS_MAX, _BYTES // row_bytes, count * _GROWTH))
     if not start:
         yield pa.table({name: pa.nulls(0) for name in names})
-
-
-def _column(name: str, values: Sequence[Any], known: pa.DataType, start: int) -> Column:
-    """Makes a column of the type that it has had so far, or of one that holds that too."""
-    try:
-        made = columns.from_values(list(values), known)
-        common = common_type(known, made.type)
-        if common is None:
-            raise TypeError(f"is {known} before and {made.type} now")
-        return convert(made, common)
-    except (TypeError, ValueError, pa.ArrowException) as error:
-        raise ReadError(
-            f"the column {name!r}, with rows counted from row {start} of the result, {error}; cast "
-            "it in the query, such as CAST(… AS TEXT)"
-        ) from error
 
 
 # Rows of Python objects take many times the memory of their columns.
@@ -350,10 +314,3 @@ _NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _NAME_WANTED = "plain names; give other columns one with AS in a subquery"
 # Types that become others through Arrow: zones are dropped, 128 bits wrap, bits are padded.
 _DUCKDB_WRONG = re.compile(r"\bTIME WITH TIME ZONE|\bUHUGEINT\b|\bBIT\b")
-_ADDRESS_PASSWORD = re.compile(r"(\w+://[^\s:/@]*:)[^\s/]*@")
-_NAMED_SECRET = re.compile(
-    r"(\b\w*(?:password|passwd|pwd|passcode|passphrase|token|secret|credential|api_?key|"
-    r"access_?key|private_?key|account_?key)\w*['\"]?\s*[=:]\s*)"
-    r"(?:'[^']*'|\"[^\"]*\"|[^\s;,&)}]+)",
-    re.IGNORECASE,
-)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from millstream.blocks import block, rows, tensor
 from millstream.errors import SchemaError, WriteError
+from millstream.io.formats import sql_postgres
 from millstream.io.formats.sql import (
     Connect,
     connected,
@@ -57,8 +58,7 @@ class WriteSql:
                     continue
                 if target is None:
                     target = stack.enter_context(_transaction(self.connect))
-                with telling(WriteError, "the statement failed"):
-                    target.write(self.sql, self._in_order(table))
+                target.write(self.sql, self._in_order(table), written)
                 written += table.num_rows
         yield pa.table({"rows": [written]})
 
@@ -88,23 +88,51 @@ class _Target:
     Args:
         cursor: Takes the statement.
         takes_arrow: Whether it takes tables.
-        is_sqlite: Whether the database changes some values in silence.
+        is_sqlite: Whether the database is SQLite, which changes some values in silence.
+        is_postgres: Whether it is PostgreSQL, which does so with others.
     """
 
     cursor: Any
     takes_arrow: bool
     is_sqlite: bool
+    is_postgres: bool
 
-    def write(self, sql: str, table: pa.Table) -> None:
-        """Runs the statement with each row."""
+    def write(self, sql: str, table: pa.Table, start: int) -> None:
+        """Runs the statement with each row.
+
+        Args:
+            sql: The statement.
+            table: The rows.
+            start: Which row of the task the first is.
+
+        Raises:
+            WriteError: The database refuses, or would store other values.
+        """
         if self.is_sqlite:
             _refuse_changed(table)
+        if self.is_postgres:
+            table = sql_postgres.for_postgres(table, by_arrow=self.takes_arrow)
         if self.takes_arrow:
-            self.cursor.executemany(sql, table)
+            with _placing(start, table.num_rows):
+                self.cursor.executemany(sql, table)
             return
         values = (tuple(row.values()) for row in rows.iter_rows(table))
         while some := list(islice(values, _ROWS)):
-            self.cursor.executemany(sql, some)
+            with _placing(start, len(some)):
+                self.cursor.executemany(sql, some)
+            start += len(some)
+
+
+@contextmanager
+def _placing(start: int, count: int) -> Iterator[None]:
+    """Says in which rows an error of the database is, and in which column if that is known."""
+    try:
+        yield
+    except Exception as error:
+        place = f"within rows {start} to {start + count - 1} of its task (counted from 0)"
+        place += sql_postgres.column_blamed(error)
+        with telling(WriteError, f"the statement failed {place}"):
+            raise
 
 
 @contextmanager
@@ -121,7 +149,9 @@ def _transaction(connect: Connect) -> Iterator[_Target]:
             )
         with closing(cursor):
             try:
-                yield _Target(cursor, is_adbc(connection), is_sqlite(connection))
+                takes_arrow = is_adbc(connection)
+                is_postgres = sql_postgres.is_postgres(connection, is_adbc=takes_arrow)
+                yield _Target(cursor, takes_arrow, is_sqlite(connection), is_postgres)
                 with telling(WriteError, "the rows could not be committed"):
                     connection.commit()
             except BaseException:
@@ -132,8 +162,10 @@ def _transaction(connect: Connect) -> Iterator[_Target]:
 
 
 def _commits_itself(connection: Any) -> bool:
-    is_plain_sqlite = is_sqlite(connection) and not is_adbc(connection)
-    if is_plain_sqlite and connection.isolation_level is None:
+    if is_adbc(connection):
+        option = "adbc.connection.autocommit"
+        return bool(connection.adbc_connection.get_option(option) == "true")
+    if is_sqlite(connection) and connection.isolation_level is None:
         return getattr(connection, "autocommit", None) is not False
     return getattr(connection, "autocommit", None) is True
 

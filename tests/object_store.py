@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pyarrow.fs as pa_fs
@@ -14,10 +16,7 @@ import pyarrow.fs as pa_fs
 @contextmanager
 def running() -> Iterator[str]:
     """Starts the server and makes the bucket "bucket"; gives the options of its addresses."""
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        place = _place_of(server)
+    with serving() as place:
         filesystem = pa_fs.S3FileSystem(
             access_key="key",
             secret_key="secret",
@@ -27,10 +26,36 @@ def running() -> Iterator[str]:
         )
         filesystem.create_dir("bucket")
         yield f"endpoint_override={place}&scheme=http"
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[str]:
+    """Starts the server; gives its host and port."""
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    server = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    reader = threading.Thread(target=_read, args=(server.stdout,), daemon=True)
+    try:
+        place = _place_of(server)
+        reader.start()
+        yield place
     finally:
         server.terminate()
         server.wait()
+        if reader.ident is not None:
+            reader.join()
         server.stdout.close()
+
+
+def _read(lines: Iterable[str]) -> None:
+    """Reads what the server says of each request: it waits once the pipe is full."""
+    for _ in lines:
+        pass
 
 
 def _place_of(server: subprocess.Popen[str]) -> str:
