@@ -65,8 +65,14 @@ def _store_line(snapshot: Snapshot) -> str:
     nodes = f" on the fullest of {len(snapshot.nodes)} nodes" if len(snapshot.nodes) > 1 else ""
     return (
         f"Object store: at most {bytes_text(fullest.store_peak)} of "
-        f"{bytes_text(fullest.store_total)} ({share:.0%}){nodes}"
+        f"{bytes_text(fullest.store_total)} ({share:.0%}){nodes}{_aside(snapshot)}"
     )
+
+
+def _aside(snapshot: Snapshot) -> str:
+    """What exchanges have set aside, which is on disk where memory does not hold it."""
+    aside = snapshot.bytes_set_aside
+    return f"; {bytes_text(aside)} set aside behind exchanges" if aside else ""
 
 
 def _slot_lines(snapshot: Snapshot) -> list[str]:

@@ -28,6 +28,7 @@ from millstream.run import machine
 from millstream.run.inbox import Inbox
 from millstream.run.numerics import OneThread
 from millstream.run.protocol import BlockHandle, not_carried_out, warn
+from millstream.run.spill import Spill, SpilledBlock
 from millstream.run.worker import (
     BlockMeta,
     OpenStage,
@@ -60,7 +61,7 @@ class LocalBackend:
         self._gpus = machine.gpus() if num_gpus is None else num_gpus
         self._store_bytes = store_bytes or int(machine.memory_bytes() * _STORE_SHARE)
         self._ops: Sequence[PhysicalOp] = ()
-        self._shared = _Shared()
+        self._shared = _Shared(self._store_bytes)
         self._threads = _Threads()
         self._stages: list[_Stages] = []
         self._tasks: dict[int, _Task] = {}
@@ -111,7 +112,7 @@ class LocalBackend:
                 case _core.Action.StopActor(actor):
                     self._stop_actor(actor)
                 case _core.Action.DropBlock(block):
-                    self._shared.blocks.pop(block, None)
+                    self._shared.drop(block)
                 case _:
                     raise not_carried_out(action)
 
@@ -132,7 +133,8 @@ class LocalBackend:
 
     def output(self, number: int) -> BlockHandle:
         """The data of a block."""
-        meta, table = self._shared.blocks[number]
+        meta = self._shared.blocks[number][0]
+        table = self._shared.table(number)
         return BlockHandle(number, lambda: meta, _Held(table), _Held.fetch)
 
     def notes(self) -> list[str]:
@@ -158,6 +160,7 @@ class LocalBackend:
         for stages in self._stages:
             stages.close()
         self._shared.blocks.clear()
+        self._shared.spill.close()
         self._tasks.clear()
         self._actors.clear()
         self._stages = []
@@ -170,9 +173,9 @@ class LocalBackend:
         if action.first_unit is not None:
             work = op.units[action.first_unit : action.first_unit + action.unit_count]
         else:
-            blocks = [self._shared.blocks[block][1] for block in action.blocks]
+            blocks = [self._shared.table(block) for block in action.blocks]
             work = blocks if action.slices is None else slices_of(blocks, action.slices)
-        task = _Task(action, work, self._shared)
+        task = _Task(action, work, self._shared, waits=op.kind == "scatter")
         self._tasks[action.task] = task
         if action.actor is None:
             stages = self._stages[action.op]
@@ -213,10 +216,17 @@ class _Held:
 
 
 class _Shared:
-    """What the threads and the driver share: the blocks, the errors, and what happened."""
+    """What the threads and the driver share: the blocks, the errors, and what happened.
 
-    def __init__(self) -> None:
-        self.blocks: dict[int, tuple[BlockMeta, pa.Table]] = {}
+    Args:
+        store_bytes: Bytes of blocks that may be held.
+    """
+
+    def __init__(self, store_bytes: int) -> None:
+        self.blocks: dict[int, tuple[BlockMeta, pa.Table | SpilledBlock]] = {}
+        # The core holds as much of what waits behind exchanges to be in memory.
+        self.spill = Spill(store_bytes // 2)
+        self._waiting: set[int] = set()
         self.errors: dict[tuple[int | None, int], MillstreamError] = {}
         self._numbers = itertools.count()
         self.inbox: Inbox[_core.Event] = Inbox()
@@ -225,18 +235,41 @@ class _Shared:
         """Reports an event."""
         self.inbox.put(event, can_wait=can_wait)
 
-    def add(self, task: int, meta: BlockMeta, table: pa.Table) -> None:
-        """Keeps a block and reports it."""
+    def add(self, task: int, meta: BlockMeta, table: pa.Table, *, waits: bool) -> None:
+        """Keeps a block and reports it.
+
+        Args:
+            task: The number of the task that made it.
+            meta: What is known of it.
+            table: Its data.
+            waits: Whether it waits behind an exchange, if need be on disk.
+        """
         block = next(self._numbers)
-        self.blocks[block] = (meta, table)
+        if waits:
+            self._waiting.add(block)
+        self.blocks[block] = (meta, self.spill.keep(table, meta.nbytes) if waits else table)
         produced = _core.Event.BlockProduced(task, block, meta.rows, meta.nbytes, 0, meta.partition)
         self.tell(produced, can_wait=True)
+
+    def table(self, block: int) -> pa.Table:
+        """The data of a block."""
+        found = self.blocks[block][1]
+        return found.table() if isinstance(found, SpilledBlock) else found
+
+    def drop(self, block: int) -> None:
+        """Forgets a block."""
+        found = self.blocks.pop(block, None)
+        if found is not None and block in self._waiting:
+            self._waiting.discard(block)
+            self.spill.drop(found[1], found[0].nbytes)
 
 
 class _Task:
     """One task: its work, its credit, and whether it is still wanted."""
 
-    def __init__(self, action: _core.Action.LaunchTask, work: Work, shared: _Shared) -> None:
+    def __init__(
+        self, action: _core.Action.LaunchTask, work: Work, shared: _Shared, *, waits: bool
+    ) -> None:
         self._number = action.task
         self._op = action.op
         self._attempt = action.attempt
@@ -244,6 +277,7 @@ class _Task:
         self._rows_wanted = action.rows_wanted
         self._work: Work = work
         self._shared = shared
+        self._waits = waits
         self._credit = action.credit
         self._handed_over = 0
         self._cancelled = False
@@ -306,7 +340,7 @@ class _Task:
                 return False
             self._credit -= meta.nbytes
             self._handed_over += 1
-            self._shared.add(self._number, meta, table)
+            self._shared.add(self._number, meta, table, waits=self._waits)
             return True
 
 
