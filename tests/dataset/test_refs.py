@@ -11,7 +11,6 @@ import millstream as ms
 from millstream.context import DataContext
 from millstream.errors import ArgumentError, ReadError, SchemaError
 from millstream.references import (
-    References,
     from_arrow_refs,
     from_blocks,
     from_numpy_refs,
@@ -28,7 +27,7 @@ def ray(ray_cluster, monkeypatch):
 
 
 def to_refs(ds, format, **how):
-    return getattr(References(ds._plan, ds._context), f"to_{format}_refs")(**how)
+    return getattr(ds, f"to_{format}_refs")(**how)
 
 
 TABLE = pa.table({"i": [2**53 + 1, None], "s": ["a", None], "l": [[1, None], None]})
