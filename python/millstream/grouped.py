@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from millstream.aggregate import (
     AggregateFn,
     Count,
+    First,
     Max,
     Mean,
     Min,
+    Quantile,
     Std,
     Sum,
+    Unique,
     check_aggregations,
 )
 from millstream.blocks import block
@@ -141,6 +144,36 @@ class GroupedData:
             ignore_nulls: Whether nulls are left out; else one of them makes it null.
         """
         return self._each(partial(Std, ddof=ddof), on, ignore_nulls)
+
+    def quantile(
+        self, on: str | Sequence[str] | None = None, q: float = 0.5, ignore_nulls: bool = True
+    ) -> Dataset:
+        """A quantile of each group, interpolated between the two values next to it.
+
+        Args:
+            on: The column or columns; `None`: all but the keys.
+            q: Which, from 0 to 1: 0.5 is the median.
+            ignore_nulls: Whether nulls are left out; else one of them makes it null.
+        """
+        return self._each(partial(Quantile, q=q), on, ignore_nulls)
+
+    def unique(self, on: str | Sequence[str] | None = None, ignore_nulls: bool = True) -> Dataset:
+        """The distinct values of each group in a list, as they first come.
+
+        Args:
+            on: The column or columns; `None`: all but the keys.
+            ignore_nulls: Whether null is left out.
+        """
+        return self._each(Unique, on, ignore_nulls)
+
+    def first(self, on: str | Sequence[str] | None = None, ignore_nulls: bool = True) -> Dataset:
+        """The value of each group's first row.
+
+        Args:
+            on: The column or columns; `None`: all but the keys.
+            ignore_nulls: Whether it is that of the first row that has one.
+        """
+        return self._each(First, on, ignore_nulls)
 
     @takes(options=FunctionOptions)
     def map_groups(

@@ -26,6 +26,15 @@ class GroupedData:
     def std(
         self, on: str | Sequence[str] | None = None, ddof: int = 1, ignore_nulls: bool = True
     ) -> Dataset: ...
+    def quantile(
+        self, on: str | Sequence[str] | None = None, q: float = 0.5, ignore_nulls: bool = True
+    ) -> Dataset: ...
+    def unique(
+        self, on: str | Sequence[str] | None = None, ignore_nulls: bool = True
+    ) -> Dataset: ...
+    def first(
+        self, on: str | Sequence[str] | None = None, ignore_nulls: bool = True
+    ) -> Dataset: ...
     def map_groups(
         self,
         fn: Callable[..., Any],

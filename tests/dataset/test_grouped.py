@@ -759,3 +759,20 @@ def test_a_key_may_be_called_as_a_part_of_an_aggregation():
     assert list(found[0]) == [*names, "sum(x)", "count()"]
     spread = ms.from_arrow(table).groupby("group").aggregate(Unique("value"), CountDistinct("x"))
     assert spread.take_all()[0] == {"group": 1, "unique(value)": [1], "count_distinct(x)": 2}
+
+
+def test_an_error_of_a_function_names_the_group():
+    def fail(group):
+        return {"n": [1, 2] if group["k"][0] == 1 else [1], "m": [1]}
+
+    with pytest.raises(UserCodeError, match=r"the group of k=1 \(rows \d+ to \d+ of its task\)"):
+        small().groupby("k").map_groups(fail).take_all()
+    with pytest.raises(UserCodeError, match="the group of all rows"):
+        small().groupby(None).map_groups(lambda group: 5).take_all()
+
+
+def test_short_forms_of_what_needs_all_rows_of_a_group():
+    groups = ms.from_items([{"k": 1, "x": 4}, {"k": 1, "x": 1}, {"k": 1, "x": 4}]).groupby("k")
+    assert groups.quantile("x", q=0.5).take_all() == [{"k": 1, "quantile(x)": 4.0}]
+    assert groups.unique("x").take_all() == [{"k": 1, "unique(x)": [4, 1]}]
+    assert groups.first().take_all() == [{"k": 1, "first(x)": 4}]

@@ -17,6 +17,7 @@ import pyarrow as pa
 from millstream.blocks import block, order
 from millstream.blocks.gather import whole
 from millstream.blocks.groups import Groups
+from millstream.blocks.rows import iter_rows
 from millstream.blocks.transforms import Blocks, MapBatches, Opened
 
 
@@ -183,6 +184,12 @@ class MapGroups(MapBatches):
         """Loads the class, if it is one."""
         apply = super().open()
         return Opened(lambda blocks: _joined_small(apply(blocks)), apply)
+
+    def _told_of(self, index: int, table: pa.Table) -> str:
+        if not self.keys:
+            return "the group of all rows"
+        key = next(iter_rows(table.select(list(self.keys)).slice(0, 1)))
+        return f"the group of {', '.join(f'{name}={value!r}' for name, value in key.items())}"
 
     def _tables(self, blocks: Blocks) -> Iterator[pa.Table]:
         table = whole(blocks)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -154,8 +155,13 @@ class MapBatches(_Call):
         for index, table in enumerate(self._tables(blocks)):
             batch = to_batch(table, self.batch_format, writable=not self.zero_copy_batch)
             given = Given(table, batch)
-            yield batch, _BatchPlace(index, start, start + table.num_rows - 1, given)
+            told = partial(self._told_of, index, table)
+            yield batch, _BatchPlace(told, start, start + table.num_rows - 1, given)
             start += table.num_rows
+
+    def _told_of(self, index: int, table: pa.Table) -> str:
+        """A batch in words, for errors."""
+        return f"batch {index}"
 
     def _tables(self, blocks: Blocks) -> Iterator[pa.Table]:
         """The rows of each batch."""
@@ -324,13 +330,13 @@ def _uneven(rows_out: int, rows_in: int) -> UserCodeError:
 
 @dataclass(frozen=True)
 class _BatchPlace:
-    index: int
+    told: Callable[[], str]
     row_first: int
     row_last: int
     given: Given
 
     def __str__(self) -> str:
-        return f"batch {self.index} (rows {self.row_first} to {self.row_last} of its task)"
+        return f"{self.told()} (rows {self.row_first} to {self.row_last} of its task)"
 
 
 class _RowPlace(NamedTuple):
