@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
 from millstream.blocks import rows
 from millstream.blocks.batch import to_batch
 from millstream.errors import ArgumentError
@@ -17,6 +19,7 @@ from millstream.execution.execution import Execution
 from millstream.iteration import Iteration, Row
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import check_batch_format
+from millstream.plan.logical import Limit
 from millstream.schema import Schema
 
 
@@ -38,7 +41,11 @@ class Consumption(Pipeline, Iteration):
         check_count("limit", limit, least=0, optional=False)
         if limit == 0:
             return []
-        return list(rows.iter_rows(consume.first_rows(self._execute(), limit)))
+        return list(rows.iter_rows(self._first_rows(limit)))
+
+    def _first_rows(self, count: int) -> pa.Table:
+        # As an operator, it keeps sources from reading more than is needed for these rows.
+        return consume.first_rows(self._execute(self._plan.then(Limit(count))), count)
 
     def take_all(self, limit: int | None = None) -> list[Row]:
         """All rows.
@@ -67,7 +74,7 @@ class Consumption(Pipeline, Iteration):
         """
         check_count("batch_size", batch_size, optional=False)
         format_name = check_batch_format(batch_format)
-        table = consume.first_rows(self._execute(), batch_size)
+        table = self._first_rows(batch_size)
         if not table.num_rows:
             raise ArgumentError("the dataset is empty: there are no rows for a batch")
         return to_batch(table, format_name)

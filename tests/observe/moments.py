@@ -68,6 +68,7 @@ def snapshot(*ops, nodes=(), **numbers):
         "stale_events": 0,
         "overshoots": 0,
         "heap_overshoots": 0,
+        "bytes_set_aside": 0,
         "elapsed_us": 10_000_000,
         "cpu_times": times(),
         "gpu_times": times(),
