@@ -118,7 +118,8 @@ class Consumption(Pipeline, Iteration):
         if self._schema is None:
             self._schema = self._plan.schema()
         if self._schema is None and fetch_if_missing:
-            self._schema = consume.first_schema(self._execute())
+            # What is known of the last run is about rows that somebody wanted.
+            self._schema = consume.first_schema(Execution(self._plan, self._context))
         return None if self._schema is None else Schema(self._schema)
 
     def columns(self, fetch_if_missing: bool = True) -> list[str] | None:

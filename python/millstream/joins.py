@@ -109,7 +109,8 @@ def _broadcast(plan: JoinPlan, left: LogicalPlan, right: LogicalPlan) -> Logical
     known = left.schema()
     if known is not None and columns is not None:
         columns(known)
-    return LogicalPlan(Phase((left,), plan.name, step, columns=columns, keeps_rows=False))
+    name = f"Broadcast{plan.name}"
+    return LogicalPlan(Phase((left,), name, step, columns=columns, keeps_rows=False))
 
 
 def _exchanged(
@@ -119,8 +120,6 @@ def _exchanged(
     from millstream.plan.sorting import partitions_for
 
     schemas = left.schema(), right.schema()
-    if schemas[0] is not None and schemas[1] is not None:
-        plan.schema(schemas[0], schemas[1])
     count = partitions or max(partitions_for(left), partitions_for(right))
     sides = tuple(
         each.then(Map(Side(number), columns=None)) for number, each in enumerate((left, right))
@@ -171,7 +170,9 @@ class ExchangeStep:
         from millstream.blocks.join import ByJoinKeys, JoinedSides
 
         gather = JoinedSides(self.plan, self.schemas)
-        return plan.then(Exchange(self.plan.name, ByJoinKeys(self.plan, self.partitions), gather))
+        dealt = ByJoinKeys(self.plan, self.partitions)
+        known = _known_schema(self.plan, self.schemas)
+        return plan.then(Exchange(self.plan.name, dealt, gather, schema=known))
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,18 @@ class BroadcastStep:
 
         columns = partial(_joined_schema, self.plan, table.schema)
         return plan.then(Map(JoinedWith(self.plan, table), changes_rows=True, columns=columns))
+
+
+def _known_schema(
+    plan: JoinPlan, sides: tuple[pa.Schema | None, pa.Schema | None]
+) -> pa.Schema | None:
+    """The columns of a join, if those of both sides are known.
+
+    Raises:
+        SchemaError: A key does not exist, or a column would be there twice.
+    """
+    left, right = sides
+    return None if left is None or right is None else plan.schema(left, right)
 
 
 def _joined_schema(plan: JoinPlan, right: pa.Schema, left: pa.Schema) -> pa.Schema:

@@ -106,9 +106,8 @@ class Splits(Pipeline):
 
         Args:
             test_size: How many are for tests: a number of rows, or a part of them below 1.
-            shuffle: Must be false: rows cannot be shuffled yet. `read_*(shuffle="files")` shuffles
-                files.
-            seed: Belongs to `shuffle`.
+            shuffle: Whether rows are shuffled before.
+            seed: That of the shuffle; see `random_shuffle`.
 
         Raises:
             ArgumentError: An argument makes no sense, or one of the parts would be empty.
@@ -119,11 +118,13 @@ class Splits(Pipeline):
             (7, 3)
         """
         check_flag("shuffle", shuffle)
-        if shuffle or seed is not None:
-            raise ArgumentError(
-                f"shuffle={shuffle!r}, seed={seed!r}: rows cannot be shuffled yet; shuffle files "
-                "with read_*(shuffle='files')"
-            )
+        if seed is not None and not shuffle:
+            raise ArgumentError(f"seed={seed!r} is that of a shuffle: pass shuffle=True with it")
+        if shuffle:
+            shuffled: Any = self
+            halves: tuple[MaterializedDataset, MaterializedDataset]
+            halves = shuffled.random_shuffle(seed=seed).train_test_split(test_size)
+            return halves
         is_part = isinstance(test_size, float)
         is_right = is_number(test_size) and (0 < test_size < 1 if is_part else test_size >= 1)
         wanted = "a number of rows, or a part above 0 and below 1"

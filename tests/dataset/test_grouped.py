@@ -714,9 +714,9 @@ def test_columns_that_are_selected_later_are_not_left_out_before():
 
 
 OPERATORS = {
-    "Aggregate(count())": lambda ds: ds.groupby("k").count(),
-    "Aggregate(sum(x), unique(x))": lambda ds: ds.groupby("k").aggregate(Sum("x"), Unique("x")),
-    "Aggregate(std(x))": lambda ds: ds.groupby("k").std("x"),
+    "Aggregate(k: count())": lambda ds: ds.groupby("k").count(),
+    "Aggregate(k: sum(x), unique(x))": lambda ds: ds.groupby("k").aggregate(Sum("x"), Unique("x")),
+    "Aggregate(k: std(x))": lambda ds: ds.groupby("k").std("x"),
     "MapGroups(<lambda>)": lambda ds: ds.groupby("k").map_groups(lambda g: {"n": [len(g["x"])]}),
     "Distinct(k)": lambda ds: ds.distinct("k"),
 }

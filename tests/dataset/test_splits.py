@@ -63,8 +63,18 @@ def test_wrong_sizes_are_named():
             ms.range(8).train_test_split(wrong)
     with pytest.raises(ArgumentError, match="test_size=8 leaves a part of 8 rows empty"):
         ms.range(8).train_test_split(8)
-    with pytest.raises(ArgumentError, match="shuffled yet"):
-        ms.range(8).train_test_split(0.5, shuffle=True, seed=1)
+    with pytest.raises(ArgumentError, match="seed=1 is that of a shuffle"):
+        ms.range(8).train_test_split(0.5, seed=1)
+
+
+def test_rows_are_shuffled_before_they_are_divided_if_that_is_asked_for():
+    parts = ms.range(100).train_test_split(0.3, shuffle=True, seed=1)
+    train, test = ([row["id"] for row in part.take_all()] for part in parts)
+    assert (len(train), len(test)) == (70, 30)
+    assert sorted(train + test) == list(range(100))
+    assert train != sorted(train)
+    again = ms.range(100).train_test_split(0.3, shuffle=True, seed=1)[1]
+    assert [row["id"] for row in again.take_all()] == test
     with pytest.raises(ArgumentError, match="must be in order"):
         ms.range(8).split_at_indices([3, 1])
     with pytest.raises(ArgumentError, match=r"indices\[0\]"):

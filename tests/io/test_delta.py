@@ -10,6 +10,7 @@ import pickle
 import re
 import struct
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -774,3 +775,19 @@ def test_a_missing_package_is_told(path, monkeypatch):
     for call in (read_delta, plan_write_delta):
         with pytest.raises(MissingPackageError, match=r"pip install 'millstream\[delta\]'"):
             call(path)
+
+
+def test_each_version_is_found_by_its_time(tmp_path):
+    path, moments = str(tmp_path / "t"), []
+    for number in range(4):
+        written(path, pa.table({"x": [number]}), mode="append")
+        log = sorted((tmp_path / "t" / "_delta_log").glob("*.json"))[-1]
+        stamps = [json.loads(line) for line in log.read_text().splitlines()]
+        at = next(each["commitInfo"]["timestamp"] for each in stamps if "commitInfo" in each)
+        moments.append(datetime.datetime.fromtimestamp(at / 1000, datetime.UTC))
+        while time.time() * 1000 < at + 2:
+            pass
+    for number, moment in enumerate(moments):
+        assert ms.read_delta(path, version=moment).count() == number + 1
+    with pytest.raises(ReadError, match="no such table yet"):
+        ms.read_delta(path, version=moments[0] - datetime.timedelta(seconds=1))

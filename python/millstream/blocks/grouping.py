@@ -120,7 +120,7 @@ class Aggregated:
     def name(self) -> str:
         """What plans and reports call it."""
         asked = ", ".join(each.name for each in self.aggregations)
-        return f"Aggregate({asked})"
+        return f"Aggregate({', '.join(self.keys)}: {asked})" if self.keys else f"Aggregate({asked})"
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Needs nothing to be loaded."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from millstream.context import DataContext
 from millstream.errors import ArgumentError, RunStoppedError
 from millstream.execution.execution import Execution, SplitOptions
 from millstream.plan.logical import LogicalPlan
-from millstream.run.protocol import BlockHandle
+from millstream.run.protocol import BlockHandle, warn
 
 
 @dataclass
@@ -27,10 +28,14 @@ class _Epoch:
     Args:
         run: The run; it has begun.
         left: The consumers that have not come to its end.
+        begun: Those that have asked for blocks.
+        is_told: Whether it has been told that some have not.
     """
 
     run: Execution
     left: set[int]
+    begun: set[int] = field(default_factory=set)
+    is_told: bool = False
 
 
 class SplitOwner:
@@ -57,7 +62,8 @@ class SplitOwner:
         self._context = context
         self._options = options
         self._epochs: dict[int, _Epoch] = {}
-        self._ended: list[set[int]] = []
+        # Of the last run that has ended.
+        self._last: Execution | None = None
         self._lock = threading.Lock()
         self._closed = False
         self._alive = alive
@@ -82,8 +88,11 @@ class SplitOwner:
             MillstreamError: The run failed.
         """
         self._note_caller(consumer, caller)
-        outlet = self._epoch(epoch).run.outlets[consumer]
-        handle = outlet.wait()
+        found = self._epoch(epoch)
+        found.begun.add(consumer)
+        outlet = found.run.outlets[consumer]
+        with self._telling(found, consumer, epoch):
+            handle = outlet.wait()
         if handle is None:
             try:
                 outlet.end()
@@ -113,8 +122,32 @@ class SplitOwner:
         from millstream.observe import stats
 
         with self._lock:
-            last = self._epochs[max(self._epochs)] if self._epochs else None
-        return "" if last is None else stats.stats(last.run.watch.report())
+            run = self._epochs[max(self._epochs)].run if self._epochs else self._last
+        return "" if run is None else stats.stats(run.watch.report())
+
+    @contextmanager
+    def _telling(self, epoch: _Epoch, consumer: int, number: int) -> Iterator[None]:
+        """Says which other consumers have not begun, if one waits long for its next block."""
+        if epoch.is_told or len(epoch.begun) == self._options.consumers:
+            yield
+            return
+        timer = threading.Timer(_PATIENCE_S, self._tell, (epoch, consumer, number))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _tell(self, epoch: _Epoch, consumer: int, number: int) -> None:
+        absent = sorted(set(range(self._options.consumers)) - epoch.begun)
+        if absent and not epoch.is_told:
+            epoch.is_told = True
+            warn(
+                f"streaming_split: consumer {consumer} waits for its next block, and consumers "
+                f"{absent} have not begun epoch {number}: the parts of a split must be iterated "
+                "over at the same time, each in a thread or process of its own"
+            )
 
     def _note_caller(self, consumer: int, caller: str) -> None:
         if self._callers.get(consumer) == caller:
@@ -177,6 +210,7 @@ class SplitOwner:
             is_over = not found.left
             if is_over:
                 del self._epochs[epoch]
+                self._last = found.run
         if is_over:
             found.run.stop()
 
@@ -237,5 +271,7 @@ class Begun:
 
 #: Runs at a time: that of the slowest consumer, and that of the next epoch.
 _EPOCHS_MAX = 2
+#: How long a consumer waits before it is told that others have not begun.
+_PATIENCE_S = 10.0
 #: How often it is looked whether consumers are alive.
 _LOOKS_EVERY_S = 2.0

@@ -125,6 +125,7 @@ class Exchange:
         gather: What happens to a partition.
         before: What happens to the rows before they are dealt out.
         columns: The columns out for those in, if that is known without running.
+        schema: The columns out, if they are known whatever comes in.
         keeps_rows: Whether it surely puts out as many rows as it gets.
         is_divided: Whether each partition that has rows comes out as one block.
         is_repeatable: Whether what comes of a row depends on its block: blocks are the same in each
@@ -137,6 +138,7 @@ class Exchange:
     gather: Transform
     before: Transform | None = None
     columns: Callable[[pa.Schema], pa.Schema] | None = None
+    schema: pa.Schema | None = None
     keeps_rows: bool = False
     is_divided: bool = False
     is_repeatable: bool = False
@@ -220,6 +222,7 @@ class Phase:
         name: The name as plans show it.
         step: What is to be planned then.
         columns: The columns out for those in, if that is known without running.
+        schema: The columns out, if they are known whatever comes in.
         keeps_rows: Whether it puts out as many rows as it gets.
     """
 
@@ -227,12 +230,15 @@ class Phase:
     name: str
     step: Step
     columns: Callable[[pa.Schema], pa.Schema] | None = None
+    schema: pa.Schema | None = None
     keeps_rows: bool = True
 
     def schema_of(self, inputs: Sequence[pa.Schema | None]) -> pa.Schema | None:
         """The columns after it."""
         (schema,) = inputs
-        return None if schema is None or self.columns is None else self.columns(schema)
+        if self.schema is not None or schema is None or self.columns is None:
+            return self.schema
+        return self.columns(schema)
 
     def rows_of(self, inputs: Sequence[int | None]) -> int | None:
         """As many as before it, if it keeps them."""
@@ -395,7 +401,7 @@ class LogicalPlan:
     def _flow_of(self, inputs: list[str]) -> str:
         names = [self.start.name, *(operator.name for operator in self.operators)]
         if inputs:
-            names.insert(0, f"({', '.join(inputs)})")
+            names.insert(0, inputs[0] if len(inputs) == 1 else f"({', '.join(inputs)})")
         return " -> ".join(names)
 
     def _schema_of(self, inputs: list[pa.Schema | None]) -> pa.Schema | None:
@@ -404,9 +410,11 @@ class LogicalPlan:
         for operator in self.operators:
             if isinstance(operator, Limit):
                 continue
-            if schema is None or operator.columns is None:
-                return None
-            schema = operator.columns(schema)
+            if isinstance(operator, Exchange) and operator.schema is not None:
+                schema = operator.schema
+            else:
+                columns = operator.columns
+                schema = None if schema is None or columns is None else columns(schema)
         return schema
 
     def _rows_of(self, inputs: list[int | None]) -> int | None:

@@ -343,12 +343,12 @@ def _go_back(table: Any, moment: datetime) -> None:
     Raises:
         ReadError: It was not there yet.
     """
+    # Before it is taken back: afterwards deltalake numbers its commits anew.
+    written = {each.get("version"): each.get("timestamp") for each in table.history()}
     table.load_as_version(moment)
-    version = table.version()
-    commits = [each for each in table.history() if each.get("version") == version]
-    written = commits[0].get("timestamp") if commits else None
     # Before its first version, deltalake gives the first.
-    if written is not None and written > moment.timestamp() * 1000:
+    then = written.get(table.version())
+    if then is not None and then > moment.timestamp() * 1000:
         raise ReadError(f"at {moment.isoformat()} there was no such table yet")
 
 
