@@ -417,19 +417,20 @@ PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 def test_a_jpeg_that_is_decoded_smaller_looks_like_one_that_is_resized(tmp_path, name, divisor):
     """Where a size is asked for, libjpeg decodes to a half, a quarter or an eighth of it.
 
-    It takes the mean of neighbours where resizing weighs them, so that sharp edges differ: of 255
-    levels by 2.5 in the mean, and by less than 25 in 99 of 100 pixels.
+    It takes the mean of neighbours where resizing weighs those further away too, so that what comes
+    out is sharper: of 255 levels it differs by less than 5 in the mean, and by less than 30 in 99 of
+    100 pixels.
     """
     import skimage.data
 
     photo = getattr(skimage.data, name)()
     size = photo.shape[0] // divisor, photo.shape[1] // divisor
     Image.fromarray(photo).save(tmp_path / "a.jpg", quality=90)
-    (row,) = rows_of(plan_images(tmp_path, size=size, mode="RGB"))
+    shown = image_of(plan_images(tmp_path, size=size, mode="RGB")).reshape(*size, 3)
     whole = Image.open(tmp_path / "a.jpg").resize(size[::-1], Image.Resampling.BILINEAR)
-    apart = np.abs(np.asarray(row["image"], int) - np.asarray(whole).astype(int))
-    assert apart.mean() < 2.5
-    assert np.percentile(apart, 99) < 25
+    apart = np.abs(shown.astype(int) - np.asarray(whole).astype(int))
+    assert apart.mean() < 5
+    assert np.percentile(apart, 99) < 30
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -440,7 +441,7 @@ def test_a_jpeg_that_lies_on_its_side_is_not_decoded_too_small(tmp_path, orienta
     exif[274] = orientation
     Image.fromarray(photo).save(tmp_path / "a.jpg", quality=95, exif=exif)
     size = (200, 48) if orientation > 4 else (48, 200)
-    (row,) = rows_of(plan_images(tmp_path, size=size, mode="RGB"))
+    shown = image_of(plan_images(tmp_path, size=size, mode="RGB")).reshape(*size, 3)
     whole = ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg"))
     resized = np.asarray(whole.resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(np.asarray(row["image"], int) - resized).mean() < 2
+    assert np.abs(shown.astype(int) - resized).mean() < 2
