@@ -43,8 +43,9 @@ types: $(VENV)/installed-test ## Check Python's types, and the extension's stubs
 	  $$($(BIN)/python -c 'import sys; sys.path.insert(0, "tools"); import stubs; print(*(f"millstream.{name}" for name in stubs.MODULES))') \
 	  --allowlist tests/stubtest-allowlist.txt
 
-stubs: $(VENV)/installed-test ## Write the stubs of the modules whose functions take options
+stubs: $(VENV)/installed-test ## Write the stubs of the modules whose functions take options, and of the extension's snapshots
 	$(BIN)/python tools/stubs.py
+	$(BIN)/python tools/core_stub.py
 
 docs: $(VENV)/installed-test ## Build the site (target/site) and the Rust documentation; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html -d target/site-doctrees docs target/site
@@ -81,6 +82,9 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/pool_and_reader.py
 	$(BIN)/python benches/trace_cost.py
 	$(BIN)/python benches/written_files.py
+	$(BIN)/python benches/parquet.py
+	$(BIN)/python benches/images.py
+	$(BIN)/python benches/exchanges.py
 	$(BIN)/python benches/on_cluster.py
 	$(BIN)/python benches/replayed.py
 

@@ -13,6 +13,7 @@ NAMES = [
     "_DRAINING",
     "_FREE_PER_NODE",
     "_DEAD",
+    "_WORKERS",
     "_LOCATIONS",
     "_CORE_WORKER",
     "_JOBS",

@@ -25,174 +25,244 @@ pub enum OpState {
     Done,
 }
 
-/// One operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpSnapshot {
-    /// Its name in the plan.
-    pub name: String,
-    /// Its phase.
-    pub state: OpState,
-    /// Why it launches nothing at present, or that it could.
-    pub verdict: Verdict,
-    /// Tasks that run.
-    pub tasks_running: u64,
-    /// Tasks that wait for room to hand over a block.
-    pub tasks_paused: u64,
-    /// Tasks that ended well.
-    pub tasks_finished: u64,
-    /// Attempts that ended badly.
-    pub tasks_failed: u64,
-    /// Attempts after the first.
-    pub tasks_retried: u64,
-    /// Paused tasks that were cancelled to free their slots, and run again later.
-    pub tasks_preempted: u64,
-    /// Actors that are loading.
-    pub actors_starting: u64,
-    /// Actors that take tasks.
-    pub actors_ready: u64,
-    /// Actors started since the beginning.
-    pub actors_started: u64,
-    /// Actors that died.
-    pub actors_lost: u64,
-    /// Actors that were stopped, since they lived but failed their tasks.
-    pub actors_given_up: u64,
-    /// Nodes that get no work of it at present, since its workers kept failing there.
-    pub nodes_quarantined: Vec<NodeId>,
-    /// How often it began to leave a node alone for that.
-    pub quarantines: u64,
-    /// Blocks that wait for it.
-    pub queued_blocks: u64,
-    /// Rows that wait for it.
-    pub queued_rows: u64,
-    /// Bytes that wait for it.
-    pub queued_bytes: Bytes,
-    /// Rows that its finished tasks consumed.
-    pub rows_in: u64,
-    /// Rows that it put out.
-    pub rows_out: u64,
-    /// Blocks that it put out.
-    pub blocks_out: u64,
-    /// Bytes that it put out.
-    pub bytes_out: Bytes,
-    /// Blocks of its output that were lost.
-    pub blocks_lost: u64,
-    /// Blocks that it made in their place.
-    pub blocks_remade: u64,
-    /// Whether it is a source.
-    pub is_source: bool,
-    /// Units of a source, as far as they are known.
-    pub units_total: u64,
-    /// Whether more units of it may be listed.
-    pub is_listing: bool,
-    /// Units of a source that are done.
-    pub units_done: u64,
-    /// Time its finished tasks worked.
-    pub busy: Span,
-    /// The largest resident memory of one of its workers.
-    pub heap_peak: Bytes,
-    /// Heap that each of its tasks or actors is thought to need now; zero where it is not watched.
-    pub heap_each: Bytes,
-    /// Workers of it that were killed since a node's memory ran out.
-    pub memory_kills: u64,
-    /// Bytes of its output that exist now.
-    pub store_used: Bytes,
-    /// Bytes promised to its tasks now.
-    pub store_reserved: Bytes,
-    /// CPUs that each of its tasks or actors holds.
-    pub cpu_each: Slots,
-    /// GPUs that each of its tasks or actors holds.
-    pub gpu_each: Slots,
-    /// The time of its workers, in workers times microseconds.
-    pub times: Times,
-    /// For how long it launched nothing for which reason, by the name of the
-    /// [`Reason`](crate::Reason) in words with underscores.
-    pub held: BTreeMap<&'static str, Span>,
-    /// For how long it was the operator that kept the run from being faster, by what it lacked.
-    pub constraints: BTreeMap<Constraint, Span>,
+/// Calls a macro with all numbers of an operator, each with its documentation and its type.
+///
+/// This list is the only place that names them: the structs here, the classes of other languages and
+/// their documentation are made of it. Where the type says what the name does not, the unit, a name
+/// for languages without such types follows. `counted` is what the state counts under the same name,
+/// `computed` all else. What stands behind the macro's name is put before the list.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! op_numbers {
+    ($take:ident $($before:tt)*) => {
+        $take! {
+            $($before)*
+            computed {
+                /// Tasks that run.
+                tasks_running: u64,
+                /// Tasks that wait for room to hand over a block.
+                tasks_paused: u64,
+                /// Actors that are loading.
+                actors_starting: u64,
+                /// Actors that take tasks.
+                actors_ready: u64,
+                /// Blocks that wait for it.
+                queued_blocks: u64,
+                /// Rows that wait for it.
+                queued_rows: u64,
+                /// Bytes that wait for it.
+                queued_bytes: Bytes,
+                /// Bytes that it put out.
+                bytes_out: Bytes,
+                /// Whether it is a source.
+                is_source: bool,
+                /// Units of a source, as far as they are known.
+                units_total: u64,
+                /// Whether more units of it may be listed.
+                is_listing: bool,
+                /// What each of its tasks or actors is thought to need; 0 where memory is not watched.
+                heap_each: Bytes as "heap_each_bytes",
+                /// Bytes of its output that exist now.
+                store_used: Bytes,
+                /// Bytes promised to its tasks now.
+                store_reserved: Bytes,
+                /// Nodes that get no work of it at present, since its workers kept failing there.
+                nodes_quarantined: Vec<NodeId>,
+            }
+            counted {
+                /// How often it began to leave a node alone for that.
+                quarantines: u64,
+                /// Tasks that ended well.
+                tasks_finished: u64,
+                /// Attempts that ended badly.
+                tasks_failed: u64,
+                /// Attempts after the first.
+                tasks_retried: u64,
+                /// Paused tasks that were cancelled to free their slots, and run again later.
+                tasks_preempted: u64,
+                /// Actors started since the beginning.
+                actors_started: u64,
+                /// Actors that died.
+                actors_lost: u64,
+                /// Actors that were stopped, since they lived but failed their tasks.
+                actors_given_up: u64,
+                /// Rows that its finished tasks consumed.
+                rows_in: u64,
+                /// Rows that it put out.
+                rows_out: u64,
+                /// Blocks that it put out.
+                blocks_out: u64,
+                /// Blocks of its output that were lost.
+                blocks_lost: u64,
+                /// Blocks that it made in their place.
+                blocks_remade: u64,
+                /// Units of a source that are done.
+                units_done: u64,
+                /// Time that its finished tasks worked.
+                busy: Span as "busy_us",
+                /// The largest resident memory of one of its workers.
+                heap_peak: Bytes as "heap_peak_bytes",
+                /// Workers of it that were killed since a node's memory ran out.
+                memory_kills: u64,
+            }
+        }
+    };
 }
 
-/// One node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeSnapshot {
-    /// Which.
-    pub node: NodeId,
-    /// Its CPUs.
-    pub cpu_total: Slots,
-    /// CPUs that tasks and actors of the run hold.
-    pub cpu_used: Slots,
-    /// Its GPUs.
-    pub gpu_total: Slots,
-    /// GPUs that tasks and actors of the run hold.
-    pub gpu_used: Slots,
-    /// Bytes that the run may hold there.
-    pub store_total: Bytes,
-    /// Bytes of blocks that lie there.
-    pub store_used: Bytes,
-    /// Those of them that wait behind the barrier of an exchange, or are read there, and were set aside,
-    /// since the store has no room for them: what the run may hold beyond it.
-    pub store_aside: Bytes,
-    /// Bytes promised there.
-    pub store_reserved: Bytes,
-    /// The most that ever lay there.
-    pub store_used_peak: Bytes,
-    /// Its heap; zero: it is not watched.
-    pub heap_total: Bytes,
-    /// Heap that tasks and actors of the run hold.
-    pub heap_reserved: Bytes,
+/// Calls a macro with all numbers of a node, as `op_numbers` does with those of an operator.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! node_numbers {
+    ($take:ident $($before:tt)*) => {
+        $take! {
+            $($before)*
+            computed {
+                /// Its number.
+                node: NodeId,
+                /// Its CPUs.
+                cpu_total: Slots,
+                /// CPUs that tasks and actors of the run hold.
+                cpu_used: Slots,
+                /// Its GPUs.
+                gpu_total: Slots,
+                /// GPUs that tasks and actors of the run hold.
+                gpu_used: Slots,
+                /// Bytes that the run may hold there.
+                store_total: Bytes,
+                /// Bytes of blocks that lie there.
+                store_used: Bytes,
+                /// Those of them set aside at the barrier of an exchange, beyond what the store holds.
+                store_aside: Bytes,
+                /// Bytes promised there.
+                store_reserved: Bytes,
+                /// The most bytes of blocks that ever lay there.
+                store_used_peak: Bytes as "store_peak",
+                /// Its memory beside the object store; 0: unknown, and not watched.
+                heap_total: Bytes,
+                /// What of that the run's tasks and actors hold.
+                heap_reserved: Bytes,
+            }
+        }
+    };
 }
 
-/// A run at a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The operators, in the order of the flow.
-    pub ops: Vec<OpSnapshot>,
-    /// The nodes.
-    pub nodes: Vec<NodeSnapshot>,
-    /// Events of dead attempts and unknown things, which changed nothing.
-    pub stale_events: u64,
-    /// Launches and resumptions that were let pass the memory limit, since nothing else could run.
-    pub overshoots: u64,
-    /// Tasks and actors that were started with less heap than they are thought to need, since nothing
-    /// else could run.
-    pub heap_overshoots: u64,
-    /// Bytes that were ever set aside at a barrier, beyond what the stores have room for.
-    pub bytes_set_aside: Bytes,
-    /// Rows given to the consumer.
-    pub output_rows: u64,
-    /// Blocks given to the consumer.
-    pub output_blocks: u64,
-    /// Rows that each of several consumers was given, or is meant to get.
-    pub consumer_rows: Vec<u64>,
-    /// Rows that none of several consumers got, or that one had not taken when it went.
-    pub rows_dropped: u64,
-    /// Epochs that were committed.
-    pub epochs_committed: u64,
-    /// Bytes that wait for or are with the consumer.
-    pub output_bytes: Bytes,
-    /// Blocks that exist.
-    pub blocks: u64,
-    /// How long the run has gone on, up to the last event.
-    pub elapsed: Span,
-    /// The time of all CPUs, free ones too, in 1/10000 of a CPU times microseconds.
-    pub cpu_times: Times,
-    /// The time of all GPUs, likewise.
-    pub gpu_times: Times,
-    /// For how long news waited for the driver.
-    pub driver_delay: Span,
+/// Calls a macro with all numbers of a whole run, as `op_numbers` does with those of an operator.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! run_numbers {
+    ($take:ident $($before:tt)*) => {
+        $take! {
+            $($before)*
+            computed {
+                /// Rows that each of several consumers was given, or is meant to get; else nothing.
+                consumer_rows: Vec<u64>,
+                /// Rows that none of several consumers got, or that one had not taken when it went.
+                rows_dropped: u64,
+                /// Epochs that were committed.
+                epochs_committed: u64,
+                /// Bytes that wait for or are with the consumer.
+                output_bytes: Bytes,
+                /// Blocks that exist.
+                blocks: u64,
+                /// How long the run has gone on, up to the last event.
+                elapsed: Span as "elapsed_us",
+                /// For how long news waited for the driver.
+                driver_delay: Span as "driver_delay_us",
+            }
+            counted {
+                /// Events of dead attempts and unknown things, which changed nothing.
+                stale_events: u64,
+                /// Launches and resumptions let past the memory limit, since nothing else could run.
+                overshoots: u64,
+                /// Workers started with less memory than they are thought to need, for the same reason.
+                heap_overshoots: u64,
+                /// Bytes ever set aside at the barrier of an exchange, beyond what the stores hold.
+                bytes_set_aside: Bytes,
+                /// Rows given to the consumer.
+                output_rows: u64,
+                /// Blocks given to the consumer.
+                output_blocks: u64,
+            }
+        }
+    };
+}
+
+/// Defines a struct that has the numbers of a list beside its own fields.
+macro_rules! with_numbers {
+    (
+        $(#[$about:meta])* $struct:ident { $($(#[$doc:meta])* $own:ident: $own_type:ty,)* }
+        $($group:ident {
+            $($(#[$number_doc:meta])* $number:ident: $type:ty $(as $name:literal)?,)*
+        })*
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $struct {
+            $($(#[$doc])* pub $own: $own_type,)*
+            $($($(#[$number_doc])* pub $number: $type,)*)*
+        }
+    };
+}
+
+/// Makes such a struct of what is given and of what is counted, which has the same name there.
+macro_rules! filled {
+    (
+        $struct:ident($counters:expr) { $($given:tt)* }
+        computed $computed:tt
+        counted { $($(#[$doc:meta])* $number:ident: $type:ty $(as $name:literal)?,)* }
+    ) => {
+        $struct { $($number: $counters.$number,)* $($given)* }
+    };
+}
+
+op_numbers! { with_numbers
+    /// One operator.
+    OpSnapshot {
+        /// Its name in the plan.
+        name: String,
+        /// Its phase.
+        state: OpState,
+        /// Why it launches nothing at present, or that it could.
+        verdict: Verdict,
+        /// CPUs that each of its tasks or actors holds.
+        cpu_each: Slots,
+        /// GPUs that each of its tasks or actors holds.
+        gpu_each: Slots,
+        /// The time of its workers, in workers times microseconds.
+        times: Times,
+        /// For how long it launched nothing for which reason, by the name of the
+        /// [`Reason`](crate::Reason) in words with underscores.
+        held: BTreeMap<&'static str, Span>,
+        /// For how long it was the operator that kept the run from being faster, by what it lacked.
+        constraints: BTreeMap<Constraint, Span>,
+    }
+}
+
+node_numbers! { with_numbers
+    /// One node.
+    NodeSnapshot {}
+}
+
+run_numbers! { with_numbers
+    /// A run at a moment.
+    Snapshot {
+        /// The operators, in the order of the flow.
+        ops: Vec<OpSnapshot>,
+        /// The nodes.
+        nodes: Vec<NodeSnapshot>,
+        /// The time of all CPUs, free ones too, in 1/10000 of a CPU times microseconds.
+        cpu_times: Times,
+        /// The time of all GPUs, likewise.
+        gpu_times: Times,
+    }
 }
 
 pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
     let (cpu_times, gpu_times) = attribution.slot_times(state);
     let split = state.split.as_ref();
-    Snapshot {
+    run_numbers!(filled Snapshot(state) {
         ops: state.op_ids().map(|op| op_snapshot(state, attribution, op)).collect(),
         nodes: node_snapshots(state),
-        stale_events: state.stale_events,
-        overshoots: state.overshoots,
-        heap_overshoots: state.heap_overshoots,
-        bytes_set_aside: state.bytes_set_aside,
-        output_rows: state.output_rows,
-        output_blocks: state.output_blocks,
         consumer_rows: split
             .map_or_else(Vec::new, |split| split.rows().map(|rows| rows.0).collect()),
         rows_dropped: split.map_or(0, |split| split.rows_dropped.0),
@@ -203,7 +273,7 @@ pub(crate) fn take(state: &State, attribution: &Attribution) -> Snapshot {
         cpu_times,
         gpu_times,
         driver_delay: attribution.delayed(),
-    }
+    })
 }
 
 fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot {
@@ -212,7 +282,7 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         .pool
         .as_ref()
         .map_or((0, 0), |pool| (u64::from(pool.starting()), u64::from(pool.ready())));
-    OpSnapshot {
+    op_numbers!(filled OpSnapshot(op.counters) {
         name: spec.name.clone(),
         state: match (op.is_done, op.moving()) {
             (true, _) => OpState::Done,
@@ -222,34 +292,17 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         verdict: admission::verdict(state, id),
         tasks_running: (op.live.len() - op.paused.len()) as u64,
         tasks_paused: op.paused.len() as u64,
-        tasks_finished: op.counters.tasks_finished,
-        tasks_failed: op.counters.tasks_failed,
-        tasks_retried: op.counters.tasks_retried,
-        tasks_preempted: op.counters.tasks_preempted,
         actors_starting: starting,
         actors_ready: ready,
-        actors_started: op.counters.actors_started,
-        actors_lost: op.counters.actors_lost,
-        actors_given_up: op.counters.actors_given_up,
         nodes_quarantined: op.quarantine.nodes().collect(),
-        quarantines: op.counters.quarantines,
         queued_blocks: op.queued_blocks() as u64,
         queued_rows: op.queues.iter().map(|queue| queue.rows().0).sum(),
         queued_bytes: op.queues.iter().map(InputQueue::bytes).sum(),
-        rows_in: op.counters.rows_in,
-        rows_out: op.counters.rows_out,
-        blocks_out: op.counters.blocks_out,
         bytes_out: Bytes(op.counters.bytes_out),
-        blocks_lost: op.counters.blocks_lost,
-        blocks_remade: op.counters.blocks_remade,
         is_source: spec.kind.is_source(),
         units_total: op.listing.listed(),
         is_listing: op.listing.is_open(),
-        units_done: op.counters.units_done,
-        busy: op.counters.busy,
-        heap_peak: op.counters.heap_peak,
         heap_each: state.ledger.request(id).heap,
-        memory_kills: op.counters.memory_kills,
         store_used: lane.used,
         store_reserved: lane.reserved,
         cpu_each: spec.resources.cpu,
@@ -257,7 +310,7 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         times: attribution.op_times(id),
         held: attribution.held(id),
         constraints: attribution.constraints(id).clone(),
-    }
+    })
 }
 
 fn node_snapshots(state: &State) -> Vec<NodeSnapshot> {

@@ -1,7 +1,7 @@
 //! The extension module `millstream._core`.
 //!
 //! Owns the conversion between Python's objects and the types of the core and the simulator. It
-//! decides nothing, and everything that it exports is documented in `_core.pyi`.
+//! decides nothing, and everything that it exports is documented in `_core*.pyi`.
 
 mod arbiter;
 mod cost;

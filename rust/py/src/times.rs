@@ -1,34 +1,71 @@
 //! Attributed time as Python classes.
 //!
-//! Owns their conversion. What is attributed to what is documented in the core and in `_core.pyi`.
+//! Owns their conversion. What is attributed to what is documented in the core.
 
 use millstream_core as core;
 use millstream_core::{Activity, Constraint, Slots};
 use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict};
 
-/// Time by what it went to, in seconds of workers, CPUs or GPUs.
-#[pyclass(frozen, get_all, eq, from_py_object, module = "millstream._core")]
-#[derive(Clone, PartialEq)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "Python sees the fields, and units are part of names"
-)]
-pub(crate) struct Times {
-    compute_s: f64,
-    input_wait_s: f64,
-    output_blocked_s: f64,
-    memory_held_s: f64,
-    starting_s: f64,
-    loading_s: f64,
-    transfer_s: f64,
-    idle_s: f64,
-    total_s: f64,
+/// Makes the class of a list of activities, each with its name in Python.
+macro_rules! times_class {
+    ($(#[$about:meta])* $class:ident { $($(#[$doc:meta])* $field:ident: $activity:ident,)* }) => {
+        $(#[$about])*
+        #[pyclass(frozen, get_all, eq, from_py_object, module = "millstream._core")]
+        #[derive(Clone, PartialEq)]
+        pub(crate) struct $class {
+            $($(#[$doc])* $field: f64,)*
+            /// All of it.
+            total_s: f64,
+        }
+
+        #[pymethods]
+        impl $class {
+            fn __repr__(&self) -> String {
+                format!("<Times {:.3} s, {:.3} s of them compute>", self.total_s, self.compute_s)
+            }
+
+            #[classattr]
+            fn __annotations__(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+                [$((stringify!($field), "float"),)* ("total_s", "float")].into_py_dict(py)
+            }
+        }
+
+        impl $class {
+            fn new(times: &core::Times, unit: f64) -> Self {
+                #[expect(clippy::cast_precision_loss, reason = "people read them in a few digits")]
+                let seconds = |amount: u128| amount as f64 / unit;
+                Self {
+                    $($field: seconds(times.of(Activity::$activity)),)*
+                    total_s: seconds(times.total()),
+                }
+            }
+        }
+    };
 }
 
-#[pymethods]
-impl Times {
-    fn __repr__(&self) -> String {
-        format!("<Times {:.3} s, {:.3} s of them compute>", self.total_s, self.compute_s)
+times_class! {
+    /// Time by what it went to, in seconds of workers, CPUs or GPUs.
+    ///
+    /// The parts add up to the whole. A free CPU or GPU waits for what holds the operators that could
+    /// use it: of several, memory first, then the output, then input.
+    Times {
+        /// Work, as finished tasks report it, and all that tasks under way do while not paused.
+        compute_s: Compute,
+        /// There was nothing to work on.
+        input_wait_s: InputWait,
+        /// A block could not be handed over, or the store was full of blocks for the consumer.
+        output_blocked_s: OutputBlocked,
+        /// There was work, but no room for what it would put out.
+        memory_held_s: MemoryHeld,
+        /// A task was ordered and not at work yet, or through and not noticed yet.
+        starting_s: Starting,
+        /// An actor started and loaded its state.
+        loading_s: Loading,
+        /// The same as starting, of tasks whose input lay on other nodes.
+        transfer_s: Transfer,
+        /// No operator wanted the worker.
+        idle_s: Idle,
     }
 }
 
@@ -42,26 +79,14 @@ impl Times {
         let shares = Slots::PER_UNIT as f64;
         Self::new(times, shares * MICROSECONDS)
     }
-
-    fn new(times: &core::Times, unit: f64) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "people read them in a few digits")]
-        let seconds = |amount: u128| amount as f64 / unit;
-        let of = |activity| seconds(times.of(activity));
-        Self {
-            compute_s: of(Activity::Compute),
-            input_wait_s: of(Activity::InputWait),
-            output_blocked_s: of(Activity::OutputBlocked),
-            memory_held_s: of(Activity::MemoryHeld),
-            starting_s: of(Activity::Starting),
-            loading_s: of(Activity::Loading),
-            transfer_s: of(Activity::Transfer),
-            idle_s: of(Activity::Idle),
-            total_s: seconds(times.total()),
-        }
-    }
 }
 
 /// What a run waited for most.
+///
+/// Attributes:
+///     bottleneck: What.
+///     op: The operator that it is about; None where it is the driver or the consumer.
+///     share: For how much of the run's time, between 0 and 1.
 #[pyclass(frozen, get_all, eq, from_py_object, module = "millstream._core")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Finding {
@@ -75,6 +100,11 @@ impl Finding {
     fn __repr__(&self) -> String {
         let op = self.op.map_or_else(String::new, |op| format!(" at op{op}"));
         format!("<Finding {}{op} {:.0}%>", self.bottleneck, self.share * 100.0)
+    }
+
+    #[classattr]
+    fn __annotations__(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        [("bottleneck", "_Bottleneck"), ("op", "int | None"), ("share", "float")].into_py_dict(py)
     }
 }
 
