@@ -417,9 +417,9 @@ PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 def test_a_jpeg_that_is_decoded_smaller_looks_like_one_that_is_resized(tmp_path, name, divisor):
     """Where a size is asked for, libjpeg decodes to a half, a quarter or an eighth of it.
 
-    It takes the mean of neighbours where resizing weighs those further away too, so that what comes
-    out is sharper: of 255 levels it differs by less than 5 in the mean, and by less than 30 in 99 of
-    100 pixels.
+    It takes the mean of neighbours where resizing weighs those further away too, so that what
+    comes out is sharper: of 255 levels it differs by less than 5 in the mean, and by less than 30
+    in 99 of 100 pixels.
     """
     import skimage.data
 
