@@ -271,7 +271,8 @@ def test_files_may_differ_in_shape_and_type(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 3), np.int32))
     np.save(tmp_path / "b.npy", np.zeros((1, 4), np.int64))
     source = plan_numpy(tmp_path, include_paths=True)
-    assert source.schema is None
+    assert source.schema.names == ["data", "path"]
+    assert source.schema.field("data").type.value_type == pa.int64()
     assert source.rows == 3
     table = table_of(source)
     assert [len(row) for row in array_of(source)] == [3, 3, 4]
