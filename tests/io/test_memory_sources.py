@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import datetime
 import pickle
-import time
 from decimal import Decimal
 
 import numpy as np
@@ -35,9 +34,9 @@ def test_an_empty_range_keeps_its_schema():
 
 
 def test_a_huge_range_is_planned_at_once_and_read_in_pieces():
-    start = time.perf_counter()
     source = plan_range(10**12)
-    assert time.perf_counter() - start < 0.5
+    # However long it is, a few numbers say what each unit reads.
+    assert len(source.units) <= 4096
     first = next(iter(source.units[0].read()))
     assert first.nbytes < 8 << 20
 
