@@ -7,7 +7,6 @@ Owns the public names of these ways out and their arguments. `millstream.executi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +14,9 @@ import pyarrow as pa
 from millstream.blocks import block
 from millstream.blocks.batch import BatchFormat, to_batch
 from millstream.blocks.common_type import common_type, wide_type
-from millstream.errors import ArgumentError, MissingPackageError, SchemaError
+from millstream.errors import ArgumentError, SchemaError
 from millstream.errors.checks import check_count
+from millstream.errors.packages import require_package
 from millstream.execution import consume
 from millstream.execution.kept import keep_blocks
 from millstream.pipeline import Pipeline
@@ -81,8 +81,7 @@ class Export(Pipeline):
         Raises:
             MissingPackageError: Polars is not installed.
         """
-        if find_spec("polars") is None:
-            raise MissingPackageError("to_polars needs Polars: pip install 'millstream[polars]'")
+        require_package("polars", "to_polars", "Polars", "polars")
         import polars
 
         return polars.DataFrame(self)

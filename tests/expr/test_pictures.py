@@ -177,7 +177,7 @@ def test_arguments_that_make_no_sense_are_refused():
 
 
 def test_without_pillow_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("millstream.expr.pictures.find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     assert importlib.util.find_spec("PIL") is not None
     with pytest.raises(MissingPackageError, match=r"pip install 'millstream\[image\]'"):
         X.image.decode()

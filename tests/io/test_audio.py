@@ -17,7 +17,7 @@ from io_sources import rows_of, table_of, tables_of
 import millstream as ms
 from millstream.blocks import tensor
 from millstream.dataset import Dataset
-from millstream.errors import ArgumentError, MissingPackageError, ReadError, SchemaError
+from millstream.errors import ArgumentError, MissingPackageError, ReadError, SchemaError, packages
 from millstream.io.formats import audio, audio_writer
 from millstream.io.formats.audio_writer import FILE_FORMATS, AudioRows
 from millstream.io.formats.watched_file import WatchedFile
@@ -376,8 +376,10 @@ def test_arguments_that_make_no_sense_are_refused_at_the_call(tmp_path, wrong):
 @pytest.mark.parametrize("package", ["soundfile", "av"])
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, package):
     save(tmp_path / "a.wav", steps(10))
-    known = audio.find_spec
-    monkeypatch.setattr(audio, "find_spec", lambda name: None if name == package else known(name))
+    known = packages.find_spec
+    monkeypatch.setattr(
+        packages, "find_spec", lambda name: None if name == package else known(name)
+    )
     with pytest.raises(MissingPackageError, match=r"millstream\[audio\]"):
         read_audio(tmp_path, sample_rate=8000)
 
@@ -591,6 +593,6 @@ def test_arguments_of_the_writer_that_make_no_sense_are_refused(tmp_path, told, 
 
 
 def test_the_writer_names_the_missing_package_with_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio_writer, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[audio\]"):
         written(tmp_path, steps(9))

@@ -283,7 +283,7 @@ def test_an_unknown_codec_is_an_error(tmp_path):
 
 
 def test_without_fastavro_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'millstream\[avro\]'"):
         plan_avro(tmp_path)
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import millstream as ms
 from millstream.blocks import block
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError
-from millstream.io.formats import avro_writer
 from millstream.io.formats.avro_writer import CODECS, AvroFormat
 
 write_avro = ms.Dataset.write_avro
@@ -183,7 +182,7 @@ def test_options_that_make_no_sense_are_refused_at_the_call(tmp_path, options, s
 
 
 def test_without_fastavro_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(avro_writer, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'millstream\[avro\]'"):
         write(pa.table({"a": [1]}), tmp_path)
 

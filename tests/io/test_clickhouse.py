@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 
 from millstream.errors import ArgumentError, MissingPackageError, ReadError
-from millstream.io.formats import clickhouse
 from millstream.io.formats.clickhouse import plan_clickhouse
 from millstream.read_lakes import read_clickhouse
 
@@ -161,6 +160,6 @@ def test_arguments_that_make_no_sense(how, told):
 
 
 def test_without_the_package(monkeypatch):
-    monkeypatch.setattr(clickhouse, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[clickhouse\]"):
         read_clickhouse(table="t", dsn=DSN)

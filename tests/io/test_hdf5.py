@@ -314,7 +314,7 @@ def test_a_filter_that_is_not_there_is_named_when_the_plan_is_made(tmp_path, mon
 
 
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'millstream\[hdf5\]'"):
         plan_hdf5(tmp_path)
 

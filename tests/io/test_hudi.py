@@ -11,7 +11,6 @@ import pytest
 from io_sources import table_of, unit_rows
 
 from millstream.errors import ArgumentError, MissingPackageError, ReadError
-from millstream.io.formats import hudi
 from millstream.io.formats.hudi import plan_hudi
 from millstream.read_lakes import read_hudi
 
@@ -150,6 +149,6 @@ def test_arguments_that_make_no_sense(table, how):
 
 
 def test_without_the_package(monkeypatch):
-    monkeypatch.setattr(hudi, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[hudi\]"):
         read_hudi("table")

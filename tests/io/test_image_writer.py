@@ -19,7 +19,6 @@ from millstream.errors import (
     UserCodeError,
     WriteError,
 )
-from millstream.io.formats import image_writer
 from millstream.io.formats.image_writer import FILE_FORMATS, ImageRows
 from millstream.io.formats.pixels import decode
 from millstream.io.row_file_options import RowFileOptions
@@ -368,7 +367,7 @@ def test_arguments_that_make_no_sense_are_refused_at_the_call(tmp_path, told, wr
 
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_writer, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[image\]"):
         write_images(dataset(pictures(2)), tmp_path, "image")
 

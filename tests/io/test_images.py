@@ -404,7 +404,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options):
 
 
 def test_without_pillow_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"millstream\[image\]"):
         plan_images(tmp_path)
 

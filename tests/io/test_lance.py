@@ -23,7 +23,6 @@ from millstream.errors import (
     UserCodeError,
     WriteError,
 )
-from millstream.io.formats import lance as reader
 from millstream.io.formats.lance import plan_lance
 from millstream.io.formats.lance_sink import LanceDatasink, stored_schema
 from millstream.io.formats.typed_files import TABLE_BYTES
@@ -332,7 +331,7 @@ def test_arguments_that_make_no_sense(five, how, told):
 
 
 def test_without_the_package(monkeypatch, five):
-    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[lance\]"):
         read_lance(five)
     with pytest.raises(MissingPackageError, match="write_lance needs pylance"):

@@ -172,7 +172,7 @@ def test_packages_that_are_not_there_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(laspy.LazBackend, "is_available", lambda self: False)
     with pytest.raises(MissingPackageError, match=r"lazrs: pip install 'millstream\[las\]'"):
         plan_las(tmp_path)
-    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'millstream\[las\]'"):
         plan_las(tmp_path)
 

@@ -31,7 +31,6 @@ from millstream.errors import (
     SchemaError,
     WriteError,
 )
-from millstream.io.formats import mongo
 from millstream.io.formats.bson_values import array_of, check_types, documents_of
 from millstream.io.formats.mongo import MongoUnit, Place, WriteMongo, plan_mongo
 from millstream.plan.arguments import SinkTasks
@@ -311,7 +310,7 @@ def test_arguments_that_make_no_sense(server, how, told):
 
 
 def test_without_the_package(monkeypatch):
-    monkeypatch.setattr(mongo, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[mongo\]"):
         read()
 

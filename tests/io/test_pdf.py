@@ -339,7 +339,7 @@ def test_arguments_that_make_no_sense_are_refused_at_the_call(tmp_path, wrong):
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     save(tmp_path / "a.pdf", Page())
-    monkeypatch.setattr(pdf, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[pdf\]"):
         read_pdf(tmp_path)
 

@@ -232,7 +232,7 @@ def test_arguments_that_make_no_sense_are_refused_at_the_call(tmp_path, how):
 
 
 def test_without_tifffile_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'millstream\[tiff\]'"):
         plan_tiff(tmp_path)
 

@@ -354,6 +354,6 @@ def test_options_that_make_no_sense_are_refused(clip, options):
 
 
 def test_without_pyav_the_extra_is_named(clip, monkeypatch):
-    monkeypatch.setattr(video, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"millstream\[video\]"):
         plan_video(clip)

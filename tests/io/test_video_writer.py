@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as arrays
 import millstream as ms
 from millstream.dataset import Dataset
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError, WriteError
-from millstream.io.formats import video_writer
 from millstream.io.formats.video_writer import VideoRows
 
 write_video = Dataset.write_video
@@ -212,6 +211,6 @@ def test_frames_that_an_encoder_does_not_take_are_an_error(tmp_path):
 
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_writer, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[video\]"):
         written(tmp_path, moving(2))

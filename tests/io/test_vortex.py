@@ -222,7 +222,7 @@ def test_a_panic_is_an_error_like_any_other():
 
 
 def test_without_the_package(monkeypatch, file):
-    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"millstream\[vortex\]"):
         read_vortex(file)
     with pytest.raises(MissingPackageError, match="write_vortex needs vortex-data"):

@@ -419,7 +419,7 @@ def test_another_file_system(tmp_path):
 
 
 def test_without_zarr_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    monkeypatch.setattr("millstream.errors.packages.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'millstream\[zarr\]'"):
         plan_zarr(tmp_path)
 

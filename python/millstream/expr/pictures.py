@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,8 +17,8 @@ import pyarrow as pa
 from millstream.blocks import tensor
 from millstream.blocks.common_type import is_bytes
 from millstream.blocks.convert import nulls
-from millstream.errors import MissingPackageError
 from millstream.errors.checks import check_choice, check_count, require
+from millstream.errors.packages import require_package
 from millstream.expr.nodes import Alias, Expr
 from millstream.expr.rows import OnError, check_on_error, made_of_each
 from millstream.expr.udf import Function, Udf
@@ -40,8 +39,7 @@ class Images:
     """
 
     def __init__(self, expr: Expr) -> None:
-        if find_spec("PIL") is None:
-            raise MissingPackageError(".image needs Pillow: pip install 'millstream[image]'")
+        require_package("PIL", ".image", "Pillow", "image")
         self._expr = expr
 
     def decode(self, mode: Mode = "RGB", *, on_error: OnError = "raise") -> Expr:

@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +18,9 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import MissingPackageError, ReadError
+from millstream.errors import ReadError
 from millstream.errors.checks import check_count, check_flag, is_number, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -65,12 +65,9 @@ def plan_audio(
     is_length = is_number(segment_s) and 0 < float(segment_s or 0) < float("inf")
     wanted = "a number of seconds above 0, or None"
     require(segment_s is None or is_length, "segment_s", segment_s, wanted)
-    if find_spec("soundfile") is None:
-        raise MissingPackageError("read_audio needs soundfile: pip install 'millstream[audio]'")
-    if sample_rate is not None and find_spec("av") is None:
-        raise MissingPackageError(
-            "read_audio(sample_rate=...) needs PyAV: pip install 'millstream[audio]'"
-        )
+    require_package("soundfile", "read_audio", "soundfile", "audio")
+    if sample_rate is not None:
+        require_package("av", "read_audio(sample_rate=...)", "PyAV", "audio")
     listing = list_files(paths, files, reader="read_audio")
     for file in listing.files:
         if file.size == 0:

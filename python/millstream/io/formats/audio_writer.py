@@ -9,15 +9,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import tensor
-from millstream.errors import ArgumentError, MissingPackageError, SchemaError
+from millstream.errors import ArgumentError, SchemaError
 from millstream.errors.checks import check_choice, check_count, check_flag, require
+from millstream.errors.packages import require_package
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ class AudioRows:
         if self.subtype is not None:
             check_choice("subtype", self.subtype, _SUBTYPES[self.file_format])
         check_flag("clip", self.clip)
-        if find_spec("soundfile") is None:
-            raise MissingPackageError(
-                "write_audio needs soundfile: pip install 'millstream[audio]'"
-            )
+        require_package("soundfile", "write_audio", "soundfile", "audio")
 
     @property
     def endings(self) -> tuple[str, ...]:

@@ -14,13 +14,13 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from importlib.util import find_spec
 from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.errors import MissingPackageError, SchemaError
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -42,8 +42,7 @@ def plan_avro(paths: Paths, files: FileOptions, *, blocks: int | None = None) ->
         ReadError: A path does not exist, is empty or no Avro, or there is nothing to read.
         SchemaError: A field is of a type that no column has.
     """
-    if find_spec("fastavro") is None:
-        raise MissingPackageError("read_avro needs fastavro: pip install 'millstream[avro]'")
+    require_package("fastavro", "read_avro", "fastavro", "avro")
     listing = list_files(paths, files, reader="read_avro")
     return plan_typed_files("ReadAvro", listing, AvroFormat(), files, blocks=blocks)
 

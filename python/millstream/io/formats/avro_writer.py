@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, cast
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import block
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError
 from millstream.errors.checks import check_choice, check_count
+from millstream.errors.packages import require_package
 from millstream.io.file_format import PlainFormat
 from millstream.io.formats import avro
 from millstream.io.formats.avro_types import Convert, as_stored, avro_schema, plain_type
@@ -49,8 +49,7 @@ class AvroFormat(PlainFormat):
                 f"compression_level={self.compression_level!r} goes with the codecs "
                 f"{' and '.join(map(repr, _WITH_LEVELS))}, and the codec is {self.codec!r}"
             )
-        if find_spec("fastavro") is None:
-            raise MissingPackageError("write_avro needs fastavro: pip install 'millstream[avro]'")
+        require_package("fastavro", "write_avro", "fastavro", "avro")
         self._try()
 
     @property

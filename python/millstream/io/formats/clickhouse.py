@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
 
 from millstream.blocks import block
-from millstream.errors import MissingPackageError, ReadError
+from millstream.errors import ReadError
 from millstream.errors.checks import check_columns, check_named, require
+from millstream.errors.packages import require_package
 from millstream.io.formats.sql import telling
 from millstream.io.formats.typed_files import pieces_of
 from millstream.io.source import Source, UnitOfNoFiles
@@ -39,10 +39,7 @@ def plan_clickhouse(
         ArgumentError: An argument makes no sense.
         MissingPackageError: clickhouse-connect is not installed.
     """
-    if find_spec("clickhouse_connect") is None:
-        raise MissingPackageError(
-            "read_clickhouse needs clickhouse-connect: pip install 'millstream[clickhouse]'"
-        )
+    require_package("clickhouse_connect", "read_clickhouse", "clickhouse-connect", "clickhouse")
     require(isinstance(table, str) and bool(table), "table", table, "the name of a table or view")
     # The address may show a password.
     is_dsn = isinstance(dsn, str) and "://" in dsn

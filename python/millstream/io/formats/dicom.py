@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError
 from millstream.errors.checks import check_choice, check_columns, check_flag
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -72,8 +72,7 @@ def plan_dicom(
         MissingPackageError: pydicom, or the decoder for the first file, is not installed.
         ReadError: A path does not exist, the first file is no DICOM, or there is nothing to read.
     """
-    if find_spec("pydicom") is None:
-        raise MissingPackageError("read_dicom needs pydicom: pip install 'millstream[dicom]'")
+    require_package("pydicom", "read_dicom", "pydicom", "dicom")
     format = DicomFormat(options, tuple(tags_of(options.tags)))
     listing = list_files(paths, files, reader="read_dicom", may_go_on=True)
     first = listing.files[0].path

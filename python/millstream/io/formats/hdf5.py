@@ -25,6 +25,7 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import block
 from millstream.errors import MissingPackageError, ReadError, SchemaError
 from millstream.errors.checks import check_columns, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -57,8 +58,7 @@ def plan_hdf5(
     """
     names = None if datasets is None else tuple(check_columns("datasets", datasets))
     require(names != (), "datasets", datasets, "at least one name, or None")
-    if find_spec("h5py") is None:
-        raise MissingPackageError("read_hdf5 needs h5py: pip install 'millstream[hdf5]'")
+    require_package("h5py", "read_hdf5", "h5py", "hdf5")
     listing = list_files(paths, files, reader="read_hdf5")
     return plan_row_ranges("ReadHDF5", listing, Hdf5Format(names), files, blocks=blocks)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
 
 from millstream.blocks import block
-from millstream.errors import ArgumentError, MissingPackageError
+from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count, check_named, is_sequence, require
+from millstream.errors.packages import require_package
 from millstream.io.formats.lance import address_of
 from millstream.io.formats.panics import panics_told
 from millstream.io.formats.typed_files import pieces_of
@@ -38,8 +38,7 @@ def plan_hudi(
         MissingPackageError: hudi is not installed.
         ReadError: There is no such table.
     """
-    if find_spec("hudi") is None:
-        raise MissingPackageError("read_hudi needs hudi: pip install 'millstream[hudi]'")
+    require_package("hudi", "read_hudi", "hudi", "hudi")
     check_count("override_num_blocks", blocks)
     require(query_type == "snapshot", "query_type", query_type, "'snapshot'")
     check_named("hudi_options", hudi_options)

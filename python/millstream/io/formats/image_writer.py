@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow as pa
 from millstream.blocks import tensor
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError
 from millstream.errors.checks import check_choice, require
+from millstream.errors.packages import require_package
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class ImageRows:
             raise ArgumentError(
                 f"quality={quality!r} is for JPEG, WebP and AVIF; {self._kind.name} loses nothing"
             )
-        if find_spec("PIL") is None:
-            raise MissingPackageError("write_images needs Pillow: pip install 'millstream[image]'")
+        require_package("PIL", "write_images", "Pillow", "image")
         _require_known(self._kind.name)
 
     @property

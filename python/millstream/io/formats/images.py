@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +16,9 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import MissingPackageError, ReadError
+from millstream.errors import ReadError
 from millstream.errors.checks import check_choice, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -57,8 +57,7 @@ def plan_images(
     """
     size = check_size(size, "size")
     check_orientation(orientation)
-    if find_spec("PIL") is None:
-        raise MissingPackageError("read_images needs Pillow: pip install 'millstream[image]'")
+    require_package("PIL", "read_images", "Pillow", "image")
     if mode is not None:
         check_choice("mode", mode, sorted(_DTYPES))
     listing = list_files(paths, files, reader="read_images", may_go_on=True)

@@ -10,12 +10,11 @@ import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
 
-from millstream.errors import ArgumentError, MissingPackageError, SchemaError
+from millstream.errors import ArgumentError, SchemaError
 from millstream.errors.checks import (
     check_columns,
     check_count,
@@ -24,6 +23,7 @@ from millstream.errors.checks import (
     is_whole,
     require,
 )
+from millstream.errors.packages import require_package
 from millstream.io.formats.lance_units import (
     PROBLEM,
     Fragment,
@@ -80,8 +80,7 @@ def require_lance(caller: str) -> None:
     Raises:
         MissingPackageError: It is not.
     """
-    if find_spec("lance") is None:
-        raise MissingPackageError(f"{caller} needs pylance: pip install 'millstream[lance]'")
+    require_package("lance", caller, "pylance", "lance")
 
 
 def address_of(name: str, uri: Any) -> str:

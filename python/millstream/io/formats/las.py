@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import pyarrow.fs as pa_fs
 from millstream.blocks import columns as block_columns
 from millstream.errors import MissingPackageError, SchemaError
 from millstream.errors.checks import check_columns, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -51,8 +51,7 @@ def plan_las(
     """
     names = None if columns is None else tuple(check_columns("columns", columns))
     require(names != (), "columns", columns, "at least one name, or None")
-    if find_spec("laspy") is None:
-        raise MissingPackageError("read_las needs laspy: pip install 'millstream[las]'")
+    require_package("laspy", "read_las", "laspy", "las")
     listing = list_files(paths, files, reader="read_las")
     return plan_row_ranges("ReadLAS", listing, LasFormat(names), files, blocks=blocks)
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import columns
-from millstream.errors import MissingPackageError, SchemaError
+from millstream.errors import SchemaError
 from millstream.errors.checks import check_columns, check_flag, is_whole, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import Listing, list_files, open_file
@@ -105,8 +105,7 @@ def plan_mcap(
         MissingPackageError: mcap is not installed.
         ReadError: A path does not exist, is empty, cut off or no MCAP, or there is nothing to read.
     """
-    if find_spec("mcap") is None:
-        raise MissingPackageError("read_mcap needs mcap: pip install 'millstream[mcap]'")
+    require_package("mcap", "read_mcap", "mcap", "mcap")
     listing = list_files(paths, files, reader="read_mcap")
     format = McapFormat(wanted)
     if wanted.decode_json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +17,9 @@ import pyarrow as pa
 from millstream.blocks import block
 from millstream.blocks.common_type import common_type
 from millstream.blocks.convert import convert
-from millstream.errors import MissingPackageError, ReadError, WriteError
+from millstream.errors import ReadError, WriteError
 from millstream.errors.checks import check_count, check_kind, is_named, is_sequence, require
+from millstream.errors.packages import require_package
 from millstream.io.formats.bson_values import array_of, check_types, documents_of
 from millstream.io.formats.sql import telling
 from millstream.io.source import Source, UnitOfNoFiles
@@ -92,8 +92,7 @@ def require_mongo(caller: str) -> None:
     Raises:
         MissingPackageError: It is not.
     """
-    if find_spec("pymongo") is None:
-        raise MissingPackageError(f"{caller} needs pymongo: pip install 'millstream[mongo]'")
+    require_package("pymongo", caller, "pymongo", "mongo")
 
 
 @dataclass(frozen=True)

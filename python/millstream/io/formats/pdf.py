@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,9 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import MissingPackageError, ReadError
+from millstream.errors import ReadError
 from millstream.errors.checks import is_number, is_sequence, is_whole, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -63,8 +63,7 @@ def plan_pdf(
     wanted = _checked_pages(pages)
     is_text = password is None or isinstance(password, str)
     require(is_text, "password", "..." if password is not None else None, "text, or None")
-    if find_spec("pypdfium2") is None:
-        raise MissingPackageError("read_pdf needs pypdfium2: pip install 'millstream[pdf]'")
+    require_package("pypdfium2", "read_pdf", "pypdfium2", "pdf")
     listing = list_files(paths, files, reader="read_pdf")
     for file in listing.files:
         if file.size == 0:

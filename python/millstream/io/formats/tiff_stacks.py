@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,8 +16,9 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import MissingPackageError, SchemaError
+from millstream.errors import SchemaError
 from millstream.errors.checks import check_choice, check_count
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -58,8 +58,7 @@ def plan_tiff(
     """
     check_choice("pages", pages, ("rows", "stack"))
     check_count("series", series, least=0)
-    if find_spec("tifffile") is None:
-        raise MissingPackageError("read_tiff needs tifffile: pip install 'millstream[tiff]'")
+    require_package("tifffile", "read_tiff", "tifffile", "tiff")
     listing = list_files(paths, files, reader="read_tiff", may_go_on=True)
     format = TiffFormat(pages == "stack", series)
     first = listing.files[0].path

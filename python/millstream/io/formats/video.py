@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,9 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import tensor
-from millstream.errors import ArgumentError, MissingPackageError, ReadError
+from millstream.errors import ArgumentError, ReadError
 from millstream.errors.checks import check_count, is_number, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import Listing, list_files, open_file
@@ -65,8 +65,7 @@ def plan_video(
     resize = check_size(resize, "resize")
     _check_rate(fps, frame_interval)
     check_orientation(orientation)
-    if find_spec("av") is None:
-        raise MissingPackageError("read_video needs PyAV: pip install 'millstream[video]'")
+    require_package("av", "read_video", "PyAV", "video")
     listing = list_files(paths, files, reader="read_video")
     for file in listing.files:
         if file.size == 0:

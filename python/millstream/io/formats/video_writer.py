@@ -10,7 +10,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from importlib.util import find_spec
 from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import tensor
-from millstream.errors import ArgumentError, MissingPackageError, SchemaError
+from millstream.errors import ArgumentError, SchemaError
 from millstream.errors.checks import check_choice, check_named, is_number, require
+from millstream.errors.packages import require_package
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -66,8 +66,7 @@ class VideoRows:
         check_named("codec_options", self.codec_options, "text")
         is_text = all(isinstance(value, str) for value in self.codec_options.values())
         require(is_text, "codec_options", self.codec_options, "a dict of text by name")
-        if find_spec("av") is None:
-            raise MissingPackageError("write_video needs PyAV: pip install 'millstream[video]'")
+        require_package("av", "write_video", "PyAV", "video")
         self._try_encoder()
 
     @property

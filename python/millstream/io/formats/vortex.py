@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
 from millstream.blocks import block
-from millstream.errors import MissingPackageError, SchemaError
+from millstream.errors import SchemaError
 from millstream.errors.checks import check_columns
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Paths
 from millstream.io.file_options import FileOptions
 from millstream.io.files import list_files, open_file
@@ -63,8 +63,7 @@ def require_vortex(caller: str) -> None:
     Raises:
         MissingPackageError: It is not.
     """
-    if find_spec("vortex") is None:
-        raise MissingPackageError(f"{caller} needs vortex-data: pip install 'millstream[vortex]'")
+    require_package("vortex", caller, "vortex-data", "vortex")
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow.fs as pa_fs
 
-from millstream.errors import ArgumentError, MissingPackageError, ReadError, SchemaError
+from millstream.errors import ArgumentError, ReadError, SchemaError
 from millstream.errors.checks import check_choice, check_columns, check_count, check_flag, require
+from millstream.errors.packages import require_package
 from millstream.io.addresses import Path, is_of_one_process, resolve
 from millstream.io.formats.zarr_arrays import Grid, StoredArrays
 from millstream.io.formats.zarr_units import (
@@ -96,8 +96,7 @@ def plan_zarr(
         SchemaError: An array does not exist, or its values cannot be read so.
     """
     check_count("override_num_blocks", blocks)
-    if find_spec("zarr") is None:
-        raise MissingPackageError("read_zarr needs zarr: pip install 'millstream[zarr]'")
+    require_package("zarr", "read_zarr", "zarr", "zarr")
     found, (root,) = resolve([path], filesystem)
     if found.get_file_info(root).type != pa_fs.FileType.Directory:
         raise ReadError("there is no such folder, so it is no Zarr store", file=root)
