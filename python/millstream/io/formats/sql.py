@@ -18,6 +18,7 @@ import pyarrow as pa
 from millstream.errors import MillstreamError, ReadError
 from millstream.errors.checks import check_columns, check_count, require
 from millstream.io.formats import sql_postgres
+from millstream.io.formats.sql_cursor import execute
 from millstream.io.formats.sql_values import check_values, column_of
 from millstream.io.secrets import without_secrets
 from millstream.io.source import Source, UnitOfNoFiles
@@ -189,17 +190,8 @@ def _tables(connection: Any, query: str, params: Any) -> Iterator[pa.Table]:
         is_streamed = sql_postgres.is_psycopg(connection)
         cursor = sql_postgres.Streamed(connection) if is_streamed else connection.cursor()
         with closing(cursor):
-            _execute(cursor, query, params)
+            execute(cursor, query, params)
             yield from _from_rows(cursor)
-
-
-def _execute(cursor: Any, query: str, params: Any) -> None:
-    if params is None:
-        cursor.execute(query)
-    else:
-        cursor.execute(query, params)
-    if not cursor.description:
-        raise ReadError("the statement gives no rows: read_sql takes a query")
 
 
 def _names(description: Sequence[Any]) -> list[str]:
@@ -240,17 +232,17 @@ def _from_duckdb(connection: Any, query: str, params: Any) -> Iterator[pa.Table]
 def _from_adbc(connection: Any, query: str, params: Any) -> Iterator[pa.Table]:
     with closing(connection.cursor()) as cursor:
         if not is_sqlite(connection):
-            _execute(cursor, query, params)
+            execute(cursor, query, params)
             _names(cursor.description)
             yield from _checked(cursor.fetch_record_batch())
             return
         rows = f"FROM (\n{_stripped(query)}\n) AS T"
-        _execute(cursor, f"SELECT * {rows} LIMIT 0", params)
+        execute(cursor, f"SELECT * {rows} LIMIT 0", params)
         # SQLite numbers those that come twice in a subquery.
         _names([(_NUMBERED.sub("", name),) for name, *_ in cursor.description])
         names = _names(cursor.description)
         kinds = ", ".join(f'typeof("{name.replace(chr(34), chr(34) * 2)}")' for name in names)
-        _execute(cursor, f"SELECT T.*, {kinds} {rows}", params)
+        execute(cursor, f"SELECT T.*, {kinds} {rows}", params)
         yield from _of_one_kind(names, _checked(cursor.fetch_record_batch()))
 
 

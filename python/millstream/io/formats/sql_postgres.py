@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from millstream.errors import ReadError, WriteError
+from millstream.io.formats.sql_cursor import execute
 from millstream.io.formats.sql_values import check_values, column_of
 
 
@@ -104,12 +105,7 @@ def from_adbc(connection: Any, query: str, params: Any) -> Iterator[pa.Table]:
             # The driver tells the values of an array, and not its dimensions.
             told = ", ".join(f"array_ndims(T.{_quoted(name)})" for name in arrays)
             query = f"SELECT T.*, {told} FROM (\n{query.rstrip().rstrip(';')}\n) AS T"  # noqa: S608
-        if params is None:
-            cursor.execute(query)
-        else:
-            cursor.execute(query, params)
-        if not cursor.description:
-            raise ReadError("the statement gives no rows: read_sql takes a query")
+        execute(cursor, query, params)
         with cursor.fetch_record_batch() as reader:
             yield from _tables(reader, arrays)
 
