@@ -10,12 +10,10 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
-
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_choice, check_columns, check_count, check_flag, require
 from millstream.pipeline import Pipeline
-from millstream.plan.logical import Exchange, LogicalPlan, Phase
+from millstream.plan.logical import Exchange, LogicalPlan, Phase, same_columns
 
 if TYPE_CHECKING:
     from millstream.aggregate import AggregateFn
@@ -68,7 +66,7 @@ class Shuffles(Pipeline):
         if schema is not None:
             order.check_sortable(schema, keys)
         step = SortStep(keys, partitions_for(self._plan))
-        phase = Phase((self._plan,), f"Sort({', '.join(columns)})", step, columns=_same)
+        phase = Phase((self._plan,), f"Sort({', '.join(columns)})", step, columns=same_columns)
         return _dataset(self, LogicalPlan(phase))
 
     def random_shuffle(self, *, seed: int | None = None) -> Dataset:
@@ -87,7 +85,7 @@ class Shuffles(Pipeline):
 
         check_count("seed", seed, least=0)
         step = ShuffleStep(seed, partitions_for(self._plan))
-        phase = Phase((self._plan,), "RandomShuffle", step, columns=_same)
+        phase = Phase((self._plan,), "RandomShuffle", step, columns=same_columns)
         return _dataset(self, LogicalPlan(phase))
 
     def repartition(self, num_blocks: int, *, shuffle: bool = False) -> Dataset:
@@ -110,13 +108,15 @@ class Shuffles(Pipeline):
         if not shuffle:
             step = RepartitionStep(num_blocks)
             name = f"Repartition({num_blocks})"
-            return _dataset(self, LogicalPlan(Phase((self._plan,), name, step, columns=_same)))
+            return _dataset(
+                self, LogicalPlan(Phase((self._plan,), name, step, columns=same_columns))
+            )
         spread = InTurn(secrets.randbits(32), num_blocks)
         exchange = Exchange(
             f"Repartition({num_blocks})",
             spread,
             Joined(),
-            columns=_same,
+            columns=same_columns,
             keeps_rows=True,
             is_divided=True,
         )
@@ -209,7 +209,7 @@ class Shuffles(Pipeline):
         check_keys(self._plan, columns)
         gather = DistinctRows(columns, keep)
         partitioner = ByHash(columns, partitions_for(self._plan))
-        exchange = Exchange(gather.name, partitioner, gather, columns=_same)
+        exchange = Exchange(gather.name, partitioner, gather, columns=same_columns)
         return _dataset(self, self._plan.then(exchange))
 
 
@@ -223,10 +223,6 @@ def _sides(descending: Any, columns: int) -> tuple[bool, ...]:
             f"descending={descending!r} must be True, False, or one of them for each column of key"
         )
     return tuple(descending)
-
-
-def _same(schema: pa.Schema) -> pa.Schema:
-    return schema
 
 
 def _dataset(pipeline: Pipeline, plan: LogicalPlan) -> Dataset:

@@ -148,6 +148,11 @@ class Exchange:
 Operator = Map | Limit | Exchange
 
 
+def same_columns(schema: pa.Schema) -> pa.Schema:
+    """The columns out of an operator that changes none."""
+    return schema
+
+
 @dataclass(frozen=True)
 class Union:
     """The rows of several plans, one after the other.

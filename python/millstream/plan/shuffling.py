@@ -10,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from millstream.blocks.gather import Shuffled
 from millstream.blocks.partition import AtRandom
-from millstream.plan.logical import Exchange, LogicalPlan
+from millstream.plan.logical import Exchange, LogicalPlan, same_columns
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,8 @@ class ShuffleStep:
             gather.name,
             AtRandom(seed, self.partitions),
             gather,
-            columns=_same,
+            columns=same_columns,
             keeps_rows=True,
             is_repeatable=self.seed is not None,
         )
         return plan.then(shuffle)
-
-
-def _same(schema: pa.Schema) -> pa.Schema:
-    return schema

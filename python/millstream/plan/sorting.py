@@ -19,7 +19,7 @@ from millstream.blocks.partition import ByOrder, Partitioner
 from millstream.blocks.row_hash import hash_rows
 from millstream.blocks.transforms import Blocks
 from millstream.io.source import ReadUnit, Source
-from millstream.plan.logical import Exchange, LogicalPlan, Map, Read, Zip
+from millstream.plan.logical import Exchange, LogicalPlan, Map, Read, Zip, same_columns
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class SortStep:
 
     def _with(self, plan: LogicalPlan, partitioner: Partitioner) -> LogicalPlan:
         gather = Sorted(self.keys)
-        same = Exchange(gather.name, partitioner, gather, columns=_same, keeps_rows=True)
+        same = Exchange(gather.name, partitioner, gather, columns=same_columns, keeps_rows=True)
         return plan.then(same)
 
     def _bounds(self, sample: pa.Table) -> pa.Table:
@@ -148,10 +148,6 @@ def _part_of_source(source: Source) -> Source:
     chosen = [units[int(place)] for place in places[: len(units)]]
     nothing: dict[str, Any] = dict.fromkeys(("with_columns", "with_filter", "redrawn", "completed"))
     return replace(source, units=chosen, rows=None, **nothing)
-
-
-def _same(schema: pa.Schema) -> pa.Schema:
-    return schema
 
 
 #: What a partition should hold: a task has it in memory, and a copy of it.
