@@ -165,6 +165,28 @@ STORE_UNITS = {"store peak": "MB", "spilled": "MB"}
 RESULT = "RESULT"
 
 
+def by_daft(module: str, measured: str) -> Numbers:
+    """Runs a benchmark of Daft in an environment of its own, by the Python of `DAFT_PYTHON`.
+
+    Args:
+        module: The benchmark's module.
+        measured: Code that makes the numbers, with the module at hand; each must be a number.
+    """
+    code = f"import json, {module}; print('RESULT', json.dumps({measured}))"
+    folder = str(Path(__file__).parent)
+    done = subprocess.run(
+        [os.environ["DAFT_PYTHON"], "-c", code],
+        env={**os.environ, "PYTHONPATH": folder, "DAFT_PROGRESS_BAR": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if not lines:
+        raise SystemExit(done.stderr[-2000:])
+    return json.loads(lines[0].removeprefix("RESULT "))
+
+
 def _in_own_process(name: str) -> dict[str, float]:
     command = [sys.executable, sys.argv[0], "--child", name]
     environment = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Benchmark, Cluster, Numbers, quiet_peer
+from harness import Benchmark, Cluster, Numbers, by_daft, quiet_peer
 
 PICTURES = 1200
 SIDE = 224
@@ -131,23 +130,7 @@ def measured(scores: Callable[[str], Iterator[float]], *, on_ray: bool = False) 
 
 def elsewhere() -> Numbers:
     """Daft, in its own environment."""
-    code = (
-        "import images, sys; numbers = images.measured(images.daft);"
-        "print('RESULT', numbers['wall'], numbers['sum'])"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "DAFT_PROGRESS_BAR": "0"}
-    done = subprocess.run(
-        [os.environ["DAFT_PYTHON"], "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    if not lines:
-        raise SystemExit(done.stderr[-2000:])
-    _, wall, total = lines[0].split()
-    return {"wall": float(wall), "sum": float(total)}
+    return by_daft("images", "images.measured(images.daft)")
 
 
 CONTESTANTS: dict[str, Callable[[], Numbers]] = {

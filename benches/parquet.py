@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from harness import Benchmark, Cluster, Numbers, quiet_peer
+from harness import Benchmark, Cluster, Numbers, by_daft, quiet_peer
 
 FILES = 16
 ROWS = 500_000
@@ -92,7 +92,7 @@ def counted(batches: Iterator[Any]) -> tuple[int, int]:
             total += int(batch["i0"].sum())
         else:
             count += batch.num_rows
-            total += int(pa.compute.sum(batch.column("i0")).as_py())
+            total += int(pc.sum(batch.column("i0")).as_py())
     return count, total
 
 
@@ -111,24 +111,8 @@ def measured(run: Callable[[str], tuple[int, int]], *, on_ray: bool = False) -> 
 
 def elsewhere() -> Numbers:
     """Daft, in its own environment."""
-    code = (
-        "import pyarrow.compute, parquet;"
-        "numbers = parquet.measured(lambda folder: parquet.counted(parquet.daft(folder)));"
-        "print('RESULT', numbers['wall'], numbers['sum'])"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "DAFT_PROGRESS_BAR": "0"}
-    done = subprocess.run(
-        [os.environ["DAFT_PYTHON"], "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    if not lines:
-        raise SystemExit(done.stderr[-2000:])
-    _, wall, total = lines[0].split()
-    return {"wall": float(wall), "sum": float(total)}
+    measure = "parquet.measured(lambda folder: parquet.counted(parquet.daft(folder)))"
+    return by_daft("parquet", measure)
 
 
 CONTESTANTS: dict[str, Callable[[], Numbers]] = {
@@ -141,8 +125,6 @@ CONTESTANTS: dict[str, Callable[[], Numbers]] = {
 }
 
 if __name__ == "__main__":
-    import pyarrow.compute
-
     Benchmark(
         name="parquet",
         contestants=CONTESTANTS,
