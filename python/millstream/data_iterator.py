@@ -11,7 +11,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from millstream.errors import ArgumentError
+from millstream.errors.checks import check_count
 from millstream.execution.consume import first_rows
+from millstream.feed.progress import Progress, Shuffle, progress_of, without_first
 from millstream.iteration import Iteration, Stream
 from millstream.run.protocol import BlockHandle
 from millstream.schema import Schema
@@ -47,6 +50,8 @@ class DataIterator(Iteration):
         schema: The columns, if they are known.
         stats: Where the time went.
         name: What it is called.
+        what_differs: What keeps it from going on where another stopped: the rows that come, or
+            their order, are others in each run. `None`: nothing.
     """
 
     def __init__(
@@ -55,11 +60,17 @@ class DataIterator(Iteration):
         schema: Callable[[], Schema | None],
         stats: Callable[[], str],
         name: str,
+        what_differs: Callable[[], str | None],
     ) -> None:
         self._begin = start
         self._find_schema = schema
         self._find_stats = stats
         self._name = name
+        self._what_differs = what_differs
+        # Of the iteration that began last; before the first, and after a state was loaded, that of
+        # the next.
+        self._progress = Progress()
+        self._is_loaded = False
         self._epoch = 0
 
     def __repr__(self) -> str:
@@ -74,12 +85,123 @@ class DataIterator(Iteration):
         return self._find_stats()
 
     def materialize(self) -> pa.Table:
-        """All rows of an epoch that come here, in one table."""
-        return first_rows(self._start(), None)
+        """All rows of an epoch that come here, in one table; after a loaded state, the rest."""
+        progress = self._follow(None)
+        table = first_rows(_Rest(self._start(), progress.skip_rows), None)
+        progress.end()
+        return table
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the iteration that began last has come, for `load_state_dict`.
+
+        It counts the rows that the loop has got, none that is only made ready. After the end of an
+        epoch it is the beginning of the next one.
+
+        Returns:
+            A small dict that JSON can hold.
+
+        Raises:
+            ArgumentError: An iteration cannot go on from a state: the rows or their order are
+                others in each run, or several consumers share them.
+
+        Example:
+            >>> part = ms.range(10).iterator()
+            >>> for batch in part.iter_batches(batch_size=4):
+            ...     state = part.state_dict()
+            ...     break
+            >>> other = ms.range(10).iterator()
+            >>> other.load_state_dict(state)
+            >>> [list(batch["id"]) for batch in other.iter_batches(batch_size=4)]
+            [[4, 5, 6, 7], [8, 9]]
+        """
+        self._check_repeats("state_dict")
+        shuffle = self._progress.shuffle
+        if shuffle is not None and shuffle.seed is None and self._progress.rows:
+            raise ArgumentError(
+                "state_dict: a local shuffle without a seed draws otherwise each time: pass "
+                "local_shuffle_seed"
+            )
+        return self._progress.state()
+
+    def load_state_dict(self, state: Any) -> None:
+        """Has the next iteration go on where another one stopped: each row comes once in all.
+
+        The dataset must be the same: the same files, operators and seeds. What comes before the
+        state is run again and left out.
+
+        Args:
+            state: What `state_dict` gave, of this iterator or another one; or a list of this only.
+
+        Raises:
+            ArgumentError: It is none, or the iteration cannot go on from a state.
+        """
+        self._check_repeats("load_state_dict")
+        self._progress = progress_of(state)
+        self._epoch, self._is_loaded = self._progress.epoch, True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Has the next iteration be that of an epoch, from its first row.
+
+        A local shuffle with a seed has another order in each epoch. If a state of this epoch was
+        loaded, the next iteration still goes on from there.
+
+        Args:
+            epoch: Its number, from 0.
+
+        Raises:
+            ArgumentError: It is no number of an epoch.
+        """
+        check_count("epoch", epoch, least=0, optional=False)
+        is_there = self._is_loaded and self._epoch == epoch
+        if not is_there:
+            self._epoch, self._progress, self._is_loaded = epoch, Progress(epoch), False
+
+    def _check_repeats(self, method: str) -> None:
+        problem = self._what_differs()
+        if problem is not None:
+            raise ArgumentError(f"{method}: {problem}")
+
+    def _follow(self, shuffle: Shuffle | None) -> Progress:
+        rows = self._progress.rows if self._is_loaded else 0
+        if rows and shuffle != self._progress.shuffle:
+            raise ArgumentError(
+                "load_state_dict: the state is of an iteration with "
+                f"{_told(self._progress.shuffle)}, and this one has {_told(shuffle)}: the rows "
+                "would come in another order"
+            )
+        self._is_loaded = False
+        self._progress = Progress(self._epoch, rows, shuffle)
+        return self._progress
 
     def _start(self) -> Stream:
         epoch, self._epoch = self._epoch, self._epoch + 1
         return self._begin(epoch)
+
+
+class _Rest:
+    """Blocks without their first rows.
+
+    Args:
+        stream: The blocks.
+        rows: How many rows.
+    """
+
+    def __init__(self, stream: Stream, rows: int) -> None:
+        self._stream = stream
+        self._rows = rows
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Their data."""
+        return without_first(self._stream.tables(), self._rows)
+
+
+def _told(shuffle: Shuffle | None) -> str:
+    if shuffle is None:
+        return "no local shuffle"
+    return (
+        f"local_shuffle_buffer_size={shuffle.buffer_rows}, local_shuffle_seed={shuffle.seed}, "
+        f"batch_size={shuffle.batch_rows}"
+    )
 
 
 class SplitPart:

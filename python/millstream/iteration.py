@@ -7,7 +7,7 @@ rows and batches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from millstream import feed
 from millstream.errors.checks import check_count, check_flag
+from millstream.feed.progress import Progress, Shuffle
 from millstream.plan.arguments import check_batch_format
 
 Row = dict[str, Any]
@@ -39,6 +40,10 @@ class Iteration(ABC):
     @abstractmethod
     def _start(self) -> Stream:
         """Begins to give blocks."""
+
+    def _follow(self, shuffle: Shuffle | None) -> Progress | None:
+        """What an iteration that is to begin is told of, and goes on from; `None`: nothing."""
+        return None
 
     def iter_rows(self) -> Iterable[Row]:
         """Runs the dataset and gives its rows, one after the other, as they come.
@@ -83,7 +88,8 @@ class Iteration(ABC):
         )
         check_flag("zero_copy_batch", zero_copy_batch)
         batches["batch_format"] = check_batch_format(batch_format)
-        return _Again(self, partial(_iter_batches, zero_copy_batch=zero_copy_batch, **batches))
+        iterate = partial(_iter_batches, zero_copy_batch=zero_copy_batch, **batches)
+        return _Again(self, iterate, _shuffle_of(batches))
 
     def iter_torch_batches(
         self,
@@ -132,7 +138,7 @@ class Iteration(ABC):
         check_flag("pin_memory", pin_memory)
         convert = tensors_of(dtypes, device, pin_memory=pin_memory, collate_fn=collate_fn)
         iterate = partial(_iter_batches, zero_copy_batch=False, convert=convert, **batches)
-        return _Again(self, iterate)
+        return _Again(self, iterate, _shuffle_of(batches))
 
 
 def _batch_options(
@@ -161,20 +167,34 @@ def _batch_options(
     }
 
 
-def _iter_rows(stream: Stream) -> Iterator[Row]:
-    return feed.iter_rows(stream.sized_tables(), stop=stream.stop)
+def _shuffle_of(batches: Mapping[str, Any]) -> Shuffle | None:
+    buffer_rows, batch_rows = batches["local_shuffle_buffer_size"], batches["batch_size"]
+    if buffer_rows is None or batch_rows is None:
+        return None
+    return Shuffle(buffer_rows, batch_rows, batches["local_shuffle_seed"])
 
 
-def _iter_batches(stream: Stream, **options: Any) -> Iterator[Any]:
-    return feed.iter_batches(stream.tables(), stop=stream.stop, **options)
+def _iter_rows(stream: Stream, progress: Progress | None) -> Iterator[Row]:
+    return feed.iter_rows(stream.sized_tables(), stop=stream.stop, progress=progress)
+
+
+def _iter_batches(stream: Stream, progress: Progress | None, **options: Any) -> Iterator[Any]:
+    return feed.iter_batches(stream.tables(), stop=stream.stop, progress=progress, **options)
 
 
 class _Again(Iterable[Any]):
     """Iterates anew each time."""
 
-    def __init__(self, over: Iteration, iterate: Callable[[Stream], Iterator[Any]]) -> None:
+    def __init__(
+        self,
+        over: Iteration,
+        iterate: Callable[[Stream, Progress | None], Iterator[Any]],
+        shuffle: Shuffle | None = None,
+    ) -> None:
         self._over = over
         self._iterate = iterate
+        self._shuffle = shuffle
 
     def __iter__(self) -> Iterator[Any]:
-        return self._iterate(self._over._start())
+        progress = self._over._follow(self._shuffle)
+        return self._iterate(self._over._start(), progress)

@@ -148,6 +148,11 @@ class ExchangeStep:
     schemas: tuple[pa.Schema | None, pa.Schema | None]
     partitions: int
 
+    @property
+    def repeats_order(self) -> bool:
+        """Not on another cluster: it depends on the partitions."""
+        return False
+
     def planned(self, plan: LogicalPlan, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
         """The plan, whose inputs are the sides, with the join behind it."""
         left, right = (self._schema(side, plan.inputs[side], run) for side in (0, 1))
@@ -186,6 +191,11 @@ class BroadcastStep:
 
     plan: JoinPlan
     right: LogicalPlan
+
+    @property
+    def repeats_order(self) -> bool:
+        """Not on another cluster: it depends on the partitions."""
+        return False
 
     def planned(self, plan: LogicalPlan, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
         """The plan with the join behind it."""

@@ -18,11 +18,14 @@ from millstream.errors.checks import check_count, check_flag, is_number, is_sequ
 from millstream.execution.kept import cut, keep_blocks
 from millstream.execution.split import open_owner
 from millstream.pipeline import Pipeline
+from millstream.plan.repeatable import what_differs
 from millstream.schema import Schema
 
 if TYPE_CHECKING:
+    from millstream.context import DataContext
     from millstream.data_iterator import DataIterator
     from millstream.dataset import MaterializedDataset
+    from millstream.plan.logical import LogicalPlan
 
 
 class Splits(Pipeline):
@@ -172,9 +175,10 @@ class Splits(Pipeline):
         check_flag("equal", equal)
         owner = open_owner(self._plan, self._context, SplitOptions(n, equal))
         schema = partial(_known, self._plan.schema())
+        differs = partial(_what_differs, self._plan, self._context, n)
         parts = [SplitPart(owner, consumer) for consumer in range(n)]
         return [
-            DataIterator(part, schema, part.stats, f"{number + 1} of {n}")
+            DataIterator(part, schema, part.stats, f"{number + 1} of {n}", differs)
             for number, part in enumerate(parts)
         ]
 
@@ -190,7 +194,8 @@ class Splits(Pipeline):
         from millstream.data_iterator import DataIterator
 
         whole = _Whole(self)
-        return DataIterator(whole, whole.schema, whole.stats, self._plan.flow())
+        differs = partial(_what_differs, self._plan, self._context, 1)
+        return DataIterator(whole, whole.schema, whole.stats, self._plan.flow(), differs)
 
     def _cut(
         self, bounds: Callable[[int], Sequence[int]], none_empty: str | None = None
@@ -230,6 +235,18 @@ class _Whole:
 
     def stats(self) -> str:
         return str(self._dataset.stats())
+
+
+def _what_differs(plan: LogicalPlan, context: DataContext, consumers: int) -> str | None:
+    """What keeps an iterator from going on where another stopped, and what to do."""
+    if consumers > 1:
+        return (
+            f"{consumers} consumers share the rows, each as fast as it is, so who gets which is "
+            "another in each run; iterator() and streaming_split(1) can go on from a state"
+        )
+    if not context.preserve_order:
+        return "preserve_order is off, so the order is another in each run: switch it on"
+    return what_differs(plan)
 
 
 def _known(schema: Any) -> Schema | None:

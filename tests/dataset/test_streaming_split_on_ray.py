@@ -74,3 +74,34 @@ def test_an_error_of_the_run_comes_to_the_consumer():
         list(part.iter_rows())
     with pytest.raises(ray.exceptions.RayTaskError, match="no good"):
         ray.get(Consumer.remote(part).epoch.remote())
+
+
+@ray.remote(num_cpus=0)
+class Trainer:
+    """Trains a few steps, and tells its state after each."""
+
+    def __init__(self, iterator, state):
+        self.iterator = iterator
+        if state is not None:
+            iterator.load_state_dict(state)
+
+    def train(self, steps, seen):
+        for batch in self.iterator.iter_batches(batch_size=10):
+            seen = seen + batch["id"].tolist()
+            steps -= 1
+            if not steps:
+                break
+        return seen, self.iterator.state_dict(), os.getpid()
+
+
+def test_a_trainer_that_is_killed_goes_on_where_its_state_was_taken():
+    numbers = ms.range(200, override_num_blocks=9).filter(lambda row: row["id"] % 3)
+    seen, state = [], None
+    for _ in range(3):
+        trainer = Trainer.remote(numbers.iterator(), state)
+        seen, state, process = ray.get(trainer.train.remote(4, seen))
+        os.kill(process, signal.SIGKILL)
+    last = Trainer.remote(numbers.iterator(), state)
+    seen, state, _ = ray.get(last.train.remote(1000, seen))
+    assert seen == [number for number in range(200) if number % 3]
+    assert state["epoch"] == 1

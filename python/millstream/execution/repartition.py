@@ -26,6 +26,11 @@ class RepartitionStep:
 
     blocks: int
 
+    @property
+    def repeats_order(self) -> bool:
+        """The order is that of the input."""
+        return True
+
     def planned(self, plan: LogicalPlan, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
         """A plan that reads the kept rows in as many units."""
         kept = keep_blocks(run(plan), plan.schema())

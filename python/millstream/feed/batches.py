@@ -12,10 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from millstream.blocks import block, primitive
-from millstream.blocks.batch import Batch, BatchFormat, rebatch, require_format, to_batch
+from millstream.blocks.batch import BatchFormat, rebatch, require_format, to_batch
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count
 from millstream.feed.prefetch import prefetch
+from millstream.feed.progress import Progress, without_first
+
+#: What a random order depends on.
+Seed = int | tuple[int, int] | None
+#: A batch, after its rows.
+_Counted = tuple[int, Any]
 
 
 def iter_batches(
@@ -30,6 +36,7 @@ def iter_batches(
     zero_copy_batch: bool = True,
     convert: Callable[[Any], Any] | None = None,
     stop: Callable[[], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Any]:
     """Yields the rows of blocks as batches.
 
@@ -48,10 +55,14 @@ def iter_batches(
             consumer may write to.
         convert: Makes something else of each batch, on the thread that makes it ready.
         stop: Called when the consumer leaves early; must make a blocked `tables` return.
+        progress: What the consumer has got of its epoch: those rows are left out, and the others
+            noted. A seed draws otherwise in each epoch.
 
     Raises:
-        ArgumentError: An argument makes no sense; raised at the call.
+        ArgumentError: An argument makes no sense; raised at the call, or when there are fewer rows
+            than the consumer has got.
     """
+    progress = Progress() if progress is None else progress
     check_count("batch_size", batch_size)
     check_count("prefetch_batches", prefetch_batches, least=0, optional=False)
     check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
@@ -60,24 +71,46 @@ def iter_batches(
     if local_shuffle_buffer_size is not None:
         if batch_size is None:
             raise ArgumentError("local_shuffle_buffer_size needs a batch_size")
-        stream = shuffled(
-            block.completed(tables), batch_size, local_shuffle_buffer_size, local_shuffle_seed
-        )
+        seed = _seed_of(local_shuffle_seed, progress.epoch)
+        stream = shuffled(block.completed(tables), batch_size, local_shuffle_buffer_size, seed)
+        stream = without_first(stream, progress.skip_rows)
     else:
-        stream = rebatch(block.completed(tables), batch_size)
+        stream = rebatch(_left(tables, progress), batch_size)
     rows_min = batch_size if drop_last else None
     is_numpy = batch_format in ("default", "numpy")
-    batches: Iterator[Any]
+    batches: Iterator[_Counted]
     if is_numpy and zero_copy_batch and batch_size is not None and not local_shuffle_buffer_size:
-        batches = _closing(tables, _views(block.completed(tables), batch_size, rows_min))
+        batches = _closing(tables, _views(_left(tables, progress), batch_size, rows_min))
     else:
         made = _batches(stream, rows_min, batch_format, not zero_copy_batch)
         batches = _closing(tables, made)
-    return prefetch(batches if convert is None else map(convert, batches), prefetch_batches, stop)
+    if convert is not None:
+        batches = ((rows, convert(batch)) for rows, batch in batches)
+    return _noted(prefetch(batches, prefetch_batches, stop), progress)
+
+
+def _left(tables: Iterable[pa.Table], progress: Progress) -> Iterator[pa.Table]:
+    return without_first(block.completed(tables), progress.skip_rows)
+
+
+def _seed_of(seed: int | None, epoch: int) -> Seed:
+    return seed if seed is None or not epoch else (seed, epoch)
+
+
+def _noted(batches: Iterator[_Counted], progress: Progress) -> Iterator[Any]:
+    """The batches, each noted when the consumer gets it."""
+    try:
+        for rows, batch in batches:
+            progress.note(rows)
+            yield batch
+            del batch
+        progress.end()
+    finally:
+        batches.close()  # type: ignore[attr-defined]
 
 
 def shuffled(
-    tables: Iterable[pa.Table], batch_rows: int, buffer_rows: int, seed: int | None
+    tables: Iterable[pa.Table], batch_rows: int, buffer_rows: int, seed: Seed
 ) -> Iterator[pa.Table]:
     """Yields tables of `batch_rows` rows, each drawn at random from a buffer of rows.
 
@@ -110,13 +143,13 @@ def shuffled(
 
 def _batches(
     stream: Iterator[pa.Table], rows_min: int | None, batch_format: BatchFormat, writable: bool
-) -> Iterator[Batch]:
+) -> Iterator[_Counted]:
     for table in stream:
         if rows_min is None or table.num_rows >= rows_min:
-            yield to_batch(table, batch_format, writable=writable)
+            yield table.num_rows, to_batch(table, batch_format, writable=writable)
 
 
-def _views(tables: Iterable[pa.Table], rows: int, rows_min: int | None) -> Iterator[Batch]:
+def _views(tables: Iterable[pa.Table], rows: int, rows_min: int | None) -> Iterator[_Counted]:
     """Batches of NumPy arrays, which are views of blocks as far as they lie in one.
 
     What is done for each column is done once for a block of numbers, not for each of its batches.
@@ -130,26 +163,26 @@ def _views(tables: Iterable[pa.Table], rows: int, rows_min: int | None) -> Itera
             left_rows += start
             if left_rows < rows:
                 continue
-            yield to_batch(block.concat(left), "numpy")
+            yield rows, to_batch(block.concat(left), "numpy")
             left, left_rows = [], 0
         end = start + (table.num_rows - start) // rows * rows
         yield from _views_of(table.slice(start, end - start), rows)
         if end < table.num_rows:
             left, left_rows = [table.slice(end)], table.num_rows - end
     if left and (rows_min is None or left_rows >= rows_min):
-        yield to_batch(block.concat(left), "numpy")
+        yield left_rows, to_batch(block.concat(left), "numpy")
 
 
-def _views_of(table: pa.Table, rows: int) -> Iterator[Batch]:
+def _views_of(table: pa.Table, rows: int) -> Iterator[_Counted]:
     """The batches of a block that has as many rows as some of them."""
     starts = range(0, table.num_rows, rows)
     if not all(_is_plain(column) for column in table.columns):
         for start in starts:
-            yield to_batch(table.slice(start, rows), "numpy")
+            yield rows, to_batch(table.slice(start, rows), "numpy")
         return
     arrays = to_batch(table, "numpy")
     for start in starts:
-        yield {name: array[start : start + rows] for name, array in arrays.items()}
+        yield rows, {name: array[start : start + rows] for name, array in arrays.items()}
 
 
 def _is_plain(column: pa.ChunkedArray) -> bool:
@@ -158,7 +191,7 @@ def _is_plain(column: pa.ChunkedArray) -> bool:
     return is_number and column.num_chunks == 1 and not column.null_count
 
 
-def _closing(tables: Iterable[pa.Table], batches: Iterator[Any]) -> Iterator[Any]:
+def _closing(tables: Iterable[pa.Table], batches: Iterator[_Counted]) -> Iterator[_Counted]:
     try:
         yield from batches
     finally:

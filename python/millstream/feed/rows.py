@@ -14,6 +14,7 @@ from millstream.blocks.rows import Row
 from millstream.blocks.rows import iter_rows as rows_of
 from millstream.errors.checks import check_count
 from millstream.feed.prefetch import prefetch
+from millstream.feed.progress import Progress, without_first
 
 
 def iter_rows(
@@ -21,6 +22,7 @@ def iter_rows(
     *,
     prefetch_blocks: int = 1,
     stop: Callable[[], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Row]:
     """Yields the rows of blocks as dicts, in order.
 
@@ -30,12 +32,15 @@ def iter_rows(
         blocks: The blocks, each with its bytes. Closed at the end if they have a `close`.
         prefetch_blocks: How many blocks a thread fetches ahead, or many times as many tiny ones.
         stop: Called when the consumer leaves early; must make a blocked `blocks` return.
+        progress: What the consumer has got: those rows are left out, and the others noted.
 
     Raises:
-        ArgumentError: An argument makes no sense; raised at the call.
+        ArgumentError: An argument makes no sense; raised at the call, or when there are fewer rows
+            than the consumer has got.
     """
     check_count("prefetch_blocks", prefetch_blocks, least=0, optional=False)
-    return _rows(prefetch(iter(blocks), prefetch_blocks, stop, is_light=_is_tiny))
+    ready = prefetch(iter(blocks), prefetch_blocks, stop, is_light=_is_tiny)
+    return _rows(ready) if progress is None else _noted(ready, progress)
 
 
 def _is_tiny(sized: tuple[pa.Table, int]) -> bool:
@@ -47,9 +52,25 @@ def _rows(blocks: Iterator[tuple[pa.Table, int]]) -> Iterator[Row]:
         for table in block.completed(table for table, _ in blocks):
             yield from rows_of(table)
     finally:
-        close = getattr(blocks, "close", None)
-        if close is not None:
-            close()
+        _close(blocks)
+
+
+def _noted(blocks: Iterator[tuple[pa.Table, int]], progress: Progress) -> Iterator[Row]:
+    try:
+        tables = block.completed(table for table, _ in blocks)
+        for table in without_first(tables, progress.skip_rows):
+            for row in rows_of(table):
+                progress.note(1)
+                yield row
+        progress.end()
+    finally:
+        _close(blocks)
+
+
+def _close(blocks: Iterator[tuple[pa.Table, int]]) -> None:
+    close = getattr(blocks, "close", None)
+    if close is not None:
+        close()
 
 
 #: A block that costs more to hand to another thread than to read.

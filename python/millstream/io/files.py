@@ -48,6 +48,11 @@ class Listing:
         """The path of each file."""
         return [file.path for file in self.files]
 
+    @property
+    def repeats_order(self) -> bool:
+        """Whether each run has the same order."""
+        return self.shuffle is None or self.shuffle.seed is not None
+
     def drawn(self) -> Listing:
         """The same files in the order of one run."""
         if self.shuffle is None:

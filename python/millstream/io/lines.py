@@ -309,6 +309,7 @@ class _Plan:
             None,
             self.listing.paths,
             redrawn=None if self.listing.shuffle is None else self.redrawn,
+            repeats_order=self.listing.repeats_order,
             is_of_one_process=is_of_one_process(self.listing.filesystem),
         )
 

@@ -257,6 +257,7 @@ class _Plan:
             rows,
             self.listing.paths,
             redrawn=None if self.listing.shuffle is None else self.redrawn,
+            repeats_order=self.listing.repeats_order,
             completed=None if is_whole else self.completed,
             is_of_one_process=is_of_one_process(self.listing.filesystem),
         )

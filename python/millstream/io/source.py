@@ -90,6 +90,7 @@ class Source:
             has a filter already: each filter sees only what the one before keeps.
         redrawn: Plans the same source for one run, with its files in an order of its own; `None` if
             all runs read the units in their order.
+        repeats_order: Whether that order is the same in each run.
         completed: Plans the same source with all its files listed, which waits for them; `None` if
             they are.
         is_of_one_process: Whether only this process can read it.
@@ -103,6 +104,7 @@ class Source:
     with_columns: Callable[[Sequence[str]], Source] | None = None
     with_filter: Callable[[Any], Source] | None = None
     redrawn: Callable[[], Source] | None = None
+    repeats_order: bool = False
     completed: Callable[[], Source] | None = None
     is_of_one_process: bool = False
 

@@ -206,6 +206,10 @@ class Zip:
 class Step(Protocol):
     """What is planned of a plan once some of it has run."""
 
+    @property
+    def repeats_order(self) -> bool:
+        """Whether it puts out its rows in the same order in each run, on any cluster."""
+
     def planned(self, plan: LogicalPlan, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
         """The plan with what comes after it.
 

@@ -132,6 +132,7 @@ def _reordered(source: Source, seed: int | None) -> Source:
         with_filter=_kept(source.with_filter, seed),
         completed=None if source.completed is None else _kept(source.completed, seed),
         redrawn=partial(_shuffled, source, seed),
+        repeats_order=seed is not None and (source.redrawn is None or source.repeats_order),
     )
 
 

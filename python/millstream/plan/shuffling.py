@@ -27,6 +27,11 @@ class ShuffleStep:
     seed: int | None
     partitions: int
 
+    @property
+    def repeats_order(self) -> bool:
+        """With a seed, it does."""
+        return self.seed is not None
+
     def planned(self, plan: LogicalPlan, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
         """The plan with the shuffle of one run behind it."""
         return self.assumed(plan)

@@ -62,6 +62,11 @@ class SortStep:
     keys: order.Keys
     partitions: int
 
+    @property
+    def repeats_order(self) -> bool:
+        """The order is that of the keys, then that of the input."""
+        return True
+
     def planned(self, plan: LogicalPlan, run: Callable[[LogicalPlan], Any]) -> LogicalPlan:
         """The plan with the sort behind it."""
         if self.partitions == 1:

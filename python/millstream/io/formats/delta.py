@@ -198,6 +198,7 @@ class _Plan:
             added=PathColumns(),
         )
         known = [each.rows_left for each in self.files]
+        order = self.options.order
         return Source(
             name="ReadDelta",
             units=[DeltaUnit(scan, schema, parts) for parts in self._grouped()],
@@ -205,7 +206,8 @@ class _Plan:
             rows=None if None in known else sum(rows or 0 for rows in known),
             files=[each.path for each in self.files],
             with_columns=self._source_of,
-            redrawn=None if self.options.order is None else partial(self._drawn, names),
+            redrawn=None if order is None else partial(self._drawn, names),
+            repeats_order=order is None or order.seed is not None,
             is_of_one_process=is_of_one_process(self.place.filesystem),
         )
 

@@ -159,6 +159,7 @@ class _Plan:
             with_columns=partial(self._source_of, in_files),
             with_filter=None if has_filter else partial(self._filtered, in_files, columns),
             redrawn=partial(self._redrawn, in_files, columns) if self.listing.shuffle else None,
+            repeats_order=self.listing.repeats_order,
             is_of_one_process=is_of_one_process(self.listing.filesystem),
         )
 
