@@ -235,6 +235,7 @@ class _PartStream:
         self._caller = owner.caller()
         # Asked for before anybody waits for it.
         self._next = self._ask()
+        self._received = 0
         self._left = threading.Event()
 
     def tables(self) -> Iterator[pa.Table]:
@@ -252,6 +253,7 @@ class _PartStream:
                     is_through = True
                     return
                 table, size = handle.fetch(), handle.meta.nbytes
+                self._received += 1
                 del handle
                 # The next one comes while this one is worked on.
                 self._next = self._ask()
@@ -267,4 +269,4 @@ class _PartStream:
         """Takes nothing more."""
         if not self._left.is_set():
             self._left.set()
-            self._owner.call("leave", *self._place)
+            self._owner.call("leave", *self._place, self._received)

@@ -100,12 +100,18 @@ class SplitOwner:
                 self._leave(consumer, epoch)
         return handle
 
-    def leave(self, consumer: int, epoch: int) -> None:
-        """A consumer takes nothing more of an epoch: what it has not taken goes to the others."""
+    def leave(self, consumer: int, epoch: int, received: int = 0) -> None:
+        """A consumer takes nothing more of an epoch: what it has not taken goes to the others.
+
+        Args:
+            consumer: Which.
+            epoch: Of which epoch.
+            received: Blocks that have reached it, which nobody else gets.
+        """
         with self._lock:
             found = self._epochs.get(epoch)
         if found is not None and consumer in found.left:
-            found.run.outlets[consumer].leave()
+            found.run.outlets[consumer].leave(received)
             self._leave(consumer, epoch)
 
     def close(self) -> None:

@@ -131,6 +131,7 @@ class Outlet:
         self._loop = loop
         self._consumer = consumer
         self._current: BlockHandle | None = None
+        self._given = 0
 
     def wait(self) -> BlockHandle | None:
         """The next block, and `None` after the last. The one before is taken by this.
@@ -145,6 +146,8 @@ class Outlet:
         if handle is None:
             outputs.put(None)
             self._loop.join()
+        else:
+            self._given += 1
         self._current = handle
         return handle
 
@@ -157,8 +160,14 @@ class Outlet:
         """
         self._loop.raise_unfinished(self._consumer)
 
-    def leave(self) -> None:
-        """Takes nothing more: what is here goes to the others."""
+    def leave(self, received: int = 0) -> None:
+        """Takes nothing more: what is here goes to the others.
+
+        Args:
+            received: Blocks that have reached the consumer; the last of these is taken too.
+        """
+        if self._current is not None and received >= self._given:
+            self._current.taken()
         self._current = None
         self._loop.note_gone(self._consumer)
 
@@ -331,12 +340,13 @@ class _Loop:
 
     def _own_events(self) -> list[_core.Event]:
         events = self._lists.take()
+        # What a consumer took before it went is told before that it went.
+        gone = [self._gone.popleft() for _ in range(len(self._gone))]
         while self._taken:
             events.append(_core.Event.OutputTaken(self._taken.popleft()))
         while self._lost:
             events.append(_core.Event.BlockLost(self._lost.popleft()))
-        while self._gone:
-            events.append(_core.Event.ConsumerGone(self._gone.popleft()))
+        events += [_core.Event.ConsumerGone(consumer) for consumer in gone]
         if self._stop_wanted and not self._stop_told:
             self._stop_told = True
             self._stop_before_ns = time.monotonic_ns() + _STOP_GRACE_NS
