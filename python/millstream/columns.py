@@ -24,6 +24,7 @@ from millstream.errors.checks import (
     require,
 )
 from millstream.expr.nodes import Alias, Column, Expr
+from millstream.expr.several import Star, Unnest
 from millstream.options import takes
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import FunctionOptions, TaskOptions
@@ -60,13 +61,13 @@ class Columns(Pipeline):
         """
         check_kind("column_name", column_name, str, optional=False)
         check_kind("expr", expr, Expr, optional=False)
-        return self._with_expressions({column_name: expr}, options)
+        return self._with_expressions([(column_name, expr)], options)
 
     @takes(options=TaskOptions)
     def with_columns(
         self,
-        exprs: Mapping[str, Expr] | Expr,
-        *more_exprs: Mapping[str, Expr] | Expr,
+        exprs: Mapping[str, Expr] | Expr | Star | Unnest,
+        *more_exprs: Mapping[str, Expr] | Expr | Star | Unnest,
         options: TaskOptions,
     ) -> Dataset:
         """Adds columns that expressions say, or replaces those of their names.
@@ -75,7 +76,8 @@ class Columns(Pipeline):
 
         Args:
             exprs: Expressions by the names of the columns, or one with a name of its own:
-                `(col("price") * 2).alias("double")`.
+                `(col("price") * 2).alias("double")`; or `unnest(...)`, which makes a column of each
+                field of structs. `star()` is the columns that are there, which stay anyway.
             *more_exprs: Further ones.
             options: What all operators on columns take.
 
@@ -89,15 +91,20 @@ class Columns(Pipeline):
             >>> ms.range(1).with_columns({"next": col("id") + 1, "half": col("id") / 2}).take_all()
             [{'id': 0, 'next': 1, 'half': 0.0}]
         """
-        columns: dict[str, Expr] = {}
+        columns: list[tuple[str | None, Expr]] = []
+        names: set[str] = set()
         for each in (exprs, *more_exprs):
+            if isinstance(each, Unnest):
+                columns.append((None, each.expr))
+                continue
             for name, expr in _named(each).items():
                 check_kind(f"exprs[{name!r}]", expr, Expr, optional=False)
-                if name in columns:
+                if name in names:
                     raise ArgumentError(
                         f"the column {name!r} is there twice; leave one of them out"
                     )
-                columns[name] = expr
+                names.add(name)
+                columns.append((name, expr))
         return self._with_expressions(columns, options)
 
     @takes(options=TaskOptions)
@@ -193,10 +200,12 @@ class Columns(Pipeline):
         shape = options.shape(UserFunction((classes_of([expr]) or [chosen.condition])[0]))
         return self._mapped(Map(chosen, shape, columns=chosen.schema, changes_rows=True))
 
-    def _with_expressions(self, columns: Mapping[str, Expr], options: TaskOptions) -> Dataset:
-        made = WithColumns(dict(columns))
+    def _with_expressions(
+        self, columns: Sequence[tuple[str | None, Expr]], options: TaskOptions
+    ) -> Dataset:
+        made = WithColumns(tuple(columns))
         shape = options.shape()
-        if classes_of(columns.values()):
+        if classes_of(made.expressions):
             shape = _on_actors(shape, options)
         return self._mapped(Map(made, shape, columns=made.schema))
 
@@ -230,6 +239,8 @@ def _named(given: Any) -> Mapping[str, Expr]:
     """
     if isinstance(given, (Alias, Column)):
         return {given.name: given}
+    if isinstance(given, Star):
+        return {}
     is_right = is_named(given)
     require(is_right, "exprs", given, "a dict of expressions by name, or one with .alias(name)")
     named: Mapping[str, Expr] = given

@@ -4,6 +4,7 @@ from typing import Any
 
 from millstream.dataset import Dataset
 from millstream.expr.nodes import Expr
+from millstream.expr.several import Star, Unnest
 from millstream.pipeline import Pipeline
 
 class Columns(Pipeline):
@@ -12,8 +13,8 @@ class Columns(Pipeline):
     ) -> Dataset: ...
     def with_columns(
         self,
-        exprs: Mapping[str, Expr] | Expr,
-        *more_exprs: Mapping[str, Expr] | Expr,
+        exprs: Mapping[str, Expr] | Expr | Star | Unnest,
+        *more_exprs: Mapping[str, Expr] | Expr | Star | Unnest,
         concurrency: int | None = None,
         **resources: Any,
     ) -> Dataset: ...

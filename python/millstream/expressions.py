@@ -6,12 +6,16 @@ Owns the public names. They are used by `Dataset.filter`, `Dataset.with_column` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from millstream.expr.nodes import Column, Expr, Literal, When
-from millstream.expr.udf import udf
+import pyarrow as pa
 
-__all__ = ["Expr", "col", "download", "lit", "udf", "when"]
+from millstream.expr.nodes import Column, Expr, Literal, When
+from millstream.expr.several import Star, Unnest
+from millstream.expr.udf import UdfMaker, udf
+
+__all__ = ["Expr", "col", "download", "lit", "pyarrow_udf", "star", "udf", "unnest", "when"]
 
 
 def col(name: str) -> Expr:
@@ -60,6 +64,63 @@ def lit(value: Any) -> Expr:
         [{'id': 0, 'of': 'here'}]
     """
     return Literal(value)
+
+
+def pyarrow_udf(return_dtype: pa.DataType | str) -> Callable[[Callable[..., Any]], UdfMaker]:
+    """Makes a function on Arrow arrays one that can be used in expressions.
+
+    It is `udf` by the name that Ray Data has for it: there, functions of `udf` may get what is no
+    Arrow array; here, all get Arrow arrays.
+
+    Args:
+        return_dtype: The Arrow type of what it returns, or its name, such as `"int64"`.
+
+    Raises:
+        ArgumentError: There is no such type, or what is decorated cannot be called.
+
+    Example:
+        >>> import millstream as ms, pyarrow.compute as pc
+        >>> @pyarrow_udf("int64")
+        ... def bits(numbers):
+        ...     return pc.bit_wise_not(numbers)
+        >>> ms.range(1).with_column("bits", bits(col("id"))).take_all()
+        [{'id': 0, 'bits': -1}]
+    """
+    return udf(return_dtype)
+
+
+def star() -> Star:
+    """All columns that are there, for `Dataset.with_columns`, which keeps them anyway.
+
+    It is no expression: it has no value for each row.
+
+    Example:
+        >>> import millstream as ms
+        >>> ms.range(1).with_columns(star(), {"next": col("id") + 1}).take_all()
+        [{'id': 0, 'next': 1}]
+    """
+    return Star()
+
+
+def unnest(expr: Expr) -> Unnest:
+    """The fields of structs, each as a column of its name, for `Dataset.with_columns`.
+
+    The structs are computed once. A null struct has null in each field. Structs within structs stay
+    structs. It is no expression: it has no value for each row.
+
+    Args:
+        expr: What gives the structs. Their type need not be known before the dataset runs.
+
+    Raises:
+        ArgumentError: It is no expression.
+
+    Example:
+        >>> import millstream as ms
+        >>> ds = ms.from_items([{"at": {"x": 1, "y": 2}}])
+        >>> ds.with_columns(unnest(col("at"))).drop_columns("at").take_all()
+        [{'x': 1, 'y': 2}]
+    """
+    return Unnest(expr)
 
 
 def when(condition: Expr) -> When:

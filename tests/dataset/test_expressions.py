@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import millstream as ms
 from millstream import expressions
 from millstream.blocks import tensor
-from millstream.expressions import col, lit, udf, when
+from millstream.expressions import col, lit, pyarrow_udf, star, udf, unnest, when
 from millstream.plan.rules import to_physical
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "expressions.md"
@@ -510,3 +510,84 @@ def test_a_filter_sees_only_the_rows_that_the_one_before_keeps(tmp_path):
     assert first.select_columns("n").filter(10 // col("n") > 5).take_all() == [{"n": 1}]
     given = ms.read_parquet(str(tmp_path), filter=pc.field("n") != 0)
     assert given.filter(10 // col("n") > 5).take_all() == [{"n": 1}]
+
+
+# Several columns ----------------------------------------------------------------------------
+
+
+STRUCTS = pa.struct({"a": pa.int64(), "b": pa.struct({"c": pa.string()})})
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.lists(
+        st.none()
+        | st.fixed_dictionaries(
+            {
+                "a": st.none() | st.integers(-(2**63), 2**63 - 1),
+                "b": st.none() | st.fixed_dictionaries({"c": st.none() | st.text(max_size=3)}),
+            }
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    skipped=st.integers(0, 3),
+)
+def test_fields_of_structs_become_columns(rows, skipped):
+    table = pa.table({"n": range(len(rows)), "s": pa.array(rows, STRUCTS)}).slice(skipped)
+    made = ms.from_arrow(table).with_columns(unnest(col("s")), {"m": col("n") + 1}, star())
+    wanted = [
+        {"n": n, "s": row, "a": row and row["a"], "b": row and row["b"], "m": n + 1}
+        for n, row in enumerate(rows)
+    ][skipped:]
+    assert made.take_all() == wanted
+    assert made.schema().names == ["n", "s", "a", "b", "m"]
+
+
+def test_structs_of_a_function_are_computed_once_and_replace_columns():
+    calls = []
+
+    @udf(pa.struct({"id": pa.string(), "twice": pa.int64()}))
+    def both(numbers):
+        calls.append(len(numbers))
+        return [{"id": str(each), "twice": 2 * each} for each in numbers.to_pylist()]
+
+    ds = ms.range(2, override_num_blocks=1).with_columns(unnest(both(col("id"))))
+    assert ds.schema().types == [pa.string(), pa.int64()]
+    assert ds.take_all() == [{"id": "0", "twice": 0}, {"id": "1", "twice": 2}]
+    assert calls == [2]
+
+
+def test_what_cannot_be_unnested():
+    ds = ms.from_items([{"s": {"x": 1}, "n": 1}]).materialize()
+    with pytest.raises(ms.SchemaError, match=r"unnest\(col\('n'\)\) is for structs.*int64"):
+        ds.with_columns(unnest(col("n")))
+    with pytest.raises(ms.SchemaError, match="makes the column 'x' twice"):
+        ds.with_columns({"x": col("n")}, unnest(col("s")))
+    with pytest.raises(ms.ArgumentError, match="expr"):
+        unnest(unnest(col("s")))
+    with pytest.raises(ms.ArgumentError, match="expr"):
+        ds.with_column("x", unnest(col("s")))
+    with pytest.raises(ms.ArgumentError, match="no value of a column"):
+        col("n") + star()
+
+
+def test_structs_that_are_all_null_have_no_fields():
+    ds = ms.from_items([{"n": 1, "s": None}]).with_columns(unnest(col("s")))
+    assert ds.take_all() == [{"n": 1, "s": None}]
+
+
+def test_a_filter_on_a_field_waits_for_it(tmp_path):
+    pq.write_table(pa.table({"x": [1, 2], "s": [{"x": 5}, {"x": 1}]}), tmp_path / "a.parquet")
+    ds = ms.read_parquet(tmp_path).with_columns(unnest(col("s"))).filter(col("x") > 3)
+    assert ds.take_all() == [{"x": 5, "s": {"x": 5}}]
+
+
+def test_pyarrow_udf_gets_arrow_arrays():
+    @pyarrow_udf("int64")
+    def next_of(numbers, by):
+        assert isinstance(numbers, pa.Array)
+        return pc.add(numbers, by)
+
+    made = ms.from_items([{"n": 1}, {"n": None}]).with_column("m", next_of(col("n"), 2))
+    assert made.take_all() == [{"n": 1, "m": 3}, {"n": None, "m": None}]

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import starmap
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from millstream.blocks import block
 from millstream.blocks.transforms import Blocks
+from millstream.errors import SchemaError
 from millstream.expr.nodes import Column, Expr, columns_of, renamed, short_text
+from millstream.expr.several import fields_of
 from millstream.expr.udf import functions_of
 
 if TYPE_CHECKING:
@@ -88,38 +90,58 @@ class WithColumns:
     """Adds columns, or replaces those of their names; none sees what another one makes.
 
     Args:
-        columns: What each of them is.
+        columns: What each of them is, under its name; under `None`, structs, of which each field
+            becomes a column.
     """
 
-    columns: Mapping[str, Expr]
+    columns: Sequence[tuple[str | None, Expr]]
+
+    @property
+    def expressions(self) -> list[Expr]:
+        """What is computed."""
+        return [each for _, each in self.columns]
 
     @property
     def name(self) -> str:
         """What plans and reports call it."""
-        return f"WithColumns({', '.join(self.columns)})"
+        names = [
+            f"unnest({short_text(each)})" if name is None else name for name, each in self.columns
+        ]
+        return f"WithColumns({', '.join(names)})"
 
     @property
     def has_end(self) -> bool:
         """Whether a user's class in it is to be closed."""
-        return bool(classes_of(self.columns.values()))
+        return bool(classes_of(self.expressions))
 
     @property
     def same(self) -> dict[str, str]:
         """The columns that are another one under a further name, and that one."""
-        return {name: each.name for name, each in self.columns.items() if isinstance(each, Column)}
+        return {
+            name: each.name
+            for name, each in self.columns
+            if name is not None and isinstance(each, Column)
+        }
 
     def never_fails(self, schema: pa.Schema) -> bool:
-        """Whether it can be computed of all rows that columns of these types may have."""
-        return _never_fail(self.columns.values(), schema)
+        """Whether it can be computed of all rows that columns of these types may have.
+
+        Which columns structs become is not told by the plan, so that of these it is not known.
+        """
+        is_named = all(name is not None for name, _ in self.columns)
+        return is_named and _never_fail(self.expressions, schema)
 
     def open(self) -> Callable[[Blocks], Blocks]:
         """Constructs the classes in it."""
-        opened = _opened(list(self.columns.values()))
+        opened = _opened(self.expressions)
 
         def apply(blocks: Blocks) -> Blocks:
             for table, start in opened.parts(blocks):
-                made = zip(self.columns, opened.columns(table, start), strict=True)
-                yield block.seal(reduce(_put, made, table))
+                columns = opened.columns(table, start)
+                fields = self._fields([each.type for each in columns])
+                values = chain.from_iterable(map(self._values, self.columns, columns))
+                named = zip([each.name for each in fields], values, strict=True)
+                yield block.seal(reduce(_put, named, table))
 
         return _Ready(apply, opened)
 
@@ -129,11 +151,34 @@ class WithColumns:
         Raises:
             SchemaError: A column does not exist, or an expression does not fit its type.
         """
-        types = _program(list(self.columns.values()), schema).types
+        made = self._fields(_program(self.expressions, schema).types)
         fields = {field.name: field for field in block.visible_schema(schema)}
-        made = zip(self.columns, types, strict=True)
-        fields.update((name, pa.field(name, type)) for name, type in made)
+        fields.update((field.name, field) for field in made)
         return pa.schema(list(fields.values()))
+
+    def _fields(self, types: Sequence[pa.DataType]) -> list[pa.Field]:
+        """The columns that it makes of values of these types.
+
+        Raises:
+            SchemaError: There are two of a name, or no structs where they are wanted.
+        """
+        made: dict[str, pa.Field] = {}
+        for (name, each), type in zip(self.columns, types, strict=True):
+            fields = fields_of(each, type) if name is None else [pa.field(name, type)]
+            for field in fields:
+                if field.name in made:
+                    raise SchemaError(
+                        f"{self.name} makes the column {field.name!r} twice; leave one of them out"
+                    )
+                made[field.name] = pa.field(field.name, field.type)
+        return list(made.values())
+
+    @staticmethod
+    def _values(named: tuple[str | None, Expr], column: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+        """The columns of what one expression gives; a null struct has null in each field."""
+        if named[0] is not None:
+            return [column]
+        return [] if pa.types.is_null(column.type) else column.flatten()
 
 
 class _Ready:

@@ -184,7 +184,7 @@ def _before(transform: FilterExpression, passed: list[Map]) -> FilterExpression 
             names = {new: old for old, new in made.names.items()}
         elif isinstance(made, WithColumns):
             same = made.same
-            if set(transform.columns) & (set(made.columns) - set(same)):
+            if set(transform.columns) & ({name for name, _ in made.columns} - set(same)):
                 return None
             names = same
         transform = transform.of_renamed(names)
