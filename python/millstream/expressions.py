@@ -11,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from millstream.expr.drawn import drawn_uuids
 from millstream.expr.nodes import Column, Expr, Literal, When
 from millstream.expr.several import Star, Unnest
 from millstream.expr.udf import UdfMaker, udf
 
-__all__ = ["Expr", "col", "download", "lit", "pyarrow_udf", "star", "udf", "unnest", "when"]
+__all__ = ["Expr", "col", "download", "lit", "pyarrow_udf", "star", "udf", "unnest", "uuid", "when"]
 
 
 def col(name: str) -> Expr:
@@ -121,6 +122,21 @@ def unnest(expr: Expr) -> Unnest:
         [{'x': 1, 'y': 2}]
     """
     return Unnest(expr)
+
+
+def uuid() -> Expr:
+    """A random UUID (version 4) for each row, as text: `"2899f7bd-8716-4b98-a774-df730a99c8b3"`.
+
+    They are drawn when rows are computed, so that another run has others, and so has a task that is
+    repeated. Where one expression is used for several columns at once, they have the same.
+
+    Example:
+        >>> import millstream as ms
+        >>> [row] = ms.range(1).with_column("key", uuid()).take_all()
+        >>> len(row["key"])
+        36
+    """
+    return drawn_uuids()
 
 
 def when(condition: Expr) -> When:

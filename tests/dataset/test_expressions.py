@@ -6,6 +6,7 @@ import copy
 import doctest
 import math
 import pickle
+import uuid as standard
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 import millstream as ms
 from millstream import expressions
 from millstream.blocks import tensor
-from millstream.expressions import col, lit, pyarrow_udf, star, udf, unnest, when
+from millstream.expressions import col, lit, pyarrow_udf, star, udf, unnest, uuid, when
 from millstream.plan.rules import to_physical
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "expressions.md"
@@ -591,3 +592,39 @@ def test_pyarrow_udf_gets_arrow_arrays():
 
     made = ms.from_items([{"n": 1}, {"n": None}]).with_column("m", next_of(col("n"), 2))
     assert made.take_all() == [{"n": 1, "m": 3}, {"n": None, "m": None}]
+
+
+# What is drawn ------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=st.integers(0, 300), blocks=st.integers(1, 4))
+def test_each_row_has_a_uuid_of_its_own(rows, blocks):
+    ds = ms.range(rows, override_num_blocks=blocks).with_column("key", uuid())
+    assert ds.schema().types == [pa.int64(), pa.string()]
+    keys = [row["key"] for row in ds.take_all()]
+    assert len(set(keys)) == len(keys) == rows
+    for key in keys:
+        made = standard.UUID(key)
+        assert (str(made), made.version, made.variant) == (key, 4, standard.RFC_4122)
+
+
+def test_uuids_are_drawn_in_each_run_and_once_for_each_expression():
+    drawn = uuid()
+    ds = ms.range(3).with_columns({"a": drawn, "b": drawn.str.replace("-", ""), "c": uuid()})
+    first, second = ds.take_all(), ds.take_all()
+    assert not {row["a"] for row in first} & {row["a"] for row in second}
+    for row in first:
+        assert row["a"].replace("-", "") == row["b"]
+        assert row["a"] != row["c"]
+    assert repr(uuid()) == "uuid()"
+
+
+def test_every_bit_of_a_uuid_but_version_and_variant_is_drawn():
+    made = ms.range(2000).with_column("key", uuid())
+    numbers = [standard.UUID(row["key"]).int for row in made.take_all()]
+    is_set, is_clear = 0, 0
+    for number in numbers:
+        is_set, is_clear = is_set | number, is_clear | ~number
+    both = is_set & is_clear & (2**128 - 1)
+    assert both == (2**128 - 1) ^ (0xF << 76) ^ (0x3 << 62)

@@ -60,6 +60,7 @@ class Function:
         takes: Raises `TypeError` if it is not for a type of its first argument.
         is_large: Whether what it returns is much larger than what it gets, so that it must get a
             few rows at a time.
+        of_rows: Whether it is called with nothing but how many rows there are.
     """
 
     function: Callable[..., Any]
@@ -68,6 +69,7 @@ class Function:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     takes: Callable[[pa.DataType], None] | None = None
     is_large: bool = False
+    of_rows: bool = False
 
     def type_of(self, args: Sequence[pa.DataType]) -> pa.DataType:
         """What it returns for arguments of these types.
@@ -192,7 +194,8 @@ class OpenUdf:
             UserCodeError: It raised, or returned what it must not.
         """
         name = self._given.name
-        result = _called(name, self._instance, args, kwargs)
+        given = [rows] if self._given.of_rows else args
+        result = _called(name, self._instance, given, kwargs)
         try:
             like = self._given.return_type
             column = _column_of(result, like if isinstance(like, pa.DataType) else None)
