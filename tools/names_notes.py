@@ -84,7 +84,7 @@ ABSENT = {
         "NodeIdStr": "a name for a type only",
         "SinkMode": "`mode` is a string: `mode='append'`",
         "list_stats_summaries": "`Dataset.report()` has the numbers of a run",
-        "ClickHouseTableSettings": "there is no ClickHouse writer; `write_sql` writes by DB-API",
+        "ClickHouseTableSettings": "`write_clickhouse` takes a dict: `table_settings=`",
         "KafkaAuthConfig": "there is no reader of Kafka",
         "Catalog": "there are no catalogues: pass the paths of the files",
         "CatalogAccessMode": "there are no catalogues: pass the paths of the files",

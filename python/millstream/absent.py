@@ -30,7 +30,7 @@ _FORMATS = {
         *("snowflake", "unity_catalog"),
     ),
     "write": (
-        *("bigquery", "clickhouse"),
+        *("bigquery",),
         *("kafka", "snowflake", "turbopuffer"),
     ),
     "from": (*("daft", "dask", "mars", "modin", "spark", "tf"),),

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from millstream.blocks.transforms import SelectColumns
 from millstream.errors import SchemaError
+from millstream.errors.checks import check_kind
 from millstream.execution import consume
 from millstream.options import takes
 from millstream.plan.arguments import SinkTasks
 from millstream.plan.logical import Map
 from millstream.write import Writing
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class DatabaseWriting(Writing):
@@ -102,6 +102,67 @@ class DatabaseWriting(Writing):
         if known is not None:
             check_types(known)
         operator = Map(WriteMongo(Place(uri, database, collection)), tasks.shape(), writes=True)
+        run = self._execute(self._plan.then(operator))
+        rows = sum(sum(report["rows"].to_pylist()) for report in run.tables())
+        run.watch.note_written(rows, 0)
+
+    @takes(tasks=SinkTasks)
+    def write_clickhouse(
+        self,
+        table: str,
+        dsn: str,
+        *,
+        mode: str = "create",
+        schema: pa.Schema | None = None,
+        client_settings: Mapping[str, Any] | None = None,
+        client_kwargs: Mapping[str, Any] | None = None,
+        table_settings: Mapping[str, str] | None = None,
+        max_insert_block_rows: int | None = None,
+        tasks: SinkTasks,
+    ) -> None:
+        """Runs the dataset and inserts its rows into a table of ClickHouse.
+
+        There is no transaction: a run that fails leaves rows, and a task that is repeated may
+        insert its rows again. What the server would change in silence is an error: nulls for a
+        column that has none, null lists, columns of another type, times before 1900 or after 2299.
+        Needs `millstream[clickhouse]`.
+
+        Args:
+            table: Its name: `"default.people"`.
+            dsn: The address: `"clickhouse+http://user:password@host:8123/default"`. It is not shown
+                in errors.
+            mode: `"create"`: there must be no such table; `"append"` adds rows, and makes it if
+                there is none; `"overwrite"` drops it before anything is written.
+            schema: The columns that are written; by default those of the dataset, which runs until
+                its first block if they are not known. In a table that is made, columns may be
+                null, but for lists and for fields with `nullable=False`, as the server wants those
+                of `order_by`.
+            client_settings: Settings of the server.
+            client_kwargs: For `clickhouse_connect.get_client`.
+            table_settings: Clauses for a table that is made, as SQL: `engine` (`"MergeTree()"`),
+                `order_by` (`"tuple()"`), `partition_by`, `primary_key`, `settings`.
+            max_insert_block_rows: Rows that are sent at a time. By default a block.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: clickhouse-connect is not installed.
+            SchemaError: ClickHouse cannot hold a column or a value, or the table has another type.
+            WriteError: The database refuses, or there is a table and `mode="create"`; passwords are
+                blotted out.
+        """
+        from millstream.io.formats.clickhouse_sink import clickhouse_target
+
+        check_kind("schema", schema, pa.Schema)
+        target = clickhouse_target(
+            *(table, dsn, mode, client_settings, client_kwargs),
+            *(table_settings, max_insert_block_rows),
+        )
+        columns = schema or self._schema or self._plan.schema()
+        columns = columns or consume.first_schema(self._execute())
+        if not columns.names:
+            raise SchemaError("the dataset has no columns to write")
+        operator = Map(target.prepare(columns), tasks.shape(), writes=True)
         run = self._execute(self._plan.then(operator))
         rows = sum(sum(report["rows"].to_pylist()) for report in run.tables())
         run.watch.note_written(rows, 0)

@@ -25,6 +25,20 @@ class DatabaseWriting(Writing):
         ray_remote_args: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
     ) -> None: ...
+    def write_clickhouse(
+        self,
+        table: str,
+        dsn: str,
+        *,
+        mode: str = "create",
+        schema: pa.Schema | None = None,
+        client_settings: Mapping[str, Any] | None = None,
+        client_kwargs: Mapping[str, Any] | None = None,
+        table_settings: Mapping[str, str] | None = None,
+        max_insert_block_rows: int | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
     def write_lance(
         self,
         path: str | os.PathLike[str],
