@@ -29,10 +29,7 @@ _FORMATS = {
         *("delta_sharing_tables", "kafka"),
         *("snowflake", "unity_catalog"),
     ),
-    "write": (
-        *("bigquery",),
-        *("kafka", "snowflake", "turbopuffer"),
-    ),
+    "write": ("bigquery", "kafka", "snowflake", "turbopuffer"),
     "from": (*("daft", "dask", "mars", "modin", "spark", "tf"),),
     "to": (
         *("daft", "dask", "mars", "modin"),

@@ -12,7 +12,7 @@ import pytest
 
 import millstream as ms
 from millstream.context import DataContext
-from millstream.expressions import col, udf
+from millstream.expressions import col, star, udf, unnest, uuid
 from millstream.io import file_list, files
 
 pytestmark = pytest.mark.ray
@@ -93,6 +93,17 @@ def test_a_source_and_a_sink_of_ones_own_travel():
     totals = []
     ms.read_datasource(Numbers()).write_datasink(Sum())
     assert totals == [(10, 45)]
+
+
+def test_several_columns_of_one_expression_travel(ds):
+    @udf(pa.struct({"half": pa.float64(), "odd": pa.bool_()}))
+    def parts(numbers):
+        return [{"half": each / 2, "odd": each % 2 == 1} for each in numbers.to_pylist()]
+
+    made = ds.with_columns(star(), unnest(parts(col("number"))), {"key": uuid()}).take_all()
+    assert len({row.pop("key") for row in made}) == len(ROWS)
+    wanted = [{**row, "half": row["number"] / 2, "odd": row["number"] % 2 == 1} for row in ROWS]
+    assert sorted(made, key=lambda row: row["number"]) == wanted
 
 
 def test_expressions_travel(ds):
