@@ -123,8 +123,9 @@ class DatabaseWriting(Writing):
         """Runs the dataset and inserts its rows into a table of ClickHouse.
 
         There is no transaction: a run that fails leaves rows, and a task that is repeated may
-        insert its rows again. What the server would change in silence is an error: nulls for a
-        column that has none, null lists, columns of another type, times before 1900 or after 2299.
+        insert its rows again, as may the client where the server's answer is lost. What the server
+        would change in silence is an error: nulls for a column that has none, null lists, columns
+        of another type, times before 1900 or after 2299.
         Needs `millstream[clickhouse]`.
 
         Args:
