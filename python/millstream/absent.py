@@ -61,12 +61,8 @@ _ABSENT = {
     ("Dataset", "streaming_train_test_split"): _SPLIT,
     ("Dataset", "iter_jax_batches"): _FEED + " with jax.numpy.asarray",
     ("Dataset", "iter_tf_batches"): _FEED + " with tensorflow.convert_to_tensor",
-    ("Dataset", "copy"): "a dataset is immutable; copy.copy works too",
-    ("Dataset", "context"): "settings are those of DataContext.get_current() when it was made",
     ("Dataset", "size_bytes"): "stats() of a run tells the bytes of each operator",
     ("Dataset", "get_stats_summary"): "report() has the numbers",
-    ("Dataset", "name"): _NAME,
-    ("Dataset", "set_name"): _NAME,
     ("Dataset", "get_dataset_id"): _NAME,
     ("Dataset", "get_internal_block_refs"): "materialize() keeps the blocks; iter_batches("
     "batch_size=None, batch_format='pyarrow') gives them",

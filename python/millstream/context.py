@@ -140,6 +140,8 @@ class DataContext:
         return copy.deepcopy(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "execution_options" and _is_of_ray(value):
+            value = _from_ray(value, self.execution_options)
         if name != "preserve_order":
             _check_name(self, name)
             _check_setting(name, value)
@@ -183,6 +185,32 @@ def _check_setting(name: str, value: Any) -> None:
         wanted = "a whole number of at least 1" + (", or None" if optional else "")
         good = is_whole(value, 1) or (optional and value is None)
     require(good, f"DataContext.{name}", value, wanted)
+
+
+def _is_of_ray(value: Any) -> bool:
+    """Whether it is an `ExecutionOptions` of Ray Data, as Ray Train assigns it."""
+    return type(value).__name__ == "ExecutionOptions" and type(value).__module__.startswith("ray.")
+
+
+def _from_ray(value: Any, own: ExecutionOptions) -> ExecutionOptions:
+    """What options of Ray Data change of these: they can ask for the order, no more.
+
+    Raises:
+        ArgumentError: They ask for what is not offered.
+    """
+    asked = {
+        "exclude_resources": any(value.exclude_resources.to_resource_dict().values()),
+        "label_selector": bool(value.label_selector),
+    }
+    wanted = [name for name, is_asked in asked.items() if is_asked]
+    if wanted:
+        raise ArgumentError(
+            f"DataContext.execution_options: {', '.join(wanted)} of Ray Data's ExecutionOptions "
+            "is not offered: leave it out"
+        )
+    made = copy.deepcopy(own)
+    made.preserve_order = own.preserve_order or bool(value.preserve_order)
+    return made
 
 
 def _from_environment() -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Pipeline:
         self._context = context
         self._schema: pa.Schema | None = None
         self._watch: Watch | None = None
+        self._name: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A dataset is a recipe: what watches its last run stays here.

@@ -17,9 +17,9 @@ from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count, check_flag, is_number, is_sequence, require
 from millstream.execution.kept import cut, keep_blocks
 from millstream.execution.split import open_owner
-from millstream.pipeline import Pipeline
 from millstream.plan.repeatable import what_differs
 from millstream.schema import Schema
+from millstream.training import Training
 
 if TYPE_CHECKING:
     from millstream.context import DataContext
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from millstream.plan.logical import LogicalPlan
 
 
-class Splits(Pipeline):
+class Splits(Training):
     """The part of a dataset that runs it, keeps its blocks, and divides its rows.
 
     The parts share the blocks, which are kept where they are as long as one of the parts is.
