@@ -427,10 +427,7 @@ class Dataset(
         schema_of: Callable[[pa.Schema], pa.Schema],
         options: TaskOptions,
     ) -> Dataset:
-        operator = Map(transform, options.shape(), columns=schema_of)
-        plan = self._plan.then(operator)
-        plan.schema()  # Raises for unknown columns, if the columns are known.
-        return Dataset(plan, self._context)
+        return self._mapped(Map(transform, options.shape(), columns=schema_of))
 
 
 class MaterializedDataset(Dataset):
