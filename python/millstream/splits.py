@@ -147,7 +147,8 @@ class Splits(Training):
         One run feeds all of them: each block goes, as soon as it is there, to the consumer with the
         fewest rows. On Ray it lives in an actor, the iterators may go to other actors and tasks,
         and blocks go from where they were made to where they are taken. It ends with this program,
-        or when all iterators are gone.
+        or when all iterators are gone; if an actor or a task made it, also some seconds after all
+        consumers are.
 
         Args:
             n: How many consumers.

@@ -105,8 +105,18 @@ class Owner(SplitOwner):
 
     def __init__(self, ds, consumers):
         self.processes = {"a", "b"}
-        context = DataContext.get_current()
-        super().__init__(ds._plan, context, SplitOptions(consumers), lambda: self.processes)
+        self.ends, self.time = 0, 0.0
+        options, alive = SplitOptions(consumers), lambda: self.processes
+        deserted, now = self.end, lambda: self.time
+        super().__init__(ds._plan, DataContext.get_current(), options, alive, deserted, now)
+
+    def end(self):
+        self.ends += 1
+
+    def look_at(self, time):
+        self.time = time
+        self.look()
+        return self.ends
 
 
 def taken(owner, consumer, caller):
@@ -139,6 +149,34 @@ def test_a_consumer_whose_process_dies_has_left():
     owner.look()
     assert len(taken(owner, 1, "b")) == 1003
     owner.close()
+
+
+def test_it_ends_when_all_consumers_are_gone():
+    owner = Owner(dataset(), 2)
+    owner.take(0, 0, "a")
+    owner.take(1, 0, "b")
+    owner.processes = {"b"}
+    assert owner.look_at(0) == owner.look_at(100) == 0
+    owner.processes = set()
+    assert owner.look_at(200) == owner.look_at(204) == 0
+    # One of them came back, somewhere else.
+    owner.processes = {"c"}
+    owner.take(0, 1, "c")
+    assert owner.look_at(206) == 0
+    owner.processes = set()
+    assert owner.look_at(300) == 0
+    assert owner.look_at(306) == owner.look_at(400) == 1
+    with pytest.raises(RunStoppedError):
+        owner.take(0, 2, "d")
+
+
+def test_it_waits_longer_for_consumers_that_never_came():
+    owner = Owner(dataset(), 3)
+    owner.take(0, 0, "a")
+    assert owner.look_at(0) == 0
+    owner.processes = set()
+    assert owner.look_at(1) == owner.look_at(50) == 0
+    assert owner.look_at(62) == 1
 
 
 def test_a_process_that_was_never_told_of_is_not_dead():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import sys
 
 import pytest
+from pipelines import wait_until
 
 import millstream as ms
 from millstream.context import DataContext
@@ -24,26 +27,50 @@ def on_ray(ray_cluster, monkeypatch):
     ray_cluster.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     context = DataContext(backend="ray", enable_progress_bars=False)
     monkeypatch.setattr(DataContext, "_current", context)
+    yield
+    # Ray Train leaves it for programs to come.
+    with contextlib.suppress(ValueError):
+        ray_cluster.kill(ray_cluster.get_actor("AutoscalingCoordinator", "AutoscalingCoordinator"))
 
 
 def fit(loop, datasets, folder, *, workers=2, failures=0, **options):
+    """Trains in a program of its own, since Ray Train keeps its actors as long as one lives."""
+    import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+    arguments = {
+        "train_loop_per_worker": loop,
+        "train_loop_config": {"folder": str(folder)},
+        "datasets": datasets,
+        "scaling_config": ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 0.1}),
+        "run_config": RunConfig(
+            storage_path=str(folder / "runs"), failure_config=FailureConfig(max_failures=failures)
+        ),
+    }
+    sent = ray.cloudpickle.dumps(arguments | options)
+    address = ray.get_runtime_context().gcs_address
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.apply(fit_here, (address, sent))
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
+
+
+def fit_here(address, sent):
+    """What the program does; at its end no run is left, while the actors of Ray Train are."""
+    import ray
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    scaling = ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 0.1})
-    run = RunConfig(
-        storage_path=str(folder / "runs"), failure_config=FailureConfig(max_failures=failures)
-    )
-    config = {"folder": str(folder)}
-    DataParallelTrainer(
-        loop,
-        train_loop_config=config,
-        datasets=datasets,
-        scaling_config=scaling,
-        run_config=run,
-        **options,
-    ).fit()
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
+    ray.init(address=address, log_to_driver=False, logging_level="error")
+    trainer = DataParallelTrainer(**ray.cloudpickle.loads(sent))
+    trainer.fit()
+    wait_until(lambda: "_Owner" not in alive(ray))
+    assert ("TrainController" in alive(ray)) == (trainer.scaling_config.num_workers > 0)
+    ray.shutdown()
+
+
+def alive(ray):
+    """The classes of the actors that live."""
+    actors = ray._private.state.actors().values()
+    return {actor["ActorClassName"] for actor in actors if actor["State"] != "DEAD"}
 
 
 def train(config):

@@ -7,6 +7,7 @@ do: in the program itself, or in an actor.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,9 @@ class SplitOwner:
         context: How.
         options: Among how many consumers the output is divided, and how.
         alive: The processes that are alive; `None` if nobody can tell.
+        deserted: Called once when all consumers are gone for good, after which nobody takes
+            anything; `None` if somebody may still hand their iterators to others.
+        now: The time in seconds.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class SplitOwner:
         context: DataContext,
         options: SplitOptions,
         alive: Callable[[], set[str] | None] = lambda: None,
+        deserted: Callable[[], None] | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
         self._context = context
@@ -67,6 +73,10 @@ class SplitOwner:
         self._lock = threading.Lock()
         self._closed = False
         self._alive = alive
+        self._deserted = deserted
+        self._now = now
+        # Since when no consumer that was seen is alive; `None` if one is.
+        self._empty_since: float | None = None
         # Where each consumer is, and which of these processes were seen alive.
         self._callers: dict[int, str] = {}
         self._seen: set[str] = set()
@@ -187,9 +197,25 @@ class SplitOwner:
                 if caller in self._seen and caller not in alive
             ]
             epochs = list(self._epochs)
+            seen = len(self._callers)
         for epoch in epochs:
             for consumer in dead:
                 self.leave(consumer, epoch)
+        self._note_gone(seen > 0 and len(dead) == seen, seen == self._options.consumers)
+
+    def _note_gone(self, is_empty: bool, were_all: bool) -> None:
+        """Ends this when its consumers have been gone for long enough."""
+        if not is_empty:
+            self._empty_since = None
+            return
+        if self._empty_since is None:
+            self._empty_since = self._now()
+        # Those that never came may be on their way.
+        patience = _DESERTED_S if were_all else _DESERTED_BY_SOME_S
+        if self._deserted is not None and self._now() - self._empty_since >= patience:
+            deserted, self._deserted = self._deserted, None
+            self.close()
+            deserted()
 
     def _epoch(self, number: int) -> _Epoch:
         with self._lock:
@@ -230,9 +256,9 @@ def open_owner(plan: LogicalPlan, context: DataContext, options: SplitOptions) -
     if context.backend == "local":
         return Here(SplitOwner(plan, context, options))
     from millstream.run.ray.compat import workers
-    from millstream.run.ray.owner import own
+    from millstream.run.ray.owner import ends_by_itself, own
 
-    make = partial(SplitOwner, plan, context, options, workers)
+    make = partial(SplitOwner, plan, context, options, workers, ends_by_itself())
     return own(make, calls=2 * options.consumers + 2)
 
 
@@ -281,3 +307,6 @@ _EPOCHS_MAX = 2
 _PATIENCE_S = 10.0
 #: How often it is looked whether consumers are alive.
 _LOOKS_EVERY_S = 2.0
+#: How long all consumers are gone before it ends; and those that came, if some never did.
+_DESERTED_S = 5.0
+_DESERTED_BY_SOME_S = 60.0

@@ -60,7 +60,8 @@ class Call:
             return ray.get(self._reference)
         except RayActorError as error:
             raise RunStoppedError(
-                "the split has ended: the program that made it is gone, or its node"
+                "the split has ended: the program that made it is gone, or its node, or, as it was "
+                "made in an actor or task, all its consumers"
             ) from error
         except RayTaskError as error:
             if isinstance(error.cause, MillstreamError):
@@ -79,6 +80,20 @@ def own(make: Callable[[], Any], calls: int) -> Owned:
     strategy = NodeAffinitySchedulingStrategy(node, soft=True)
     options = {"max_concurrency": calls, "num_cpus": 0, "scheduling_strategy": strategy}
     return Owned(_remote_class().options(**options).remote(make))
+
+
+def ends_by_itself() -> Callable[[], None] | None:
+    """What ends the actor of an object from within; `None` if the program that calls has it live.
+
+    A program ends at some time, and may hand out its stand-ins again until then. An actor that
+    makes one, such as that of Ray Train which keeps them beyond the training, may live on for long.
+    """
+    is_program = ray.get_runtime_context().worker.mode == ray.SCRIPT_MODE
+    return None if is_program else _end
+
+
+def _end() -> None:
+    ray.kill(ray.get_runtime_context().current_actor)
 
 
 class _Owner:
