@@ -95,14 +95,21 @@ class Kind:
         Args:
             consumers: How many.
             equal: Whether all get exactly as many rows; what is left over is dropped.
+            left_out: Rows that consumers leave out, by the number of the first and that after the
+                last: apart from each other, in order. Their blocks come as all others, but they
+                count as no row.
         """
 
-        __match_args__ = ("consumers", "equal")
-        def __new__(cls, consumers: int, equal: bool = False) -> Kind.Split: ...
+        __match_args__ = ("consumers", "equal", "left_out")
+        def __new__(
+            cls, consumers: int, equal: bool = False, left_out: Sequence[tuple[int, int]] = []
+        ) -> Kind.Split: ...
         @property
         def consumers(self) -> int: ...
         @property
         def equal(self) -> bool: ...
+        @property
+        def left_out(self) -> list[tuple[int, int]]: ...
 
     @final
     class Scatter(Kind):

@@ -453,11 +453,20 @@ class Action:
             block: The block.
             instead_of: The lost block whose rows, or some of them, it has; else None.
             consumer: Which consumer, where there are several; else 0.
+            row: Of a split's output, the number of its first row among all that come to it; else 0.
+            epoch: The epoch of the units that they follow from; likewise.
+            epoch_row: The number of the first row of this epoch; likewise.
         """
 
-        __match_args__ = ("block", "instead_of", "consumer")
+        __match_args__ = ("block", "instead_of", "consumer", "row", "epoch", "epoch_row")
         def __new__(
-            cls, block: int, instead_of: int | None = None, consumer: int = 0
+            cls,
+            block: int,
+            instead_of: int | None = None,
+            consumer: int = 0,
+            row: int = 0,
+            epoch: int = 0,
+            epoch_row: int = 0,
         ) -> Action.EmitBlock: ...
         @property
         def block(self) -> int: ...
@@ -465,6 +474,12 @@ class Action:
         def instead_of(self) -> int | None: ...
         @property
         def consumer(self) -> int: ...
+        @property
+        def row(self) -> int: ...
+        @property
+        def epoch(self) -> int: ...
+        @property
+        def epoch_row(self) -> int: ...
 
     @final
     class DropBlock(Action):

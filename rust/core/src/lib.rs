@@ -66,7 +66,9 @@ pub use attribution::{Activity, Times};
 pub use bottleneck::{Bottleneck, Finding};
 pub use constraint::Constraint;
 pub use plan::{Config, Execution, OpKind, OpSpec, Plan, PlanError, PoolSpec, Unit};
-pub use protocol::{Action, Event, FailCause, Reason, Slice, TaskFailure, Verdict, Work};
+pub use protocol::{
+    Action, Event, FailCause, OutputPlace, OutputRows, Reason, Slice, TaskFailure, Verdict, Work,
+};
 pub use resources::Resources;
 pub use scheduler::Scheduler;
 pub use snapshot::{NodeSnapshot, OpSnapshot, OpState, Snapshot};

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
+use crate::protocol::OutputRows;
 use crate::resources::Resources;
 use crate::units::{Bytes, OpId, Rows, Span};
 
@@ -83,6 +84,10 @@ pub enum OpKind {
         consumers: u32,
         /// Whether all get exactly as many rows. What is left over is dropped.
         equal: bool,
+        /// Rows that consumers leave out, since an earlier run has given them: apart from each other,
+        /// in order. Their blocks come as all others, but they count as no row.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+        left_out: Vec<OutputRows>,
     },
 }
 
@@ -436,13 +441,17 @@ fn check_place(op: &OpSpec, is_last: bool, has_epochs: bool) -> Result<(), PlanE
         OpKind::Sink if !is_last => Err(PlanError::SinkNotLast { name: name() }),
         OpKind::Split { .. } if !is_last => Err(split_must(op, "be the last one")),
         OpKind::Split { consumers: 0, .. } => Err(split_must(op, "have consumers")),
-        OpKind::Split { equal: true, .. } if has_epochs => Err(split_must(
-            op,
-            "not be equal where units are in epochs, for it drops what is left over",
-        )),
+        OpKind::Split { ref left_out, .. } if !are_apart(left_out) => {
+            Err(split_must(op, "leave out rows that are apart and in order"))
+        }
         OpKind::Zip | OpKind::Gather if has_epochs => Err(PlanError::EpochsMeet { name: name() }),
         _ => Ok(()),
     }
+}
+
+fn are_apart(rows: &[OutputRows]) -> bool {
+    let is_apart = |pair: &[OutputRows]| pair[0].end < pair[1].first;
+    rows.iter().all(|each| each.first < each.end) && rows.windows(2).all(is_apart)
 }
 
 fn split_must(op: &OpSpec, wanted: &'static str) -> PlanError {

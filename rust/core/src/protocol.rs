@@ -10,6 +10,29 @@ use crate::plan::Unit;
 use crate::resources::Resources;
 use crate::units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, Span, TaskId};
 
+/// Where a row belongs among all that come to a split ([`OpKind::Split`](crate::OpKind::Split)). In
+/// order it is the same in every run of the same plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OutputPlace {
+    /// Its number, from zero.
+    pub row: u64,
+    /// The epoch of the units that it follows from.
+    pub epoch: Epoch,
+    /// The number of the first row of this epoch.
+    pub epoch_row: u64,
+}
+
+/// Rows of the output by their numbers ([`OutputPlace`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OutputRows {
+    /// The first one.
+    pub first: u64,
+    /// The one after the last.
+    pub end: u64,
+}
+
 /// A fact that the driver reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -276,6 +299,9 @@ pub enum Action {
         /// Which consumer, where there are several.
         #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
         consumer: u32,
+        /// Which of the rows of a split's input it has; of any other output it is the default.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+        at: OutputPlace,
     },
     /// Forget a block: nobody will ask for it again.
     DropBlock {
@@ -586,6 +612,12 @@ impl fmt::Display for Reason {
             Self::Stopping => write!(f, "the run is ending"),
         }
     }
+}
+
+/// What is the default needs not be written down.
+#[cfg(feature = "serde")]
+fn is_default(place: &OutputPlace) -> bool {
+    *place == OutputPlace::default()
 }
 
 /// What is zero needs not be written down.

@@ -1,13 +1,15 @@
 //! Several consumers that share the output: who holds what, and who gets what comes next.
 //!
 //! Owns the rule. A consumer has two blocks in hand at most, so a slow one keeps nobody waiting; what
-//! comes goes to the one with the fewest rows. Knows nothing of queues or tasks.
+//! comes goes to the one with the fewest rows. One that is alone has no such bound. Also which rows of
+//! the whole each block has: in order, these are the same in every run. Knows nothing of queues or tasks.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::protocol::{OutputPlace, OutputRows};
 use crate::queue::Queued;
-use crate::units::{BlockId, Rows};
+use crate::units::{BlockId, Epoch, Rows};
 
 /// The consumers of a run.
 #[derive(Clone, Debug)]
@@ -15,9 +17,12 @@ pub(crate) struct Split {
     /// Whether all get equally many rows.
     pub(crate) is_equal: bool,
     takers: Vec<Taker>,
-    /// By the number of the work that passes it, or makes it: what is meant for whom and has not been
-    /// given. Only where all get equally many.
-    meant: BTreeMap<u64, Meant>,
+    /// By the number of the work that passed it, or makes it: what has not been given.
+    passed: BTreeMap<u64, Passed>,
+    /// Where the row after all that passed belongs.
+    next: OutputPlace,
+    /// Rows that count as none.
+    left_out: Vec<OutputRows>,
     /// Blocks in the consumers' hands, lost ones too that they wait for.
     held: BTreeMap<BlockId, Held>,
     /// Rows that no consumer got, or that one had not taken when it went.
@@ -32,9 +37,12 @@ struct Taker {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Meant {
-    consumer: u32,
+struct Passed {
+    /// Who is to get it; none, unless all get equally many: who has the fewest rows then.
+    consumer: Option<u32>,
     rows_left: Rows,
+    /// Where its first row belongs.
+    at: OutputPlace,
 }
 
 /// A block in a consumer's hand.
@@ -43,17 +51,47 @@ pub(crate) struct Held {
     pub(crate) consumer: u32,
     /// As it was in the queue, from which another consumer would get it.
     pub(crate) queued: Queued,
+    /// Where its first row belongs.
+    pub(crate) at: OutputPlace,
 }
 
 impl Split {
-    pub(crate) fn new(consumers: u32, is_equal: bool) -> Self {
+    pub(crate) fn new(consumers: u32, is_equal: bool, left_out: &[OutputRows]) -> Self {
         Self {
             is_equal,
             takers: (0..consumers).map(|_| Taker::default()).collect(),
-            meant: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            next: OutputPlace::default(),
+            left_out: left_out.to_vec(),
             held: BTreeMap::new(),
             rows_dropped: Rows::ZERO,
         }
+    }
+
+    /// How many of `rows` rows from a place on count.
+    fn counted(&self, first: u64, rows: Rows) -> Rows {
+        let end = first + rows.0;
+        let from = self.left_out.partition_point(|out| out.end <= first);
+        let out = self.left_out[from..].iter().take_while(|out| out.first < end);
+        Rows(rows.0 - out.map(|out| out.end.min(end) - out.first.max(first)).sum::<u64>())
+    }
+
+    /// How many of the next `rows` rows count.
+    pub(crate) fn counted_next(&self, rows: Rows) -> Rows {
+        self.counted(self.next.row, rows)
+    }
+
+    /// How many rows to take of the next `rows`, so that `wanted` of them count; all, if they do not.
+    pub(crate) fn with_counted(&self, wanted: Rows, rows: Rows) -> Rows {
+        let mut end = self.next.row + wanted.0;
+        let from = self.left_out.partition_point(|out| out.end <= self.next.row);
+        for out in &self.left_out[from..] {
+            if out.first >= end {
+                break;
+            }
+            end += out.end - out.first.max(self.next.row);
+        }
+        Rows(end - self.next.row).min(rows)
     }
 
     /// The rows that each consumer got, or is meant to get.
@@ -84,12 +122,15 @@ impl Split {
     }
 
     fn is_free(&self, consumer: u32) -> bool {
+        if self.takers.len() == 1 {
+            return true;
+        }
         let held = self.held.values().filter(|held| held.consumer == consumer).count();
-        let meant = self.meant.values().filter(|meant| meant.consumer == consumer).count();
+        let meant = self.passed.values().filter(|passed| passed.consumer == Some(consumer)).count();
         held + meant < HELD_MAX
     }
 
-    /// Who gets the next block of so many rows. Up to `level` rows, where all get equally many.
+    /// Who gets the next block of so many rows that count. Up to `level` rows, where all get equally many.
     pub(crate) fn next(&self, rows: Rows, level: Option<Rows>) -> Option<u32> {
         let fits = |taker: &Taker| level.is_none_or(|level| taker.rows + rows <= level);
         let free = self.there().filter(|(id, taker)| fits(taker) && self.is_free(*id));
@@ -122,42 +163,74 @@ impl Split {
         Rows(all).saturating_sub(given)
     }
 
-    /// Notes that what work `number` passes or makes is meant for a consumer.
-    pub(crate) fn mean(&mut self, number: u64, consumer: u32, rows: Rows) {
-        self.takers[consumer as usize].rows += rows;
-        self.meant.insert(number, Meant { consumer, rows_left: rows });
+    /// Notes that the next `rows` rows, which are of one epoch, pass as the output of work `number`, or
+    /// are its input: for a consumer, if all get equally many.
+    pub(crate) fn pass(&mut self, number: u64, rows: Rows, epoch: Epoch, consumer: Option<u32>) {
+        let at = self.next;
+        let is_same = at.epoch == epoch;
+        let epoch_row = if is_same { at.epoch_row } else { at.row };
+        let at = OutputPlace { row: at.row, epoch, epoch_row };
+        if let Some(consumer) = consumer {
+            let counted = self.counted(at.row, rows);
+            self.takers[consumer as usize].rows += counted;
+        }
+        self.passed.insert(number, Passed { consumer, rows_left: rows, at });
+        self.next = OutputPlace { row: at.row + rows.0, ..at };
+    }
+
+    /// Where the first row of a block of the output belongs. Only of one without rows it may be forgotten.
+    fn place(&self, queued: &Queued) -> OutputPlace {
+        let passed = self.passed.get(&queued.at.number);
+        passed.map_or(self.next, |Passed { at, .. }| OutputPlace {
+            row: at.row + queued.at.row,
+            ..*at
+        })
     }
 
     /// Whose the next block of the output is; none: whoever it is has enough in hand.
     pub(crate) fn owner(&self, queued: &Queued) -> Option<u32> {
-        let Some(meant) = self.meant.get(&queued.at.number) else {
-            return self.next(queued.rows, None);
+        let passed = self.passed.get(&queued.at.number);
+        let Some(consumer) = passed.and_then(|passed| passed.consumer) else {
+            return self.next(self.counted(self.place(queued).row, queued.rows), None);
         };
-        let has = |held: &&Held| held.consumer == meant.consumer;
-        let is_free = self.held.values().filter(has).count() < HELD_MAX;
-        (is_free || self.is_gone(meant.consumer)).then_some(meant.consumer)
+        let has = |held: &&Held| held.consumer == consumer;
+        let is_free = self.takers.len() == 1 || self.held.values().filter(has).count() < HELD_MAX;
+        (is_free || self.is_gone(consumer)).then_some(consumer)
     }
 
-    /// Notes that a block of the output is given to a consumer, or dropped since that is gone.
-    pub(crate) fn give(&mut self, consumer: u32, queued: Queued) {
+    /// Notes that a block of the output is given to a consumer, or dropped since that is gone, and tells
+    /// where its first row belongs.
+    pub(crate) fn give(&mut self, consumer: u32, queued: Queued) -> OutputPlace {
+        let at = self.place(&queued);
         let number = queued.at.number;
-        match self.meant.get_mut(&number) {
-            Some(meant) => {
-                meant.rows_left = meant.rows_left.saturating_sub(queued.rows);
-                if meant.rows_left == Rows::ZERO {
-                    self.meant.remove(&number);
-                }
+        let mut is_meant = false;
+        if let Some(passed) = self.passed.get_mut(&number) {
+            passed.rows_left = passed.rows_left.saturating_sub(queued.rows);
+            is_meant = passed.consumer.is_some();
+            if passed.rows_left == Rows::ZERO {
+                self.passed.remove(&number);
             }
-            None => self.takers[consumer as usize].rows += queued.rows,
+        }
+        if !is_meant {
+            let counted = self.counted(at.row, queued.rows);
+            self.takers[consumer as usize].rows += counted;
         }
         if !self.is_gone(consumer) {
-            self.hold(consumer, queued);
+            self.hold(consumer, queued, at);
         }
+        at
+    }
+
+    /// Notes that a block that had been given is in the output again, for anyone.
+    pub(crate) fn take_back(&mut self, queued: &Queued, at: OutputPlace) {
+        let first = OutputPlace { row: at.row - queued.at.row, ..at };
+        let none = Passed { consumer: None, rows_left: Rows::ZERO, at: first };
+        self.passed.entry(queued.at.number).or_insert(none).rows_left += queued.rows;
     }
 
     /// Notes that a consumer has a block in hand.
-    pub(crate) fn hold(&mut self, consumer: u32, queued: Queued) {
-        self.held.insert(queued.block, Held { consumer, queued });
+    pub(crate) fn hold(&mut self, consumer: u32, queued: Queued, at: OutputPlace) {
+        self.held.insert(queued.block, Held { consumer, queued, at });
     }
 
     /// Notes that a block is in nobody's hand any more.
@@ -171,12 +244,13 @@ impl Split {
         let held = self.held.get_mut(&lost)?;
         let now = *held;
         held.queued.at = held.queued.at.after(rows);
+        held.at.row += rows.0;
         Some(now)
     }
 
     /// Forgets all blocks at the end of a run.
     pub(crate) fn clear(&mut self) {
-        self.meant.clear();
+        self.passed.clear();
         self.held.clear();
     }
 }

@@ -191,8 +191,10 @@ impl State {
         }
         let release = |in_order| if in_order { Release::InOrder } else { Release::AsTheyCome };
         let output = InputQueue::new(release(plan.config().preserve_order));
-        let split = plan.ops().last().and_then(|op| match op.kind {
-            OpKind::Split { consumers, equal } => Some(Split::new(consumers, equal)),
+        let split = plan.ops().last().and_then(|op| match &op.kind {
+            OpKind::Split { consumers, equal, left_out } => {
+                Some(Split::new(*consumers, *equal, left_out))
+            }
             _ => None,
         });
         let lineage = Lineage::new(plan.ops().len());

@@ -168,6 +168,12 @@ identifier! {
     /// An epoch: as many units of each source as the plan's configuration says, in their order.
     Epoch(u32), "epoch"
 }
+impl Default for Epoch {
+    /// The first one.
+    fn default() -> Self {
+        Self(0)
+    }
+}
 identifier! {
     /// A node: numbered by the driver, never used again after the node is lost.
     NodeId(u32), "node"

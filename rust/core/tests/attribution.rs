@@ -4,8 +4,9 @@
 mod common;
 
 use millstream_core::{
-    Action, Activity, ActorId, BlockId, Bottleneck, Bytes, Config, Event, NodeId, OpSpec, Plan,
-    PoolSpec, Resources, Rows, Scheduler, Slots, Snapshot, Span, TaskId, Time, Times,
+    Action, Activity, ActorId, BlockId, Bottleneck, Bytes, Config, Event, NodeId, OpSpec,
+    OutputPlace, Plan, PoolSpec, Resources, Rows, Scheduler, Slots, Snapshot, Span, TaskId, Time,
+    Times,
 };
 
 use common::source;
@@ -102,7 +103,12 @@ fn a_paused_task_is_blocked_by_its_output() {
     let mut world = World::new(vec![source(1)], 100);
     assert_eq!(
         world.produce(10, 0),
-        [Action::EmitBlock { block: BlockId(0), instead_of: None, consumer: 0 }]
+        [Action::EmitBlock {
+            block: BlockId(0),
+            instead_of: None,
+            consumer: 0,
+            at: OutputPlace::default()
+        }]
     );
     assert_eq!(world.wait(10, 0), []);
     let taken = world.at(40, Event::OutputTaken { block: BlockId(0) });

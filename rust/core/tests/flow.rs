@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first surprise
 
 use millstream_core::{
-    Action, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpKind, OpSpec, OpState, Plan,
-    Reason, Resources, Rows, Scheduler, Slice, Slots, Span, TaskFailure, TaskId, Time, Unit,
-    Verdict, Work,
+    Action, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpKind, OpSpec, OpState,
+    OutputPlace, Plan, Reason, Resources, Rows, Scheduler, Slice, Slots, Span, TaskFailure, TaskId,
+    Time, Unit, Verdict, Work,
 };
 
 const NODE: NodeId = NodeId(0);
@@ -249,8 +249,12 @@ fn of_what_a_limit_has_ended_only_rows_that_passed_it_are_made_again() {
     let (again, work) = run.launched(0)[2].clone();
     assert_eq!(work, Work::Units { first: 0, count: 1 });
     let actions = run.make(again, 2, 10);
-    let instead =
-        Action::EmitBlock { block: BlockId(2), instead_of: Some(BlockId(0)), consumer: 0 };
+    let instead = Action::EmitBlock {
+        block: BlockId(2),
+        instead_of: Some(BlockId(0)),
+        consumer: 0,
+        at: OutputPlace::default(),
+    };
     assert!(actions.contains(&instead), "{actions:?}");
 
     run.tell(Event::BlockLost { block: BlockId(1) });

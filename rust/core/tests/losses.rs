@@ -4,8 +4,8 @@
 mod common;
 
 use millstream_core::{
-    Action, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpSpec, Plan, Resources, Rows,
-    Scheduler, Slots, Span, TaskFailure, TaskId, Time, Work,
+    Action, BlockId, Bytes, Config, Event, FailCause, NodeId, OpId, OpSpec, OutputPlace, Plan,
+    Resources, Rows, Scheduler, Slots, Span, TaskFailure, TaskId, Time, Work,
 };
 
 use common::{source, tasks};
@@ -65,7 +65,8 @@ fn emitted() -> Scheduler {
     assert!(actions.contains(&Action::EmitBlock {
         block: BlockId(1),
         instead_of: None,
-        consumer: 0
+        consumer: 0,
+        at: OutputPlace::default()
     }));
     finish(&mut scheduler, map);
     scheduler
@@ -82,8 +83,12 @@ fn a_block_that_the_consumer_finds_gone_is_made_again_from_the_source_on() {
     let map = launched(&produce(&mut scheduler, read, 2, 1));
     finish(&mut scheduler, read);
     let actions = produce(&mut scheduler, map, 3, 1);
-    let instead =
-        Action::EmitBlock { block: BlockId(3), instead_of: Some(BlockId(1)), consumer: 0 };
+    let instead = Action::EmitBlock {
+        block: BlockId(3),
+        instead_of: Some(BlockId(1)),
+        consumer: 0,
+        at: OutputPlace::default(),
+    };
     assert!(actions.contains(&instead), "{actions:?}");
     finish(&mut scheduler, map);
     tell(&mut scheduler, Event::OutputTaken { block: BlockId(3) });

@@ -5,14 +5,19 @@ mod common;
 
 use common::{op, source};
 use millstream_core::{
-    Action, BlockId, Bytes, Config, Event, NodeId, OpId, OpKind, OpSpec, Plan, PlanError, Reason,
-    Resources, Rows, Scheduler, Slots, Span, TaskId, Time, Verdict, Work,
+    Action, BlockId, Bytes, Config, Event, NodeId, OpId, OpKind, OpSpec, OutputRows, Plan,
+    PlanError, Reason, Resources, Rows, Scheduler, Slots, Span, TaskId, Time, Verdict, Work,
 };
 
 const NODE: NodeId = NodeId(0);
 
 fn ops(consumers: u32, equal: bool) -> Vec<OpSpec> {
-    let split = op("Split", OpKind::Split { consumers, equal }, vec![OpId(0)]);
+    ops_leaving_out(consumers, equal, &[])
+}
+
+fn ops_leaving_out(consumers: u32, equal: bool, rows: &[(u64, u64)]) -> Vec<OpSpec> {
+    let left_out = rows.iter().map(|&(first, end)| OutputRows { first, end }).collect();
+    let split = op("Split", OpKind::Split { consumers, equal, left_out }, vec![OpId(0)]);
     vec![source(1), OpSpec { resources: Resources::default(), ..split }]
 }
 
@@ -21,7 +26,11 @@ struct Run(Scheduler);
 
 impl Run {
     fn new(consumers: u32, equal: bool) -> Self {
-        let plan = Plan::new(ops(consumers, equal), Config::default()).unwrap();
+        Self::of(ops(consumers, equal))
+    }
+
+    fn of(ops: Vec<OpSpec>) -> Self {
+        let plan = Plan::new(ops, Config::default()).unwrap();
         let node = (NODE, Resources::cpu(Slots::whole(4)), Bytes(1 << 40));
         let mut run = Self(Scheduler::submit(plan, vec![node]).unwrap());
         run.tell(Event::TimePassed);
@@ -37,16 +46,13 @@ impl Run {
 
     /// Who is given which blocks after a task has made one more.
     fn make(&mut self, task: u64, block: u64, rows: u64) -> Vec<(u64, u32)> {
+        given(&self.produce(task, block, rows))
+    }
+
+    fn produce(&mut self, task: u64, block: u64, rows: u64) -> Vec<Action> {
         let (task, block) = (TaskId(task), BlockId(block));
-        let (rows, bytes) = (Rows(rows), Bytes(8));
-        given(&self.tell(Event::BlockProduced {
-            task,
-            block,
-            rows,
-            bytes,
-            node: NODE,
-            partition: 0,
-        }))
+        let (rows, bytes, node) = (Rows(rows), Bytes(8), NODE);
+        self.tell(Event::BlockProduced { task, block, rows, bytes, node, partition: 0 })
     }
 
     fn take(&mut self, block: u64) -> Vec<(u64, u32)> {
@@ -65,6 +71,52 @@ fn given(actions: &[Action]) -> Vec<(u64, u32)> {
         _ => None,
     });
     emitted.collect()
+}
+
+/// The number of the first row of each block that is given.
+fn first_rows(actions: &[Action]) -> Vec<(u64, u64)> {
+    let emitted = actions.iter().filter_map(|action| match action {
+        Action::EmitBlock { block, at, .. } => Some((block.0, at.row)),
+        _ => None,
+    });
+    emitted.collect()
+}
+
+#[test]
+fn each_block_comes_with_the_number_of_its_first_row() {
+    let mut run = Run::new(2, false);
+    assert_eq!(first_rows(&run.produce(0, 0, 5)), [(0, 0)]);
+    assert_eq!(first_rows(&run.produce(0, 1, 2)), [(1, 5)]);
+    assert_eq!(first_rows(&run.produce(0, 2, 1)), [(2, 7)]);
+    // What one has that goes keeps its place.
+    let actions = run.tell(Event::ConsumerGone { consumer: 1 });
+    assert_eq!(first_rows(&actions), [(1, 5)]);
+    let actions = run.tell(Event::OutputTaken { block: BlockId(0) });
+    assert_eq!(first_rows(&actions), [(2, 7)]);
+}
+
+#[test]
+fn rows_that_are_left_out_count_as_none() {
+    // Of the first block two rows count, of the second none, of the third all.
+    let mut run = Run::of(ops_leaving_out(2, false, &[(1, 4), (5, 7)]));
+    assert_eq!(run.make(0, 0, 5), [(0, 0)]);
+    assert_eq!(run.make(0, 1, 2), [(1, 1)]);
+    assert_eq!(run.make(0, 2, 1), [(2, 1)]);
+    assert_eq!(run.0.snapshot().consumer_rows, [2, 1]);
+
+    let mut run = Run::of(ops_leaving_out(2, true, &[(1, 4)]));
+    assert_eq!(run.make(0, 0, 5), []);
+    assert_eq!(run.make(0, 1, 4), [(0, 0)]);
+    let actions = run.finish(0);
+    let cut = actions.iter().find_map(|action| match action {
+        Action::LaunchTask { task, work: Work::Slices(parts), .. } => {
+            Some((task.0, parts[0][0].rows))
+        }
+        _ => None,
+    });
+    let (task, rows) = cut.unwrap();
+    assert_eq!(rows, Rows(3));
+    assert_eq!(first_rows(&run.produce(task, 2, 3)), [(2, 5)]);
 }
 
 #[test]
@@ -122,7 +174,9 @@ fn splits_that_cannot_be_are_refused() {
     let refused = |ops, config| Plan::new(ops, config).map(drop).unwrap_err();
     let is_split = |error| matches!(error, PlanError::Split { .. });
     assert!(is_split(refused(ops(0, false), Config::default())));
-    assert!(is_split(refused(ops(2, true), Config { epoch_units: 1, ..Config::default() })));
+    for rows in [&[(3, 3)][..], &[(0, 3), (3, 4)], &[(5, 6), (0, 3)]] {
+        assert!(is_split(refused(ops_leaving_out(2, false, rows), Config::default())), "{rows:?}");
+    }
     let mut more = ops(2, false);
     more.push(OpSpec { kind: OpKind::Tasks, inputs: vec![OpId(1)], ..more[0].clone() });
     assert!(is_split(refused(more, Config::default())));

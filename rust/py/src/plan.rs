@@ -33,8 +33,8 @@ pub(crate) enum Kind {
     /// The last tasks, which write and put out no more than reports of it.
     Sink {},
     /// At the end: gives each block to one of several consumers.
-    #[pyo3(constructor = (consumers, equal=false))]
-    Split { consumers: u32, equal: bool },
+    #[pyo3(constructor = (consumers, equal=false, left_out=Vec::new()))]
+    Split { consumers: u32, equal: bool, left_out: Vec<(u64, u64)> },
     /// Deals its rows out to partitions.
     Scatter { partitions: u32 },
     /// Reads a scatter: has a task for each partition, once all of the scatter's have ended.
@@ -62,7 +62,11 @@ impl Kind {
             Self::Union {} => core::OpKind::Union,
             Self::Zip {} => core::OpKind::Zip,
             Self::Sink {} => core::OpKind::Sink,
-            Self::Split { consumers, equal } => core::OpKind::Split { consumers, equal },
+            Self::Split { consumers, equal, ref left_out } => {
+                let rows = |&(first, end)| core::OutputRows { first, end };
+                let left_out = left_out.iter().map(rows).collect();
+                core::OpKind::Split { consumers, equal, left_out }
+            }
             Self::Scatter { partitions } => core::OpKind::Scatter { partitions },
             Self::Gather {} => core::OpKind::Gather,
         }
@@ -84,7 +88,10 @@ impl Kind {
             core::OpKind::Union => Self::Union {},
             core::OpKind::Zip => Self::Zip {},
             core::OpKind::Sink => Self::Sink {},
-            core::OpKind::Split { consumers, equal } => Self::Split { consumers, equal },
+            core::OpKind::Split { consumers, equal, ref left_out } => {
+                let left_out = left_out.iter().map(|rows| (rows.first, rows.end)).collect();
+                Self::Split { consumers, equal, left_out }
+            }
             core::OpKind::Scatter { partitions } => Self::Scatter { partitions },
             core::OpKind::Gather => Self::Gather {},
         }

@@ -161,9 +161,18 @@ pub(crate) enum Action {
     /// Give a block to the consumer.
     ///
     /// Answered by `Event.OutputTaken`, or by `Event.BlockLost` if it is gone. `instead_of`: the lost
-    /// block whose rows, or some of them, it has. `consumer`: which one, where there are several.
-    #[pyo3(constructor = (block, instead_of = None, consumer = 0))]
-    EmitBlock { block: u64, instead_of: Option<u64>, consumer: u32 },
+    /// block whose rows, or some of them, it has. `consumer`: which one, where there are several. `row`:
+    /// the number of its first row among all that come to a split; `epoch`: its epoch, and `epoch_row`:
+    /// the number of the first row of this.
+    #[pyo3(constructor = (block, instead_of = None, consumer = 0, row = 0, epoch = 0, epoch_row = 0))]
+    EmitBlock {
+        block: u64,
+        instead_of: Option<u64>,
+        consumer: u32,
+        row: u64,
+        epoch: u32,
+        epoch_row: u64,
+    },
     /// Forget a block: nobody will ask for it again.
     DropBlock { block: u64 },
     /// List more units of an open source.
@@ -229,10 +238,13 @@ impl From<core::Action> for Action {
                 Self::StartActor { actor: actor.0, op: op.0, node: node.0, heap: heap.0 }
             }
             core::Action::StopActor { actor } => Self::StopActor { actor: actor.0 },
-            core::Action::EmitBlock { block, instead_of, consumer } => Self::EmitBlock {
+            core::Action::EmitBlock { block, instead_of, consumer, at } => Self::EmitBlock {
                 block: block.0,
                 instead_of: instead_of.map(|lost| lost.0),
                 consumer,
+                row: at.row,
+                epoch: at.epoch.0,
+                epoch_row: at.epoch_row,
             },
             core::Action::DropBlock { block } => Self::DropBlock { block: block.0 },
             core::Action::ExtendSource { op, first, units } => {

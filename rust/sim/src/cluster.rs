@@ -255,7 +255,7 @@ impl<'a> Cluster<'a> {
         for action in actions {
             match action {
                 Action::DropBlock { block } => self.drop_block(*block),
-                Action::EmitBlock { block, instead_of, consumer } => {
+                Action::EmitBlock { block, instead_of, consumer, .. } => {
                     self.give(*consumer as usize, *block, *instead_of);
                 }
                 Action::CommitEpoch { .. } => {}

@@ -156,7 +156,7 @@ pub fn scenario(seed: u64) -> Scenario {
     let mut nodes = nodes(&mut random, &ops, store);
     let mut faults = storm(&mut variety, faults(&mut random, &nodes), &nodes, &mut shape.config);
     let parts = (&mut ops, &mut models, &mut unit_rows);
-    split::draw(seed, &shape.config, parts, &mut faults);
+    split::draw(seed, parts, &mut faults);
     if faults.calm_at.is_none() {
         broken::draw(seed, &nodes, &mut faults);
         let joining = faults.joins.iter_mut().map(|(_, spec)| spec);

@@ -4,7 +4,7 @@
 //! when it is asked, so that every attempt at the same work has the same output. Knows nothing of
 //! the clock.
 
-use millstream_core::{OpId, OpKind, Plan, Span};
+use millstream_core::{OpId, OpKind, OutputRows, Plan, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Faults;
@@ -68,6 +68,29 @@ impl Scenario {
             Some(OpKind::Split { consumers, .. }) => *consumers,
             _ => 1,
         }
+    }
+
+    /// Whether the output is split, be it to one consumer.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        matches!(self.plan.ops().last().map(|op| &op.kind), Some(OpKind::Split { .. }))
+    }
+
+    /// Rows of a split's input that count as none.
+    #[must_use]
+    pub fn rows_left_out(&self) -> &[OutputRows] {
+        match self.plan.ops().last().map(|op| &op.kind) {
+            Some(OpKind::Split { left_out, .. }) => left_out,
+            _ => &[],
+        }
+    }
+
+    /// How many of `rows` rows of a split's input, from one on, count.
+    #[must_use]
+    pub fn rows_counted(&self, first: u64, rows: u64) -> u64 {
+        let end = first + rows;
+        let overlap = |out: &OutputRows| out.end.min(end).saturating_sub(out.first.max(first));
+        rows - self.rows_left_out().iter().map(overlap).sum::<u64>()
     }
 
     /// Whether all consumers must get equally many rows.

@@ -1,8 +1,8 @@
 //! Each oracle speaks up when a scheduler does what it must not.
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, Config, Epoch, Event, FailCause, NodeId, OpId, Plan, Rows,
-    Scheduler, Snapshot, Span, TaskFailure, TaskId, Time, Work,
+    Action, ActorId, BlockId, Bytes, Config, Epoch, Event, FailCause, NodeId, OpId, OutputPlace,
+    Plan, Rows, Scheduler, Snapshot, Span, TaskFailure, TaskId, Time, Work,
 };
 use millstream_sim::checker::Checker;
 use millstream_sim::tiny;
@@ -95,7 +95,12 @@ fn i2_a_block_in_two_places() {
     assert_eq!(invariant, "I2", "{what}");
     let (invariant, what) = one_read(
         vec![made(0, 0, 2)],
-        vec![Action::EmitBlock { block: BlockId(0), instead_of: None, consumer: 0 }],
+        vec![Action::EmitBlock {
+            block: BlockId(0),
+            instead_of: None,
+            consumer: 0,
+            at: OutputPlace::default(),
+        }],
     );
     assert_eq!((invariant, what.contains("it is no output")), ("I2", true), "{what}");
     let (invariant, what) =
@@ -151,6 +156,7 @@ fn i9_rows_out_of_order_or_twice() {
             block: BlockId(block),
             instead_of: None,
             consumer: 0,
+            at: OutputPlace::default(),
         });
         violated(&[(vec![], vec![read(0, 0)]), (events, launches), (outputs, emits.to_vec())])
     };

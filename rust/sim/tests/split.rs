@@ -31,7 +31,7 @@ fn world(equal: bool, slow: &[u64], gone: Vec<(u32, u64)>) -> Scenario {
             vec![],
             1,
         ),
-        spec("Split", OpKind::Split { consumers, equal }, vec![OpId(0)], 0),
+        spec("Split", OpKind::Split { consumers, equal, left_out: Vec::new() }, vec![OpId(0)], 0),
     ];
     let config = Config { block_bytes_target: Bytes(3_000), ..Config::default() };
     let resources = Resources::cpu(Slots::whole(4));

@@ -94,15 +94,16 @@ fn split_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Rea
     let (Some(front), Some(split)) = (front, split) else {
         return Err(nothing_ready(operator.queue()));
     };
-    let waiting = operator.queue().rows();
+    let waiting = split.counted_next(operator.queue().rows());
+    let rows = split.counted_next(front.rows);
     let level = split.level(waiting);
-    if front.first == Rows::ZERO && split.fits(front.rows, level) {
+    if front.first == Rows::ZERO && split.fits(rows, level) {
         return Err(Reason::OutputFull { bytes: state.output.bytes() + state.emitted_bytes });
     }
     let is_due = operator.input_ended() || anything || front.first > Rows::ZERO;
     match split.behind(level).filter(|_| is_due) {
-        Some((_, lacks)) => Ok(Portion::Rows(lacks.min(front.rows))),
-        None => Err(Reason::ConsumersUneven { rows: waiting, wanted: split.wanted(front.rows) }),
+        Some((_, lacks)) => Ok(Portion::Rows(split.with_counted(lacks, front.rows))),
+        None => Err(Reason::ConsumersUneven { rows: waiting, wanted: split.wanted(rows) }),
     }
 }
 

@@ -274,11 +274,16 @@ impl Scheduler {
 
     /// What a split cuts is for the consumer with the fewest rows.
     fn mean_cut(&mut self, op: OpId, portion: Portion) {
+        let is_split = matches!(self.state.spec(op).kind, OpKind::Split { .. });
+        let (Portion::Rows(rows), true) = (portion, is_split) else { return };
+        let front = self.state.op(op).queue().ready().next().map(|front| front.block);
+        let front = front.expect("because rows of it are to be cut");
+        let epoch = self.state.epoch_of(front);
         let (operator, split) = (&self.state.ops[op.0 as usize], self.state.split.as_mut());
-        let is_split = matches!(self.state.plan.ops()[op.0 as usize].kind, OpKind::Split { .. });
-        let (Portion::Rows(rows), Some(split), true) = (portion, split, is_split) else { return };
-        if let Some((consumer, _)) = split.behind(split.level(operator.queue().rows())) {
-            split.mean(operator.work_next, consumer, rows);
+        let split = split.expect("because the plan has a split");
+        let level = split.level(split.counted_next(operator.queue().rows()));
+        if let Some((consumer, _)) = split.behind(level) {
+            split.pass(operator.work_next, rows, epoch, Some(consumer));
         }
     }
 

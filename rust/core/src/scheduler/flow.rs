@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::operator::{Goal, Part, Starved, Task};
 use crate::plan::OpKind;
-use crate::protocol::{Action, FailCause};
+use crate::protocol::{Action, FailCause, OutputPlace};
 use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;
 use crate::state::Place;
@@ -50,15 +50,15 @@ impl Scheduler {
             return self.emit_to_several();
         }
         while let Some(queued) = self.state.output.pop() {
-            self.emit(queued, 0);
+            self.emit(queued, 0, OutputPlace::default());
         }
     }
 
     /// Gives a block to a consumer.
-    pub(super) fn emit(&mut self, queued: Queued, consumer: u32) {
+    pub(super) fn emit(&mut self, queued: Queued, consumer: u32, at: OutputPlace) {
         self.state.output_blocks += 1;
         self.state.output_rows += queued.rows.0;
-        self.put_in_hand(&queued, None, consumer);
+        self.put_in_hand(&queued, None, consumer, at);
     }
 
     /// Puts a block into a consumer's hand, in its turn or in the place of a lost one.
@@ -67,12 +67,13 @@ impl Scheduler {
         queued: &Queued,
         instead_of: Option<BlockId>,
         consumer: u32,
+        at: OutputPlace,
     ) {
         let block = queued.block;
         self.set_place(block, Place::Emitted);
         self.state.emitted_bytes += queued.bytes;
         self.state.emitted_blocks += 1;
-        self.actions.push_back(Action::EmitBlock { block, instead_of, consumer });
+        self.actions.push_back(Action::EmitBlock { block, instead_of, consumer, at });
     }
 
     /// Commits the epochs that are over, as many as one turn may.

@@ -4,8 +4,10 @@
 //! where nothing else moves, what is left is cut by tasks, and less than a row for each is dropped.
 
 use crate::operator::Goal;
+use crate::protocol::OutputPlace;
 use crate::queue::Queued;
 use crate::scheduler::Scheduler;
+use crate::split::Held;
 use crate::state::Place;
 use crate::units::{BlockId, OpId, Rows};
 
@@ -24,7 +26,7 @@ impl Scheduler {
         let Some(split) = split.filter(|split| split.is_equal && operator.input_ended()) else {
             return;
         };
-        let rest = operator.queue().rows();
+        let rest = split.counted_next(operator.queue().rows());
         if operator.queued_blocks() > 0 && split.behind(split.level(rest)).is_none() {
             self.drop_rows(rest);
             self.drop_queued(op);
@@ -32,13 +34,18 @@ impl Scheduler {
     }
 
     fn pop_for_split(&mut self, op: OpId) -> Option<Queued> {
-        let split = self.state.split.as_mut().filter(|split| split.is_equal);
+        let next = *self.state.op(op).queue().ready().next()?;
+        let epoch = self.state.epoch_of(next.block);
         let operator = &mut self.state.ops[op.0 as usize];
-        let Some(split) = split else { return operator.queue_mut().pop() };
-        let level = split.level(operator.queue().rows());
-        let next = *operator.queue().ready().next()?;
-        let consumer = split.next(next.rows, Some(level)).filter(|_| next.first == Rows::ZERO)?;
-        split.mean(operator.work_next, consumer, next.rows);
+        let split = self.state.split.as_mut()?;
+        let mut consumer = None;
+        if split.is_equal {
+            let level = split.level(split.counted_next(operator.queue().rows()));
+            let rows = split.counted_next(next.rows);
+            let whole = split.next(rows, Some(level)).filter(|_| next.first == Rows::ZERO);
+            consumer = Some(whole?);
+        }
+        split.pass(operator.work_next, next.rows, epoch, consumer);
         operator.queue_mut().pop()
     }
 
@@ -50,11 +57,11 @@ impl Scheduler {
                 return;
             };
             self.state.output.pop();
-            split.give(consumer, next);
+            let at = split.give(consumer, next);
             if split.is_gone(consumer) {
                 self.drop_for_gone(&next);
             } else {
-                self.emit(next, consumer);
+                self.emit(next, consumer, at);
             }
         }
     }
@@ -75,15 +82,16 @@ impl Scheduler {
         for (id, held) in held.into_iter().rev() {
             let is_there = self.state.blocks.get(&id).is_some_and(|b| b.place == Place::Emitted);
             if is_there {
-                self.take_back_output(id, held.queued, is_equal);
+                self.take_back_output(id, held, is_equal);
             }
         }
     }
 
-    fn take_back_output(&mut self, id: BlockId, queued: Queued, is_equal: bool) {
+    fn take_back_output(&mut self, id: BlockId, held: Held, is_equal: bool) {
         if let Some(split) = &mut self.state.split {
             split.release(id);
         }
+        let Held { queued, at, .. } = held;
         self.state.take_from_hand(queued.bytes);
         if is_equal {
             self.drop_rows(queued.rows);
@@ -91,12 +99,15 @@ impl Scheduler {
         } else {
             self.state.output_blocks -= 1;
             self.state.output_rows -= queued.rows.0;
-            self.return_output(queued);
+            self.return_output(queued, at);
         }
     }
 
     /// Puts a block back that had left the output.
-    fn return_output(&mut self, queued: Queued) {
+    fn return_output(&mut self, queued: Queued, at: OutputPlace) {
+        if let Some(split) = &mut self.state.split {
+            split.take_back(&queued, at);
+        }
         let last = self.state.op_ids().next_back().expect("because a plan has operators");
         self.set_place(queued.block, Place::Queued(last));
         self.state.output.put_back(queued);
@@ -105,6 +116,7 @@ impl Scheduler {
     /// Brings a block to who waits for it in the place of a lost one, unless that is gone.
     pub(super) fn emit_instead(&mut self, made: Queued, lost: BlockId) {
         let held = self.state.split.as_mut().and_then(|split| split.replace(lost, made.rows));
+        let at = held.map_or_else(OutputPlace::default, |held| held.at);
         let (consumer, queued) =
             held.map_or((0, made), |held| (held.consumer, Queued { at: held.queued.at, ..made }));
         let split = self.state.split.as_mut();
@@ -113,13 +125,13 @@ impl Scheduler {
             Some((true, true)) => {
                 return self.drop_for_gone(&made);
             }
-            Some((true, false)) => return self.return_output(queued),
+            Some((true, false)) => return self.return_output(queued, at),
             Some((false, _)) | None => {}
         }
         if let Some(split) = split {
-            split.hold(consumer, queued);
+            split.hold(consumer, queued, at);
         }
-        self.put_in_hand(&made, Some(lost), consumer);
+        self.put_in_hand(&made, Some(lost), consumer, at);
     }
 
     /// Nobody waits for a lost block any more.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use millstream_core::{
-    Action, ActorId, BlockId, Bytes, FailCause, NodeId, OpId, OpKind, Rows, Slice, TaskId, Work,
+    Action, ActorId, BlockId, Bytes, FailCause, NodeId, OpId, OpKind, OutputPlace, Rows, Slice,
+    TaskId, Work,
 };
 
 use crate::checker::{ActorBook, Checker, Finding, NodeBook, Place, TaskBook, WorkBook, WorkKey};
@@ -49,10 +50,10 @@ impl Checker<'_> {
                 self.check_start_actor(*actor, *op, *node, *heap)
             }
             Action::StopActor { actor } => self.check_stop_actor(*actor),
-            Action::EmitBlock { block, instead_of: None, consumer } => {
-                self.check_emit(*block, *consumer)
+            Action::EmitBlock { block, instead_of: None, consumer, at } => {
+                self.check_emit(*block, *consumer, *at)
             }
-            Action::EmitBlock { block, instead_of: Some(lost), consumer } => {
+            Action::EmitBlock { block, instead_of: Some(lost), consumer, .. } => {
                 self.check_taker_of_lost(*block, *lost, *consumer)?;
                 self.check_replacement(*block, *lost)?;
                 let mut in_hand = self.lost_in_hand.values();
@@ -397,7 +398,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn check_emit(&mut self, id: BlockId, consumer: u32) -> Result<(), Finding> {
+    fn check_emit(&mut self, id: BlockId, consumer: u32, at: OutputPlace) -> Result<(), Finding> {
         let Some(block) = self.blocks.get_mut(&id) else {
             return Err(("I2", "it does not exist".to_owned()));
         };
@@ -406,9 +407,10 @@ impl Checker<'_> {
         };
         ensure!(block.place == Place::Queued && block.taken == 0, "I2", "it is {:?}", block.place);
         block.place = Place::Emitted;
-        let count = rows.rows();
+        let (count, epoch) = (rows.rows(), block.epoch);
         ensure!(count == block.content.rows(), "I9", "it has rows that a limit holds back");
-        self.check_taker(id, consumer, &rows)?;
+        self.check_place(&rows, at, epoch)?;
+        self.check_taker(id, consumer, &rows, at)?;
         if self.takers.take_returned(&rows) {
             return Ok(());
         }

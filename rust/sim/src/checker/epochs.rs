@@ -95,8 +95,10 @@ impl Checker<'_> {
                 "epochs",
                 "not all rows of source {op} are written"
             );
+            // What is left over of equal parts is dropped, and counts as done.
             ensure!(
-                is_out(self.rows.reaching(op, &rows, None), &self.output),
+                self.scenario.is_split_equally()
+                    || is_out(self.rows.reaching(op, &rows, None), &self.output),
                 "epochs",
                 "not all rows of source {op} are out"
             );

@@ -1,8 +1,9 @@
 //! Several consumers: who has what, and whether it is fair.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included};
 
-use millstream_core::{BlockId, Snapshot};
+use millstream_core::{BlockId, OutputPlace, Snapshot};
 
 use crate::checker::actions::ensure;
 use crate::checker::coverage::Coverage;
@@ -21,6 +22,8 @@ pub(super) struct Takers {
     has_returned: bool,
     /// Rows that were dropped up to the last turn.
     rows_dropped_before: u64,
+    /// Of which epoch the rows are that begin one.
+    epochs: BTreeMap<u64, u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,6 +42,7 @@ impl Takers {
             returned: Coverage::default(),
             has_returned: false,
             rows_dropped_before: 0,
+            epochs: BTreeMap::new(),
         }
     }
 
@@ -65,13 +69,39 @@ impl Takers {
 }
 
 impl Checker<'_> {
+    /// Whether a block is told to be where its rows belong.
+    pub(super) fn check_place(
+        &mut self,
+        rows: &Content,
+        at: OutputPlace,
+        epoch: u64,
+    ) -> Result<(), Finding> {
+        if !self.scenario.is_split() {
+            ensure!(at == OutputPlace::default(), "protocol", "it has the place {at:?}");
+            return Ok(());
+        }
+        if rows.rows() == 0 || !self.scenario.plan.config().preserve_order {
+            return Ok(());
+        }
+        ensure!(at.row == rows.first(), "I9", "it is told to begin with row {}", at.row);
+        ensure!(u64::from(at.epoch.0) == epoch, "epochs", "it is of epoch {epoch}");
+        let begun = self.takers.epochs.entry(at.epoch_row).or_insert(epoch);
+        ensure!(at.epoch_row <= at.row, "epochs", "{at:?} is before its epoch");
+        let is_known = *begun == epoch;
+        let mut between = self.takers.epochs.range((Excluded(at.epoch_row), Included(at.row)));
+        ensure!(is_known && between.next().is_none(), "epochs", "{at:?} is not of epoch {epoch}");
+        Ok(())
+    }
+
     /// Whether a consumer may get a block.
     pub(super) fn check_taker(
         &mut self,
         id: BlockId,
         consumer: u32,
         rows: &Content,
+        at: OutputPlace,
     ) -> Result<(), Finding> {
+        let counted = self.scenario.rows_counted(at.row, rows.rows());
         let is_ordered = self.scenario.plan.config().preserve_order && !self.takers.has_returned;
         let takers = &mut self.takers;
         let held = takers.hands.values().filter(|holder| **holder == consumer).count();
@@ -84,7 +114,7 @@ impl Checker<'_> {
         let is_next = rows.rows() == 0 || rows.first() >= taker.end;
         ensure!(!is_ordered || is_next, "I9", "consumer {consumer} had row {} before", taker.end);
         taker.end = rows.stretches().last().map_or(taker.end, |last| last.end);
-        taker.rows += rows.rows();
+        taker.rows += counted;
         takers.hands.insert(id, consumer);
         Ok(())
     }
@@ -149,10 +179,11 @@ impl Checker<'_> {
         let left = block.content.rows() - block.taken;
         let is_for_nobody = block.place != Place::Emitted || self.takers.there().count() == 0;
         let has_gone = self.takers.has_gone();
+        let has_left_out = !self.scenario.rows_left_out().is_empty();
         self.scenario.is_split_equally()
             && self.is_output(block)
             && is_for_nobody
-            && (has_gone || left < self.takers.all.len() as u64)
+            && (has_gone || has_left_out || left < self.takers.all.len() as u64)
     }
 
     fn is_output(&self, block: &BlockBook) -> bool {
@@ -194,8 +225,13 @@ impl Checker<'_> {
         let Some((id, cut)) = waiting().find(|(_, block)| block.taken > 0) else { return };
         let left = cut.content.rows() - cut.taken;
         let is_last = waiting().all(|(other, block)| other == id || block.producer != cut.producer);
-        let is_known =
-            if self.takers.has_gone() { is_last && left <= dropped } else { left == dropped };
+        // What does not count is not told to be dropped.
+        let is_whole = self.scenario.rows_left_out().is_empty();
+        let is_known = match (is_whole, self.takers.has_gone()) {
+            (true, false) => left == dropped,
+            (true, true) => is_last && left <= dropped,
+            (false, _) => is_last,
+        };
         let id = *id;
         if let Some(block) = self.blocks.get_mut(&id).filter(|_| is_known) {
             (block.taken, block.place) = (block.content.rows(), Place::Input);
@@ -209,7 +245,8 @@ impl Checker<'_> {
         ensure!(least == most, "I9", "the consumers got {rows:?} rows");
         let count = self.takers.all.len() as u64;
         if rows.len() as u64 == count {
-            let (out, total) = (self.output.rows(), self.rows.total());
+            let out: u64 = rows.iter().sum();
+            let total = self.scenario.rows_counted(0, self.rows.total());
             ensure!(out == total / count * count, "I9", "{out} of {total} rows are out to {count}");
         }
         Ok(())
