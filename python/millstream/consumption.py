@@ -29,6 +29,10 @@ class Consumption(Pipeline, Iteration):
     def _start(self) -> Execution:
         return self._execute()
 
+    @property
+    def _prefetch_bytes(self) -> int | None:
+        return self._context.prefetch_bytes
+
     def take(self, limit: int = 20) -> list[Row]:
         """The first rows. The run stops as soon as it has them.
 

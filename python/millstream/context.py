@@ -90,6 +90,9 @@ class DataContext:
         retried_io_errors: Errors of object stores and of the web that say one of these texts are
             tried again, beside those that pass by what they are (lost connections, timeouts, HTTP
             429 and 5xx).
+        prefetch_bytes: Once so many bytes of batches are ready ahead of a loop, no more are made,
+            whatever `prefetch_batches` says; one always is. `None`: `prefetch_batches` alone
+            decides.
         enable_progress_bars: Whether runs show their progress.
         trace: A file to which the scheduler's events and actions are written, as JSON lines.
 
@@ -112,6 +115,7 @@ class DataContext:
     start_timeout_s: float | None = 60.0
     admission_timeout_s: float | None = 300.0
     retried_io_errors: Sequence[str] = ()
+    prefetch_bytes: int | None = 1 << 30
     enable_progress_bars: bool = True
     trace: str | None = None
 
@@ -181,7 +185,7 @@ def _check_setting(name: str, value: Any) -> None:
     elif name == "trace":
         wanted, good = "a file name or None", value is None or isinstance(value, str)
     else:
-        optional = name == "target_max_block_size"
+        optional = name in ("target_max_block_size", "prefetch_bytes")
         wanted = "a whole number of at least 1" + (", or None" if optional else "")
         good = is_whole(value, 1) or (optional and value is None)
     require(good, f"DataContext.{name}", value, wanted)

@@ -52,6 +52,7 @@ class DataIterator(Iteration):
         name: What it is called.
         what_differs: What keeps it from going on where another stopped: the rows that come, or
             their order, are others in each run. `None`: nothing.
+        prefetch_bytes: How many bytes of batches are made ready ahead, at most.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class DataIterator(Iteration):
         stats: Callable[[], str],
         name: str,
         what_differs: Callable[[], str | None],
+        prefetch_bytes: int | None = None,
     ) -> None:
         self._begin = start
         self._find_schema = schema
         self._find_stats = stats
         self._name = name
         self._what_differs = what_differs
+        self._bytes_ahead = prefetch_bytes
         # Of the iteration that began last; before the first, and after a state was loaded, that of
         # the next.
         self._progress = Progress()
@@ -160,6 +163,10 @@ class DataIterator(Iteration):
         problem = self._what_differs()
         if problem is not None:
             raise ArgumentError(f"{method}: {problem}")
+
+    @property
+    def _prefetch_bytes(self) -> int | None:
+        return self._bytes_ahead
 
     def _follow(self, shuffle: Shuffle | None) -> Progress:
         rows = self._progress.rows if self._is_loaded else 0

@@ -45,6 +45,21 @@ class Iteration(ABC):
         """What an iteration that is to begin is told of, and goes on from; `None`: nothing."""
         return None
 
+    @property
+    @abstractmethod
+    def _prefetch_bytes(self) -> int | None:
+        """How many bytes of batches are made ready ahead, at most."""
+
+    def _batches(self, batches: Mapping[str, Any], **options: Any) -> Iterable[Any]:
+        """What gives batches, anew each time.
+
+        Args:
+            batches: What `batch_options` gave.
+            options: Further arguments of `feed.iter_batches`.
+        """
+        iterate = partial(_iter_batches, prefetch_bytes=self._prefetch_bytes, **batches, **options)
+        return _Again(self, iterate, _shuffle_of(batches))
+
     def iter_rows(self) -> Iterable[Row]:
         """Runs the dataset and gives its rows, one after the other, as they come.
 
@@ -67,8 +82,9 @@ class Iteration(ABC):
         """Runs the dataset and gives its rows in batches.
 
         Args:
-            prefetch_batches: Batches that are made ready ahead of the consumer, on a thread. The
-                order never depends on it.
+            prefetch_batches: Batches that are made ready ahead of the consumer, on a thread, as
+                far as they have `DataContext.prefetch_bytes` together. The order never depends on
+                it.
             batch_size: Rows per batch; only the last has fewer. `None`: whole blocks.
             batch_format: As in `map_batches`.
             drop_last: Whether a last batch that is not full is left out.
@@ -83,13 +99,12 @@ class Iteration(ABC):
         Raises:
             ArgumentError: An argument makes no sense.
         """
-        batches = _batch_options(
+        batches = batch_options(
             batch_size, drop_last, prefetch_batches, local_shuffle_buffer_size, local_shuffle_seed
         )
         check_flag("zero_copy_batch", zero_copy_batch)
         batches["batch_format"] = check_batch_format(batch_format)
-        iterate = partial(_iter_batches, zero_copy_batch=zero_copy_batch, **batches)
-        return _Again(self, iterate, _shuffle_of(batches))
+        return self._batches(batches, zero_copy_batch=zero_copy_batch)
 
     def iter_torch_batches(
         self,
@@ -132,16 +147,15 @@ class Iteration(ABC):
         """
         from millstream.feed.torch import tensors_of
 
-        batches = _batch_options(
+        batches = batch_options(
             batch_size, drop_last, prefetch_batches, local_shuffle_buffer_size, local_shuffle_seed
         )
         check_flag("pin_memory", pin_memory)
         convert = tensors_of(dtypes, device, pin_memory=pin_memory, collate_fn=collate_fn)
-        iterate = partial(_iter_batches, zero_copy_batch=False, convert=convert, **batches)
-        return _Again(self, iterate, _shuffle_of(batches))
+        return self._batches(batches, zero_copy_batch=False, convert=convert)
 
 
-def _batch_options(
+def batch_options(
     batch_size: int | None,
     drop_last: bool,
     prefetch_batches: int,

@@ -178,8 +178,9 @@ class Splits(Training):
         schema = partial(_known, self._plan.schema())
         differs = partial(_what_differs, self._plan, self._context, n)
         parts = [SplitPart(owner, consumer) for consumer in range(n)]
+        ahead = self._context.prefetch_bytes
         return [
-            DataIterator(part, schema, part.stats, f"{number + 1} of {n}", differs)
+            DataIterator(part, schema, part.stats, f"{number + 1} of {n}", differs, ahead)
             for number, part in enumerate(parts)
         ]
 
@@ -196,7 +197,8 @@ class Splits(Training):
 
         whole = _Whole(self)
         differs = partial(_what_differs, self._plan, self._context, 1)
-        return DataIterator(whole, whole.schema, whole.stats, self._plan.flow(), differs)
+        ahead = self._context.prefetch_bytes
+        return DataIterator(whole, whole.schema, whole.stats, self._plan.flow(), differs, ahead)
 
     def _cut(
         self, bounds: Callable[[int], Sequence[int]], none_empty: str | None = None

@@ -16,6 +16,7 @@ from millstream import feed
 from millstream.blocks import block
 from millstream.blocks.batch import rebatch, to_batch
 from millstream.errors import ArgumentError
+from millstream.feed.size import Measured
 
 
 def blocks_of(*sizes):
@@ -299,3 +300,48 @@ def test_views_of_blocks_are_the_batches_of_their_rows(names, cuts, rows, drop_l
             assert one[name].dtype == other[name].dtype
             assert one[name].flags.writeable == other[name].flags.writeable
             assert list(one[name]) == list(other[name])
+
+
+def counted_ahead(blocks, **options):
+    """The bytes of numbers that had been made and not taken, each time when one more was wanted."""
+    sizes, taken, seen = [], [], []
+
+    def convert(batch):
+        sizes.append(batch["x"].nbytes)
+        return batch
+
+    def source():
+        for block_ in blocks:
+            # The consumer may be about to note the one that it has just got.
+            seen.append(sum(sizes) - sum(taken))
+            yield block_
+
+    for batch in feed.iter_batches(source(), None, convert=convert, **options):
+        taken.append(batch["x"].nbytes)
+        # It is slow: the thread makes all that it may before the next one is taken.
+        while len(seen) < len(blocks) and sum(sizes) - sum(taken) < options["prefetch_bytes"]:
+            pass
+    return seen
+
+
+def test_a_thread_reads_ahead_as_many_bytes_as_asked():
+    blocks = [pa.table({"x": np.zeros(1000)}) for _ in range(40)]
+    seen = counted_ahead(blocks, prefetch_batches=100, prefetch_bytes=20_000)
+    assert 16_000 <= max(seen) <= 20_000 + 2 * 8000
+
+
+def test_a_batch_that_is_larger_than_all_bytes_ahead_is_made():
+    blocks = [pa.table({"x": np.zeros(1000)}) for _ in range(5)]
+    seen = counted_ahead(blocks, prefetch_batches=100, prefetch_bytes=1)
+    assert len(seen) == 5
+    assert max(seen) <= 2 * 8000
+
+
+def test_batches_of_objects_count_as_what_their_rows_take():
+    text = "x" * 1000
+    measured = Measured(iter([pa.table({"s": [text] * 10})]))
+    table = next(measured)
+    assert measured.bytes_of((10, to_batch(table, "numpy"))) >= 10_000
+    assert 4000 <= measured.bytes_of((4, {"s": [text] * 4})) < 10_000
+    floats = {"f": np.zeros(1000), "all": [np.zeros(10), np.zeros(5)]}
+    assert measured.bytes_of((1, floats)) == 8 * 1015

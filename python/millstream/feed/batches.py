@@ -15,8 +15,9 @@ from millstream.blocks import block, primitive
 from millstream.blocks.batch import BatchFormat, rebatch, require_format, to_batch
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count
-from millstream.feed.prefetch import prefetch
+from millstream.feed.prefetch import Room, prefetch
 from millstream.feed.progress import Progress, without_first
+from millstream.feed.size import Measured
 
 #: What a random order depends on.
 Seed = int | tuple[int, int] | None
@@ -31,6 +32,7 @@ def iter_batches(
     drop_last: bool = False,
     *,
     prefetch_batches: int = 1,
+    prefetch_bytes: int | None = None,
     local_shuffle_buffer_size: int | None = None,
     local_shuffle_seed: int | None = None,
     zero_copy_batch: bool = True,
@@ -48,6 +50,7 @@ def iter_batches(
         batch_format: `"numpy"`, `"pandas"`, `"pyarrow"`, or `"default"`, which is NumPy.
         drop_last: Leaves out the last batch if it is shorter than the others.
         prefetch_batches: How many batches a thread makes ready ahead; never changes their order.
+        prefetch_bytes: Once so many bytes are ready ahead, it makes no more.
         local_shuffle_buffer_size: Draws the rows of each batch from at least so many, while there
             are as many.
         local_shuffle_seed: Makes the draw repeatable.
@@ -67,6 +70,10 @@ def iter_batches(
     check_count("prefetch_batches", prefetch_batches, least=0, optional=False)
     check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
     require_format(batch_format)
+    room = None
+    if prefetch_batches and prefetch_bytes is not None:
+        tables = Measured(tables)
+        room = Room(prefetch_bytes, tables.bytes_of)
     stream: Iterator[pa.Table]
     if local_shuffle_buffer_size is not None:
         if batch_size is None:
@@ -86,7 +93,7 @@ def iter_batches(
         batches = _closing(tables, made)
     if convert is not None:
         batches = ((rows, convert(batch)) for rows, batch in batches)
-    return _noted(prefetch(batches, prefetch_batches, stop), progress)
+    return _noted(prefetch(batches, prefetch_batches, stop, room=room), progress)
 
 
 def _left(tables: Iterable[pa.Table], progress: Progress) -> Iterator[pa.Table]:

@@ -8,9 +8,23 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Room(Generic[T]):
+    """How many bytes of items may be ready: once there are so many, no more are made.
+
+    Args:
+        bytes_max: So many.
+        bytes_of: Those of an item.
+    """
+
+    bytes_max: int
+    bytes_of: Callable[[T], int]
 
 
 def prefetch(
@@ -19,6 +33,7 @@ def prefetch(
     stop: Callable[[], None] | None = None,
     *,
     is_light: Callable[[T], bool] = lambda _: False,
+    room: Room[T] | None = None,
 ) -> Iterator[T]:
     """Yields the items of an iterator, in order, while a thread makes up to `ahead` more ready.
 
@@ -31,10 +46,11 @@ def prefetch(
         stop: Called when the consumer leaves before the end; must make a blocked source return.
         is_light: Which items are so small that up to 64 of them count as one: to hand over each by
             itself would cost more than what is in it.
+        room: How many bytes of items to make ready; `None`: any number.
     """
     if ahead == 0:
         return _inline(source, stop)
-    return _threaded(source, _Shelf(ahead, is_light), stop)
+    return _threaded(source, _Shelf(ahead, is_light, room), stop)
 
 
 def _inline(source: Iterator[T], stop: Callable[[], None] | None) -> Iterator[T]:
@@ -100,11 +116,13 @@ def _close(source: Iterator[T]) -> None:
 class _Shelf(Generic[T]):
     """Where the thread puts items and the consumer takes them."""
 
-    def __init__(self, ahead: int, is_light: Callable[[T], bool]) -> None:
-        self._room = ahead * _LIGHT_IN_ONE
+    def __init__(self, ahead: int, is_light: Callable[[T], bool], room: Room[T] | None) -> None:
+        self._free = ahead * _LIGHT_IN_ONE
         self._is_light = is_light
-        # Each with what it takes of the room.
-        self._items: deque[tuple[T, int]] = deque()
+        self._room = room
+        # Each with what it takes of the places, and its bytes.
+        self._items: deque[tuple[T, int, int]] = deque()
+        self._bytes = 0
         self._changed = threading.Condition()
         self._left = False
         self._ended = False
@@ -113,15 +131,21 @@ class _Shelf(Generic[T]):
     def wait_for_room(self) -> bool:
         """Waits until another item is wanted; False if the consumer has left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._left or self._room > 0)
+            self._changed.wait_for(lambda: self._left or self._has_room())
             return not self._left
 
+    def _has_room(self) -> bool:
+        has_bytes = self._room is None or self._bytes < self._room.bytes_max
+        return self._free > 0 and (has_bytes or not self._items)
+
     def put(self, item: T) -> None:
-        size = 1 if self._is_light(item) else _LIGHT_IN_ONE
+        places = 1 if self._is_light(item) else _LIGHT_IN_ONE
+        size = 0 if self._room is None else self._room.bytes_of(item)
         with self._changed:
             if not self._left:
-                self._items.append((item, size))
-                self._room -= size
+                self._items.append((item, places, size))
+                self._free -= places
+                self._bytes += size
             self._changed.notify_all()
 
     def end(self, error: BaseException | None) -> None:
@@ -134,8 +158,9 @@ class _Shelf(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ended)
             if self._items:
-                item, size = self._items.popleft()
-                self._room += size
+                item, places, size = self._items.popleft()
+                self._free += places
+                self._bytes -= size
                 self._changed.notify_all()
                 return True, item
             if self._error is not None:
