@@ -6,10 +6,11 @@ PYTHON ?= python3
 OUT ?= demo-output
 VENV := .venv
 BIN := $(VENV)/bin
+FRAMEWORKS := .venv-frameworks
 RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-cluster check format lint types stubs docs names swarm workloads bench bench-core count-core profile-core clean
+.PHONY: help setup demo test test-rust test-python test-cluster test-frameworks check format lint types stubs docs names swarm workloads bench bench-core count-core profile-core clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +29,11 @@ test-python: $(VENV)/installed-test ## Run the tests of the library, on both bac
 
 test-cluster: $(VENV)/installed-test ## Run the tests on several raylets (minutes)
 	$(BIN)/python -m pytest -m cluster tests/cluster
+
+# torch and TensorFlow each bring an LLVM, and one process cannot hold both.
+test-frameworks: $(FRAMEWORKS)/installed ## Run the tests with torch, JAX and TensorFlow, in an environment of their own
+	$(FRAMEWORKS)/bin/python -m pytest -m frameworks tests/frameworks --ignore tests/frameworks/tensorflow
+	$(FRAMEWORKS)/bin/python -m pytest -m frameworks tests/frameworks/tensorflow
 
 check: lint types docs test ## Run every check: lints, types, stubs, docs and tests
 
@@ -111,7 +117,7 @@ profile-core: ## Draw where the scheduler's time goes as a flame graph: target/f
 	@echo target/farm.svg
 
 clean: ## Remove what was built, .venv included
-	rm -rf $(VENV) target demo-output .ruff_cache .mypy_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(FRAMEWORKS) target demo-output .ruff_cache .mypy_cache .pytest_cache .hypothesis
 
 # One environment, more in it as needed. An editable install builds the extension in release mode.
 $(BIN)/python:
@@ -123,4 +129,9 @@ $(VENV)/installed-test: EXTRAS := test,check
 $(VENV)/installed-bench: EXTRAS := test,check,bench
 $(VENV)/installed-%: $(BIN)/python pyproject.toml constraints.txt $(RUST)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(FRAMEWORKS)/installed: pyproject.toml constraints.txt $(RUST)
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[frameworks]'
 	@touch $@

@@ -49,6 +49,7 @@ BETTER = {
         "take": "stops the run as soon as it has its rows; `take(-1)` is an error",
         "count": "runs nothing where the number of rows is known",
         "schema": "unified over blocks, and kept without rows",
+        "iter_jax_batches": "an integer that JAX would cut to 32 bits is an error",
         "iter_batches": "prefetching never changes the order; `zero_copy_batch=False` gives copies",
         "sum": _EXACT,
         "mean": _EXACT,
@@ -112,6 +113,7 @@ ARGUMENTS = {
     "ray_remote_args_fn": "all workers of an operator are alike; pass the options themselves",
     "allow_pickle": "nothing in a file is ever unpickled",
     "catalog": "pass the paths of the files",
+    "synchronize_batches": "`streaming_split(n, equal=True)` gives all processes equally many rows",
 }
 #: Arguments of many functions that only we have.
 OURS = {

@@ -33,7 +33,7 @@ _FORMATS = {
     "from": (*("daft", "dask", "mars", "modin", "spark", "tf"),),
     "to": (
         *("daft", "dask", "mars", "modin"),
-        *("random_access_dataset", "spark", "tf"),
+        *("random_access_dataset", "spark"),
     ),
 }
 _KINDS = {
@@ -44,7 +44,6 @@ _KINDS = {
     "from": "make an Arrow table of the data and pass it to from_arrow, or rows to from_items",
     "to": "iterate with iter_batches(batch_format='pyarrow' or 'pandas' or 'numpy')",
 }
-_FEED = "use iter_batches(batch_format='numpy') and convert each batch"
 _SPLIT = "make one dataset for each part, such as of a part of the files"
 _NAME = "name what you log of it yourself; explain() and stats() name the operators"
 _ABSENT = {
@@ -59,8 +58,6 @@ _ABSENT = {
     ("Dataset", "summary"): "aggregate takes any number of aggregations: Mean('x'), Std('x')",
     ("Dataset", "mix"): "iterate over several datasets in turn",
     ("Dataset", "streaming_train_test_split"): _SPLIT,
-    ("Dataset", "iter_jax_batches"): _FEED + " with jax.numpy.asarray",
-    ("Dataset", "iter_tf_batches"): _FEED + " with tensorflow.convert_to_tensor",
     ("Dataset", "size_bytes"): "stats() of a run tells the bytes of each operator",
     ("Dataset", "get_stats_summary"): "report() has the numbers",
     ("Dataset", "get_dataset_id"): _NAME,

@@ -16,14 +16,15 @@ from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count, check_flag
 from millstream.execution import consume
 from millstream.execution.execution import Execution
-from millstream.iteration import Iteration, Row
+from millstream.frameworks import Frameworks
+from millstream.iteration import Row
 from millstream.pipeline import Pipeline
 from millstream.plan.arguments import check_batch_format
 from millstream.plan.logical import Limit
 from millstream.schema import Schema
 
 
-class Consumption(Pipeline, Iteration):
+class Consumption(Pipeline, Frameworks):
     """The part of a dataset that runs it and gives what comes out."""
 
     def _start(self) -> Execution:

@@ -15,7 +15,8 @@ from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count
 from millstream.execution.consume import first_rows
 from millstream.feed.progress import Progress, Shuffle, progress_of, without_first
-from millstream.iteration import Iteration, Stream
+from millstream.frameworks import Frameworks
+from millstream.iteration import Stream
 from millstream.run.protocol import BlockHandle
 from millstream.schema import Schema
 
@@ -37,7 +38,7 @@ class Owned(Protocol):
         """Who calls."""
 
 
-class DataIterator(Iteration):
+class DataIterator(Frameworks):
     """Gives rows and batches, again and again: each iteration is an epoch.
 
     Made by `Dataset.iterator` and `Dataset.streaming_split`. Those of a split can be pickled, and

@@ -101,7 +101,6 @@ def test_the_modules_help_names_everything_public_first():
         (lambda: ms.from_spark, "from_arrow"),
         (lambda: ms.range(1).write_kafka, "write_parquet"),
         (lambda: ms.range(1).mix, "iterate over several"),
-        (lambda: ms.range(1).iter_jax_batches, "jax.numpy.asarray"),
     ],
 )
 def test_a_name_of_ray_data_that_is_not_there_says_what_to_use(ask, words):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError
+from millstream.feed.arrays import are_tensors, check_numeric, of_column
 
 if TYPE_CHECKING:
     import torch
@@ -60,17 +61,15 @@ class ToTorch:
         return {name: self._tensor(name, values) for name, values in batch.items()}
 
     def _tensor(self, name: str, values: Any) -> Any:
-        dtype = self._dtypes.get(name) if isinstance(self._dtypes, Mapping) else self._dtypes
-        if values.dtype == object and len(values) and all(_is_numeric(each) for each in values):
-            # Tensors of several shapes.
+        dtype = of_column(self._dtypes, name)
+        if are_tensors(values):
             return [self._placed(each, dtype, name) for each in values]
         return self._placed(values, dtype, name)
 
     def _placed(self, values: Any, dtype: torch.dtype | None, name: str) -> torch.Tensor:
         import torch
 
-        if not _is_numeric(values):
-            raise SchemaError(_problem(name, values))
+        check_numeric(name, values, "torch")
         try:
             made = torch.from_numpy(np.ascontiguousarray(values))
         except TypeError as error:
@@ -102,21 +101,3 @@ def tensors_of(
     if dtypes is not None:
         raise ArgumentError("give either collate_fn or dtypes: collate_fn makes the tensors itself")
     return collate_fn
-
-
-def _is_numeric(values: Any) -> bool:
-    return isinstance(values, np.ndarray) and values.dtype.kind in "biufc"
-
-
-def _problem(name: str, values: Any) -> str:
-    kinds = {"M": "times", "m": "durations", "U": "text", "S": "bytes", "T": "text"}
-    kind = kinds.get(values.dtype.kind)
-    if kind is None:
-        types = {type(each).__name__ for each in values[:100] if each is not None}
-        kind = f"values of type {' and '.join(sorted(types)) or 'null'}"
-        if any(each is None for each in values):
-            kind += " and nulls"
-    return (
-        f"column {name!r} has {kind}, of which torch makes no tensor: drop it, make numbers of it "
-        "(fill_null, cast), or pass collate_fn"
-    )
