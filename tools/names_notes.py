@@ -97,7 +97,10 @@ ABSENT = {
         "map_batches_internal": "not for users there, either",
     },
     "GroupedData": {"*": _GROUPS},
-    "DataIterator": {"*": _ITERATOR},
+    "DataIterator": {
+        "to_torch": "deprecated there: `iter_torch_batches`, or `to_torch_dataset`",
+        "*": _ITERATOR,
+    },
     "ray.data.aggregate": {"*": _GROUPS},
     "ray.data.expressions": {"*": _FUNCTION},
     "Expr": {"*": _FUNCTION},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -19,6 +19,9 @@ from millstream.frameworks import Frameworks
 from millstream.iteration import Stream
 from millstream.run.protocol import BlockHandle
 from millstream.schema import Schema
+
+if TYPE_CHECKING:
+    from millstream.dataset import Dataset
 
 
 class Begun(Protocol):
@@ -168,6 +171,9 @@ class DataIterator(Frameworks):
     @property
     def _prefetch_bytes(self) -> int | None:
         return self._bytes_ahead
+
+    def _for_loader(self) -> tuple[DataIterator, Dataset | None]:
+        return self, getattr(self._begin, "dataset", None)
 
     def _follow(self, shuffle: Shuffle | None) -> Progress:
         rows = self._progress.rows if self._is_loaded else 0

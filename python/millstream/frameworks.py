@@ -1,4 +1,4 @@
-"""Batches as the frameworks of training want them: arrays of JAX, tensors of TensorFlow.
+"""What the frameworks of training take: arrays of JAX, tensors of TensorFlow, datasets of torch.
 
 Owns the public names and the checks of their arguments. `millstream.feed` owns what becomes of a
 column.
@@ -8,20 +8,85 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from millstream.errors import ArgumentError
 from millstream.errors.checks import check_count
+from millstream.errors.packages import require_package
 from millstream.iteration import Iteration, batch_options
 from millstream.schema import Schema
 
+if TYPE_CHECKING:
+    from millstream.data_iterator import DataIterator
+    from millstream.dataset import Dataset
+
 
 class Frameworks(Iteration):
-    """The part of what can be iterated over that feeds frameworks beside torch."""
+    """The part of what can be iterated over that feeds the frameworks of training."""
 
     @abstractmethod
     def schema(self) -> Schema | None:
         """The columns and their types; `None` if they are not known."""
+
+    @abstractmethod
+    def _for_loader(self) -> tuple[DataIterator, Dataset | None]:
+        """What iterates in this process, and the dataset that workers of a loader divide."""
+
+    def to_torch_dataset(
+        self,
+        *,
+        batch_size: int | None = None,
+        dtypes: Any = None,
+        collate_fn: Callable[[dict[str, Any]], Any] | None = None,
+        drop_last: bool = False,
+        prefetch_batches: int = 1,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+    ) -> Any:
+        """A `torch.utils.data.IterableDataset` of the rows, for a `DataLoader`.
+
+        Workers of the loader divide the rows: each reads its part of the files and runs the
+        operators on the threads of its own process, so that each row comes once. After an operator
+        that needs all rows, such as `limit` or `sort`, each runs all of it and gives its part.
+        Without workers the dataset runs where it always does.
+
+        It has `state_dict` and `load_state_dict`, with which torchdata's `StatefulDataLoader` goes
+        on where it stopped, and `set_epoch`.
+
+        Args:
+            batch_size: Rows of each element, which is a batch of tensors as `iter_torch_batches`
+                gives it: pass `batch_size=None` to the loader then. `None`: each element is a row,
+                in which arrays of numbers are tensors, and the loader makes batches.
+            dtypes: As in `iter_torch_batches`; of batches only.
+            collate_fn: As in `iter_torch_batches`; of batches only.
+            drop_last: As in `iter_batches`, for each worker; of batches only.
+            prefetch_batches: As in `iter_batches`; of batches only.
+            local_shuffle_buffer_size: As in `iter_batches`, within the part of each worker.
+            local_shuffle_seed: As in `iter_batches`.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: torch is not installed.
+        """
+        shuffle = {
+            "local_shuffle_buffer_size": local_shuffle_buffer_size,
+            "local_shuffle_seed": local_shuffle_seed,
+        }
+        batches = batch_options(batch_size, drop_last, prefetch_batches, *shuffle.values())
+        require_package("torch", "to_torch_dataset", "torch", "torch")
+        from millstream.torch_dataset import TorchDataset, torch_batches, torch_rows
+
+        source, dataset = self._for_loader()
+        if batch_size is not None:
+            options = {"dtypes": dtypes, "collate_fn": collate_fn, **batches}
+            return TorchDataset(source, dataset, partial(torch_batches, options=options), None)
+        only_batches = {"dtypes": dtypes, "collate_fn": collate_fn, "drop_last": drop_last or None}
+        for name, value in only_batches.items():
+            if value is not None:
+                raise ArgumentError(f"{name}={value!r} is of batches: pass batch_size too")
+        rows = None if dataset is None else dataset._plan.rows()
+        return TorchDataset(source, dataset, partial(torch_rows, shuffle=shuffle), rows)
 
     def iter_jax_batches(
         self,

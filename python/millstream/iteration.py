@@ -118,12 +118,15 @@ class Iteration(ABC):
         local_shuffle_buffer_size: int | None = None,
         local_shuffle_seed: int | None = None,
         pin_memory: bool = False,
+        zero_copy_batch: bool = False,
     ) -> Iterable[Any]:
         """Runs the dataset and gives its rows in batches, as tensors of torch by column.
 
         Columns of numbers, booleans and tensors become tensors; tensors of several shapes a list of
         them. Other columns, and nulls, are an error that names the column, unless `collate_fn`
-        makes something of them. Tensors are made ready ahead, on a thread.
+        makes something of them; missing floats are NaN. An integer that a type of `dtypes` would
+        change is an error. Tensors are made ready ahead, on a thread; copies to CUDA go through
+        pinned memory on a stream of their own, while the loop computes.
 
         Args:
             prefetch_batches: As in `iter_batches`.
@@ -137,6 +140,10 @@ class Iteration(ABC):
             local_shuffle_buffer_size: As in `iter_batches`.
             local_shuffle_seed: As in `iter_batches`.
             pin_memory: Whether tensors of the CPU lie in memory from which CUDA copies faster.
+            zero_copy_batch: Gives tensors of the CPU that are views of the blocks where they can
+                be, and read-only arrays to `collate_fn`. Such tensors must not be written to: torch
+                does not hinder it, and it changes other rows or ends the process. Without it, all
+                can be written to.
 
         Returns:
             An iterable; each iteration is a run of its own, and ends when it is left.
@@ -151,8 +158,15 @@ class Iteration(ABC):
             batch_size, drop_last, prefetch_batches, local_shuffle_buffer_size, local_shuffle_seed
         )
         check_flag("pin_memory", pin_memory)
-        convert = tensors_of(dtypes, device, pin_memory=pin_memory, collate_fn=collate_fn)
-        return self._batches(batches, zero_copy_batch=False, convert=convert)
+        check_flag("zero_copy_batch", zero_copy_batch)
+        made = tensors_of(
+            dtypes,
+            device,
+            pin_memory=pin_memory,
+            shares_memory=zero_copy_batch,
+            collate_fn=collate_fn,
+        )
+        return self._batches(batches, **made)
 
 
 def batch_options(

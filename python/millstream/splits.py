@@ -24,7 +24,7 @@ from millstream.training import Training
 if TYPE_CHECKING:
     from millstream.context import DataContext
     from millstream.data_iterator import DataIterator
-    from millstream.dataset import MaterializedDataset
+    from millstream.dataset import Dataset, MaterializedDataset
     from millstream.plan.logical import LogicalPlan
 
 
@@ -200,6 +200,10 @@ class Splits(Training):
         ahead = self._context.prefetch_bytes
         return DataIterator(whole, whole.schema, whole.stats, self._plan.flow(), differs, ahead)
 
+    def _for_loader(self) -> tuple[DataIterator, Dataset | None]:
+        whole: Any = self
+        return self.iterator(), whole
+
     def _cut(
         self, bounds: Callable[[int], Sequence[int]], none_empty: str | None = None
     ) -> list[MaterializedDataset]:
@@ -227,17 +231,17 @@ class _Whole:
     """All rows of a dataset, for a `DataIterator`."""
 
     def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
 
     def __call__(self, epoch: int) -> Any:
-        return self._dataset._execute()
+        return self.dataset._execute()
 
     def schema(self) -> Schema | None:
-        found: Schema | None = self._dataset.schema()
+        found: Schema | None = self.dataset.schema()
         return found
 
     def stats(self) -> str:
-        return str(self._dataset.stats())
+        return str(self.dataset.stats())
 
 
 def _what_differs(plan: LogicalPlan, context: DataContext, consumers: int) -> str | None:

@@ -37,6 +37,7 @@ def iter_batches(
     local_shuffle_seed: int | None = None,
     zero_copy_batch: bool = True,
     convert: Callable[[Any], Any] | None = None,
+    receive: Callable[[Any], Any] | None = None,
     stop: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Any]:
@@ -57,6 +58,7 @@ def iter_batches(
         zero_copy_batch: Gives read-only views where a batch lies in one block, else copies that the
             consumer may write to.
         convert: Makes something else of each batch, on the thread that makes it ready.
+        receive: Makes of that what the consumer gets, on its thread.
         stop: Called when the consumer leaves early; must make a blocked `tables` return.
         progress: What the consumer has got of its epoch: those rows are left out, and the others
             noted. A seed draws otherwise in each epoch.
@@ -93,7 +95,7 @@ def iter_batches(
         batches = _closing(tables, made)
     if convert is not None:
         batches = ((rows, convert(batch)) for rows, batch in batches)
-    return _noted(prefetch(batches, prefetch_batches, stop, room=room), progress)
+    return _noted(prefetch(batches, prefetch_batches, stop, room=room), progress, receive)
 
 
 def _left(tables: Iterable[pa.Table], progress: Progress) -> Iterator[pa.Table]:
@@ -104,10 +106,14 @@ def _seed_of(seed: int | None, epoch: int) -> Seed:
     return seed if seed is None or not epoch else (seed, epoch)
 
 
-def _noted(batches: Iterator[_Counted], progress: Progress) -> Iterator[Any]:
+def _noted(
+    batches: Iterator[_Counted], progress: Progress, receive: Callable[[Any], Any] | None
+) -> Iterator[Any]:
     """The batches, each noted when the consumer gets it."""
     try:
-        for rows, batch in batches:
+        for rows, made in batches:
+            batch = made if receive is None else receive(made)
+            del made
             progress.note(rows)
             yield batch
             del batch

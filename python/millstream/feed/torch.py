@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError
-from millstream.feed.arrays import are_tensors, check_numeric, of_column
+from millstream.feed.arrays import Array, are_tensors, check_numeric, check_range, of_column
+from millstream.feed.side_stream import SideStream
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,7 @@ class ToTorch:
             columns.
         device: Where they go: `"auto"` is CUDA where there is any, else the CPU.
         pin_memory: Whether tensors of the CPU lie in memory from which CUDA copies faster.
+        shares_memory: Whether tensors of the CPU may be views of arrays that are read-only.
 
     Raises:
         ArgumentError: There is no such device.
@@ -33,7 +35,12 @@ class ToTorch:
     """
 
     def __init__(
-        self, dtypes: Any = None, device: Any = "auto", *, pin_memory: bool = False
+        self,
+        dtypes: Any = None,
+        device: Any = "auto",
+        *,
+        pin_memory: bool = False,
+        shares_memory: bool = False,
     ) -> None:
         try:
             import torch
@@ -51,14 +58,21 @@ class ToTorch:
         self._dtypes = dtypes
         # Without CUDA there is nothing to copy to, and torch would warn.
         self._pins = pin_memory and has_cuda and self._device.type == "cpu"
+        self._shares = shares_memory
+        self._side = SideStream(self._device) if self._device.type == "cuda" else None
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """The tensors, by column.
+    def __call__(self, batch: Mapping[str, Any]) -> Any:
+        """The tensors, by column; on their way to a device, for `received`.
 
         Raises:
             SchemaError: A column cannot be a tensor.
         """
-        return {name: self._tensor(name, values) for name, values in batch.items()}
+        made = {name: self._tensor(name, values) for name, values in batch.items()}
+        return made if self._side is None else self._side.sent(made)
+
+    def received(self, batch: Any) -> Any:
+        """The tensors of a batch, for the consumer, on its thread."""
+        return batch if self._side is None else self._side.received(batch)
 
     def _tensor(self, name: str, values: Any) -> Any:
         dtype = of_column(self._dtypes, name)
@@ -67,27 +81,77 @@ class ToTorch:
         return self._placed(values, dtype, name)
 
     def _placed(self, values: Any, dtype: torch.dtype | None, name: str) -> torch.Tensor:
-        import torch
 
         check_numeric(name, values, "torch")
+        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+            _check_fits(name, values, dtype)
         try:
-            made = torch.from_numpy(np.ascontiguousarray(values))
+            shared = tensor_over(values)
         except TypeError as error:
             raise SchemaError(f"column {name!r}: {error}") from error
+        made = shared if dtype is None else shared.to(dtype)
         if self._pins:
-            made = made.pin_memory()
-        return made.to(self._device, dtype, non_blocking=True)
+            return made.pin_memory()
+        if self._side is not None:
+            return made
+        made = made.to(self._device)
+        is_view = made is shared and not values.flags.writeable
+        # The loop may write to its tensors, and must not write to blocks.
+        return made.clone() if is_view and not self._shares else made
+
+
+def tensor_over(values: Array) -> torch.Tensor:
+    """A tensor that shares the memory of an array of numbers; torch warns of nothing.
+
+    Of an array that is read-only it must not be written to.
+
+    Raises:
+        TypeError: torch has no such type.
+    """
+    import torch
+
+    values = np.ascontiguousarray(values)
+    if not values.flags.writeable:
+        values = np.asarray(_Writable(values)) if values.size else values.copy()
+    return torch.from_numpy(values)
+
+
+class _Writable:
+    """Memory of an array as NumPy takes it, said to be writable: torch warns of any other.
+
+    Args:
+        values: The array, which is kept alive.
+    """
+
+    def __init__(self, values: Array) -> None:
+        self._values = values
+        told = values.__array_interface__
+        self.__array_interface__ = {**told, "data": (told["data"][0], False)}
+
+
+def _check_fits(name: str, values: Array, dtype: torch.dtype) -> None:
+    import torch
+
+    if dtype != torch.bool:
+        held = torch.iinfo(dtype)
+        check_range(name, values, held.min, held.max, "pass a wider type in dtypes")
 
 
 def tensors_of(
-    dtypes: Any, device: Any, *, pin_memory: bool, collate_fn: Callable[[Any], Any] | None
-) -> Callable[[Any], Any]:
-    """What makes of a batch what the training loop gets.
+    dtypes: Any,
+    device: Any,
+    *,
+    pin_memory: bool,
+    shares_memory: bool,
+    collate_fn: Callable[[Any], Any] | None,
+) -> dict[str, Any]:
+    """What makes of a batch what the training loop gets: options of `feed.iter_batches`.
 
     Args:
         dtypes: See `ToTorch`.
         device: See `ToTorch`.
         pin_memory: See `ToTorch`.
+        shares_memory: See `ToTorch`.
         collate_fn: Makes it of a dict of arrays; then nothing else is done.
 
     Raises:
@@ -95,9 +159,10 @@ def tensors_of(
         MissingPackageError: torch is not installed.
     """
     if collate_fn is None:
-        return ToTorch(dtypes, device, pin_memory=pin_memory)
+        to_torch = ToTorch(dtypes, device, pin_memory=pin_memory, shares_memory=shares_memory)
+        return {"convert": to_torch, "receive": to_torch.received}
     if not callable(collate_fn):
         raise ArgumentError(f"collate_fn={collate_fn!r} must be a function of a dict of arrays")
     if dtypes is not None:
         raise ArgumentError("give either collate_fn or dtypes: collate_fn makes the tensors itself")
-    return collate_fn
+    return {"convert": collate_fn, "zero_copy_batch": shares_memory}

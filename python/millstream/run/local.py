@@ -59,7 +59,7 @@ class LocalBackend:
         self._limit = num_cpus
         self._cpus = machine.cpus() if num_cpus is None else num_cpus
         self._gpus = machine.gpus() if num_gpus is None else num_gpus
-        self._store_bytes = store_bytes or int(machine.memory_bytes() * _STORE_SHARE)
+        self._store_bytes = store_bytes or machine.store_bytes()
         self._ops: Sequence[PhysicalOp] = ()
         self._shared = _Shared(self._store_bytes)
         self._threads = _Threads()
@@ -496,8 +496,6 @@ def _is_importing(thread: threading.Thread) -> bool:
     return False
 
 
-#: The part of the memory that blocks may take, as Ray's object store does by default.
-_STORE_SHARE = 0.3
 #: How long tasks may take to notice that their run has ended.
 _END_GRACE_S = 1.0
 #: How long tasks may take to end after something was raised in them.

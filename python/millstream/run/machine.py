@@ -50,6 +50,11 @@ def memory_bytes() -> int:
         return total
 
 
+def store_bytes() -> int:
+    """The part of the memory that blocks may take, as Ray's object store does by default."""
+    return int(memory_bytes() * _STORE_SHARE)
+
+
 def slots_for(ops: Sequence[PhysicalOp], there: float) -> float:
     """The CPU slots to give to operators: those that are there, or what they need at least.
 
@@ -81,4 +86,5 @@ _logger = logging.getLogger(__name__)
 #: What has been told in this process, which need not be told each epoch.
 _told: set[tuple[float, float]] = set()
 _DEVICES = "/dev"
+_STORE_SHARE = 0.3
 _GPU_FILE = re.compile(r"nvidia\d+")

@@ -1,0 +1,83 @@
+"""Copies to a CUDA device beside what the device computes.
+
+Owns the stream, the pinned memory and who waits for whom. Loads torch when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Tensors on their way to a device.
+
+    Args:
+        tensors: They, in dicts, lists and tuples.
+        arrived: The event that they are there.
+    """
+
+    tensors: Any
+    arrived: Any
+
+
+class SideStream:
+    """A stream of a device on which copies run while others compute.
+
+    Args:
+        device: A CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: Any = None
+
+    def sent(self, tensors: Any) -> Sent:
+        """Begins to copy tensors of the CPU to the device, and does not wait for it."""
+        import torch
+
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self._device)
+        with torch.cuda.stream(self._stream):
+            copies = each_tensor(tensors, self._copied)
+            arrived = self._stream.record_event()
+        return Sent(copies, arrived)
+
+    def received(self, sent: Sent) -> Any:
+        """The tensors on the device: what the calling thread computes next waits for them."""
+        import torch
+
+        stream = torch.cuda.current_stream(self._device)
+        stream.wait_event(sent.arrived)
+
+        def used(tensor: torch.Tensor) -> torch.Tensor:
+            # Its memory must not be given to the next copy before this stream is through with it.
+            tensor.record_stream(stream)
+            return tensor
+
+        return each_tensor(sent.tensors, used)
+
+    def _copied(self, tensor: torch.Tensor) -> torch.Tensor:
+        # Only from pinned memory does a copy run beside the CPU and the device.
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def each_tensor(values: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+    """The same dicts, lists and tuples with each tensor changed."""
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        return change(values)
+    if isinstance(values, Mapping):
+        return {key: each_tensor(value, change) for key, value in values.items()}
+    if isinstance(values, list):
+        return [each_tensor(value, change) for value in values]
+    if isinstance(values, tuple):
+        made = [each_tensor(value, change) for value in values]
+        return type(values)(*made) if hasattr(values, "_fields") else tuple(made)
+    return values
