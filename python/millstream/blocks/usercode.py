@@ -125,6 +125,8 @@ class OpenFunction:
             UserCodeError: The function raised.
         """
         pending: deque[tuple[_Future, Place]] = deque()
+        # A class that holds much for each call says how many of them may be under way.
+        pending_max = getattr(self._function, "coroutines_max", _COROUTINES_MAX)
         try:
             for value, place in inputs:
                 try:
@@ -134,7 +136,7 @@ class OpenFunction:
                 # Most results are dicts; the other tests cost more than they do.
                 if type(result) is not dict and inspect.isawaitable(result):
                     pending.append((self._event_loop().submit(result), place))
-                    if len(pending) < _COROUTINES_MAX:
+                    if len(pending) < pending_max:
                         continue
                     yield from self._settled(*pending.popleft())
                     continue

@@ -13,6 +13,7 @@ import numpy as np
 from millstream.errors import SchemaError
 
 Array = np.ndarray[Any, Any]
+_COLLATE = "pass collate_fn"
 
 
 def is_numeric(values: Any) -> bool:
@@ -30,28 +31,30 @@ def of_column(given: Any, name: str) -> Any:
     return given.get(name) if isinstance(given, Mapping) else given
 
 
-def check_numeric(name: str, values: Any, library: str) -> None:
+def check_numeric(name: str, values: Any, library: str, way: str = _COLLATE) -> None:
     """Checks that a column has numbers or booleans only.
 
     Args:
         name: The column.
         values: Its values.
         library: What would make a tensor of them.
+        way: What else can be done.
 
     Raises:
         SchemaError: It has others.
     """
     if not is_numeric(values):
-        raise SchemaError(unfit(name, values, library))
+        raise SchemaError(unfit(name, values, library, way))
 
 
-def unfit(name: str, values: Array, library: str) -> str:
+def unfit(name: str, values: Array, library: str, way: str = _COLLATE) -> str:
     """Says what a column has of which a library makes no tensor, and what to do.
 
     Args:
         name: The column.
         values: Its values.
         library: What would make a tensor of them.
+        way: What else can be done.
     """
     kinds = {"M": "times", "m": "durations", "U": "text", "S": "bytes", "T": "text"}
     kind = kinds.get(values.dtype.kind)
@@ -62,7 +65,7 @@ def unfit(name: str, values: Array, library: str) -> str:
             kind += " and nulls"
     return (
         f"column {name!r} has {kind}, of which {library} makes no tensor: drop it, make numbers of "
-        "it (fill_null, cast), or pass collate_fn"
+        f"it (fill_null, cast), or {way}"
     )
 
 

@@ -25,6 +25,13 @@ class Sent:
     tensors: Any
     arrived: Any
 
+    @property
+    def nbytes(self) -> int:
+        """What they take."""
+        sizes: list[int] = []
+        each_tensor(self.tensors, lambda tensor: sizes.append(tensor.nbytes))
+        return sum(sizes)
+
 
 class SideStream:
     """A stream of a device on which copies run while others compute.
@@ -41,11 +48,10 @@ class SideStream:
         """Begins to copy tensors of the CPU to the device, and does not wait for it."""
         import torch
 
-        if self._stream is None:
-            self._stream = torch.cuda.Stream(self._device)
-        with torch.cuda.stream(self._stream):
+        stream = self._made()
+        with torch.cuda.stream(stream):
             copies = each_tensor(tensors, self._copied)
-            arrived = self._stream.record_event()
+            arrived = stream.record_event()
         return Sent(copies, arrived)
 
     def received(self, sent: Sent) -> Any:
@@ -61,6 +67,37 @@ class SideStream:
             return tensor
 
         return each_tensor(sent.tensors, used)
+
+    def computed(self, tensors: Any) -> Sent:
+        """Tensors that the calling thread's stream computes, for `brought`."""
+        import torch
+
+        return Sent(tensors, torch.cuda.current_stream(self._device).record_event())
+
+    def brought(self, sent: Sent) -> Any:
+        """Copies of computed tensors on the CPU. Waits for them, and for nothing computed later."""
+        import torch
+
+        stream = self._made()
+        stream.wait_event(sent.arrived)
+
+        def copied(tensor: torch.Tensor) -> torch.Tensor:
+            # As in `received`. A copy to the CPU that does not wait goes to pinned memory.
+            if tensor.device.type != "cpu":
+                tensor.record_stream(stream)
+            return tensor.to("cpu", non_blocking=True)
+
+        with torch.cuda.stream(stream):
+            copies = each_tensor(sent.tensors, copied)
+        stream.synchronize()
+        return copies
+
+    def _made(self) -> Any:
+        import torch
+
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self._device)
+        return self._stream
 
     def _copied(self, tensor: torch.Tensor) -> torch.Tensor:
         # Only from pinned memory does a copy run beside the CPU and the device.

@@ -65,7 +65,5 @@ def _shown(batch: Any) -> int:
         return sum(map(_shown, batch))
     if isinstance(batch, np.ndarray) and batch.dtype == object:
         return 0  # What it refers to is not known.
-    if hasattr(batch, "tensors"):
-        return _shown(batch.tensors)
     size = getattr(batch, "nbytes", 0)
     return size if isinstance(size, int) else 0

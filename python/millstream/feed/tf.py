@@ -62,7 +62,7 @@ class ToTf:
             return self._numbers(name, values, dtype)
         if _is_text(values):
             return tf.convert_to_tensor(values, dtype)
-        raise SchemaError(unfit(name, values, "TensorFlow"))
+        raise SchemaError(unfit(name, values, "TensorFlow", "make lists of numbers of it"))
 
     def _numbers(self, name: str, values: Array, dtype: Any) -> Any:
         import tensorflow as tf
