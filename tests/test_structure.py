@@ -22,7 +22,7 @@ BELOW = {
     "observe": {"plan"},
     "run": {"blocks", "io", "plan", "observe"},
     "feed": {"blocks"},
-    "execution": {"blocks", "io", "plan", "observe", "run"},
+    "execution": {"blocks", "feed", "io", "plan", "observe", "run"},
     "sim": {"io", "observe", "execution"},
 }
 LINES_MAX = 60

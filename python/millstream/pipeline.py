@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from millstream.context import DataContext
-from millstream.execution.execution import Execution
+from millstream.execution.execution import Execution, SplitOptions
+from millstream.feed.progress import Start
 from millstream.observe.watch import Watch
 from millstream.plan.logical import LogicalPlan
 
@@ -39,7 +40,8 @@ class Pipeline:
         # It never changes, so that there is nothing to keep apart.
         return copy.copy(self)
 
-    def _execute(self, plan: LogicalPlan | None = None) -> Execution:
-        execution = Execution(plan or self._plan, self._context)
+    def _execute(self, plan: LogicalPlan | None = None, start: Start | None = None) -> Execution:
+        whole = None if start is None else SplitOptions(consumers=1)
+        execution = Execution(plan or self._plan, self._context, whole, start)
         self._watch = execution.watch
         return execution

@@ -23,8 +23,9 @@ from millstream.training import Training
 
 if TYPE_CHECKING:
     from millstream.context import DataContext
-    from millstream.data_iterator import DataIterator
+    from millstream.data_iterator import DataIterator, PlacedStream
     from millstream.dataset import Dataset, MaterializedDataset
+    from millstream.feed.progress import Start
     from millstream.plan.logical import LogicalPlan
 
 
@@ -176,11 +177,13 @@ class Splits(Training):
         check_flag("equal", equal)
         owner = open_owner(self._plan, self._context, SplitOptions(n, equal))
         schema = partial(_known, self._plan.schema())
-        differs = partial(_what_differs, self._plan, self._context, n)
+        differs = partial(_what_differs, self._plan, self._context)
         parts = [SplitPart(owner, consumer) for consumer in range(n)]
         ahead = self._context.prefetch_bytes
         return [
-            DataIterator(part, schema, part.stats, f"{number + 1} of {n}", differs, ahead)
+            DataIterator(
+                part, schema, part.stats, f"{number + 1} of {n}", differs, (number, n), ahead
+            )
             for number, part in enumerate(parts)
         ]
 
@@ -196,9 +199,11 @@ class Splits(Training):
         from millstream.data_iterator import DataIterator
 
         whole = _Whole(self)
-        differs = partial(_what_differs, self._plan, self._context, 1)
+        differs = partial(_what_differs, self._plan, self._context)
         ahead = self._context.prefetch_bytes
-        return DataIterator(whole, whole.schema, whole.stats, self._plan.flow(), differs, ahead)
+        return DataIterator(
+            whole, whole.schema, whole.stats, self._plan.flow(), differs, prefetch_bytes=ahead
+        )
 
     def _for_loader(self) -> tuple[DataIterator, Dataset | None]:
         whole: Any = self
@@ -233,8 +238,10 @@ class _Whole:
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __call__(self, epoch: int) -> Any:
-        return self.dataset._execute()
+    def __call__(self, epoch: int, start: Start | None) -> PlacedStream:
+        from millstream.data_iterator import WholeStream
+
+        return WholeStream(self.dataset._execute(start=start))
 
     def schema(self) -> Schema | None:
         found: Schema | None = self.dataset.schema()
@@ -244,13 +251,8 @@ class _Whole:
         return str(self.dataset.stats())
 
 
-def _what_differs(plan: LogicalPlan, context: DataContext, consumers: int) -> str | None:
+def _what_differs(plan: LogicalPlan, context: DataContext) -> str | None:
     """What keeps an iterator from going on where another stopped, and what to do."""
-    if consumers > 1:
-        return (
-            f"{consumers} consumers share the rows, each as fast as it is, so who gets which is "
-            "another in each run; iterator() and streaming_split(1) can go on from a state"
-        )
     if not context.preserve_order:
         return "preserve_order is off, so the order is another in each run: switch it on"
     return what_differs(plan)

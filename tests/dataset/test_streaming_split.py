@@ -121,18 +121,18 @@ class Owner(SplitOwner):
 
 def taken(owner, consumer, caller):
     found = []
-    while (handle := owner.take(consumer, 0, caller)) is not None:
-        found += handle.fetch()["id"].to_pylist()
+    while (block := owner.take(consumer, 0, caller)) is not None:
+        found += block.handle.fetch()["id"].to_pylist()
     return found
 
 
 def test_a_slow_consumer_keeps_nobody_waiting():
     owner = Owner(dataset(), 2)
-    held = owner.take(0, 0, "a").fetch()["id"].to_pylist()
+    held = owner.take(0, 0, "a").handle.fetch()["id"].to_pylist()
     others = []
     # All but the block that the first one works on, and the one that waits for it.
     while len(others) < 1003 - 2 * 27:
-        others += owner.take(1, 0, "b").fetch()["id"].to_pylist()
+        others += owner.take(1, 0, "b").handle.fetch()["id"].to_pylist()
     with ThreadPoolExecutor(1) as pool:
         rest = pool.submit(taken, owner, 1, "b")
         held += taken(owner, 0, "a")
@@ -181,7 +181,7 @@ def test_it_waits_longer_for_consumers_that_never_came():
 
 def test_a_process_that_was_never_told_of_is_not_dead():
     owner = Owner(dataset(), 2)
-    first = owner.take(0, 0, "a driver").fetch()["id"].to_pylist()
+    first = owner.take(0, 0, "a driver").handle.fetch()["id"].to_pylist()
     owner.look()
     with ThreadPoolExecutor(1) as pool:
         rest = pool.submit(taken, owner, 1, "b")

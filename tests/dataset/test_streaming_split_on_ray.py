@@ -105,3 +105,47 @@ def test_a_trainer_that_is_killed_goes_on_where_its_state_was_taken():
     seen, state, _ = ray.get(last.train.remote(1000, seen))
     assert seen == [number for number in range(200) if number % 3]
     assert state["epoch"] == 1
+
+
+@ray.remote(num_cpus=0)
+class Worker:
+    """One of several trainers: notes what it has seen, and its state, after each step."""
+
+    def __init__(self, part, states):
+        self.part = part
+        if states is not None:
+            part.load_state_dict(states)
+
+    def train(self, steps):
+        notes = []
+        for batch in self.part.iter_batches(batch_size=7):
+            notes.append((batch["id"].tolist(), self.part.state_dict()))
+            if len(notes) == steps:
+                break
+        return notes, self.part.state_dict(), os.getpid()
+
+
+@pytest.mark.parametrize("is_equal", [False, True])
+def test_trainers_that_are_killed_are_followed_by_others_of_another_number(is_equal):
+    numbers = ms.range(600, override_num_blocks=30).filter(lambda row: row["id"] % 3)
+    seen, states = [], None
+    for workers, at in ((3, 6), (1, 9), (2, 4)):
+        parts = numbers.streaming_split(workers, equal=is_equal)
+        trainers = [Worker.remote(part, states) for part in parts]
+        found = ray.get([each.train.remote(at + 3) for each in trainers])
+        for _, _, process in found:
+            os.kill(process, signal.SIGKILL)
+        # The checkpoint is of an earlier step than they came to.
+        checkpoint = [notes[:at] for notes, _, _ in found]
+        seen += chain(*(rows for notes in checkpoint for rows, _ in notes))
+        states = [notes[-1][1] for notes in checkpoint]
+    trainers = [Worker.remote(part, states) for part in numbers.streaming_split(3, equal=is_equal)]
+    found = ray.get([each.train.remote(1000) for each in trainers])
+    rest = [[row for rows, _ in notes for row in rows] for notes, _, _ in found]
+    whole = [number for number in range(600) if number % 3]
+    assert len({len(each) for each in rest}) == 1 or not is_equal
+    together = sorted([*seen, *chain(*rest)])
+    assert len(together) == len(set(together))
+    assert set(together) <= set(whole)
+    assert len(whole) - len(together) <= (2 if is_equal else 0)
+    assert all(state["is_over"] for _, state, _ in found)

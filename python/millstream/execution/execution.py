@@ -17,7 +17,9 @@ import pyarrow as pa
 from millstream import _core
 from millstream.context import DataContext, ExecutionResources
 from millstream.errors import ArgumentError, RunStoppedError
+from millstream.execution.origin import Origin, begin
 from millstream.execution.refusal import refused
+from millstream.feed.progress import Place, Start, fewer_rows
 from millstream.observe.display import open_display
 from millstream.observe.watch import Watch
 from millstream.plan.logical import LogicalPlan, Map
@@ -40,6 +42,19 @@ class SplitOptions:
     is_equal: bool = False
 
 
+@dataclass(frozen=True)
+class PlacedBlock:
+    """A block of a split's output.
+
+    Args:
+        handle: It.
+        place: Where it belongs among all rows of the dataset.
+    """
+
+    handle: BlockHandle
+    place: Place
+
+
 class Execution:
     """One run of a plan, and the watch over it. It has started when this is made.
 
@@ -47,6 +62,7 @@ class Execution:
         plan: What to run.
         context: How.
         split: Among how many consumers the output is divided; `None`: there is one.
+        start: What of a split's rows was had before; `None`: that is not told.
 
     Raises:
         ArgumentError: Workers cannot reach what it reads or writes.
@@ -55,19 +71,26 @@ class Execution:
     """
 
     def __init__(
-        self, plan: LogicalPlan, context: DataContext, split: SplitOptions | None = None
+        self,
+        plan: LogicalPlan,
+        context: DataContext,
+        split: SplitOptions | None = None,
+        start: Start | None = None,
     ) -> None:
         started_s = time.monotonic()
         plan = plan.drawn().planned(lambda first: Execution(first, context))
         _check_reach(plan, context)
         backend = open_backend(context)
         try:
-            physical, scheduler = _submit(plan, context, backend, split)
+            physical, scheduler, self._origin = _submit(plan, context, backend, split, start)
             run = Run(physical.ops, backend, scheduler, split.consumers if split else 1)
         except BaseException:
             backend.close()
             raise
         self._run = run
+        self._start = start
+        # The number of the row after the last that came.
+        self._end = 0
         verbose = context.execution_options.verbose_progress
         display = partial(open_display, physical, operators=verbose)
         self.watch = Watch(
@@ -113,6 +136,21 @@ class Execution:
         """The data of the blocks, as `blocks` gives them, each with its bytes."""
         for handle in self.blocks():
             yield handle.fetch(), handle.meta.nbytes
+
+    def placed(self, handle: BlockHandle) -> PlacedBlock:
+        """The block with its place among all rows."""
+        place = self._origin.place(handle.place)
+        self._end = max(self._end, place.row + handle.meta.rows)
+        return PlacedBlock(handle, place)
+
+    def check_end(self) -> None:
+        """Checks at the end of a split's output that all was there that is said to have been had.
+
+        Raises:
+            ArgumentError: The dataset has fewer rows.
+        """
+        if self._start is not None and self._start.rows and self._start.rows[-1][1] > self._end:
+            raise fewer_rows(self._start.rows[-1][1], self._end)
 
     @property
     def outlets(self) -> list[Outlet]:
@@ -170,19 +208,28 @@ def plan_run(
 
 
 def _submit(
-    plan: LogicalPlan, context: DataContext, backend: Backend, split: SplitOptions | None
-) -> tuple[PhysicalPlan, _core.Scheduler]:
+    plan: LogicalPlan,
+    context: DataContext,
+    backend: Backend,
+    split: SplitOptions | None,
+    start: Start | None,
+) -> tuple[PhysicalPlan, _core.Scheduler, Origin]:
     physical, core_plan = plan_run(plan, context, backend.nodes(), split)
+    origin = Origin()
+    if start is not None:
+        physical, origin = begin(physical, start)
+        target = block_bytes_target(context, [node.store_bytes for node in backend.nodes()])
+        core_plan = physical.to_core(context, target, origin.epoch_units)
     nodes = backend.open(physical.ops)
     try:
-        return physical, _core.Scheduler(core_plan, nodes, trace=context.trace)
+        return physical, _core.Scheduler(core_plan, nodes, trace=context.trace), origin
     except _core.SubmitError:
         # What a pool should start with may be more than there is.
         physical = physical.with_least_pools()
     target = block_bytes_target(context, [node.store_bytes for node in nodes])
-    core_plan = physical.to_core(context, target)
+    core_plan = physical.to_core(context, target, origin.epoch_units)
     try:
-        return physical, _core.Scheduler(core_plan, nodes, trace=context.trace)
+        return physical, _core.Scheduler(core_plan, nodes, trace=context.trace), origin
     except _core.SubmitError as error:
         raise refused(str(error), physical.ops, nodes, context, notes=backend.notes()) from None
 

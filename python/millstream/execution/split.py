@@ -17,9 +17,10 @@ from typing import Any
 
 from millstream.context import DataContext
 from millstream.errors import ArgumentError, RunStoppedError
-from millstream.execution.execution import Execution, SplitOptions
+from millstream.execution.execution import Execution, PlacedBlock, SplitOptions
+from millstream.feed.progress import Start
 from millstream.plan.logical import LogicalPlan
-from millstream.run.protocol import BlockHandle, warn
+from millstream.run.protocol import warn
 
 
 @dataclass
@@ -29,12 +30,14 @@ class _Epoch:
     Args:
         run: The run; it has begun.
         left: The consumers that have not come to its end.
+        start: What of its rows was had before; `None`: that is not told.
         begun: Those that have asked for blocks.
         is_told: Whether it has been told that some have not.
     """
 
     run: Execution
     left: set[int]
+    start: Start | None
     begun: set[int] = field(default_factory=set)
     is_told: bool = False
 
@@ -83,7 +86,9 @@ class SplitOwner:
         self._wakes = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def take(self, consumer: int, epoch: int, caller: str = "") -> BlockHandle | None:
+    def take(
+        self, consumer: int, epoch: int, caller: str = "", start: Start | None = None
+    ) -> PlacedBlock | None:
         """Waits for a consumer's next block of an epoch; `None` after its last.
 
         The one before is taken by this.
@@ -92,13 +97,21 @@ class SplitOwner:
             consumer: Which.
             epoch: Of which epoch.
             caller: In which process it is.
+            start: What of the epoch's rows was had before; `None`: that is not told.
 
         Raises:
             RunStoppedError: The split was closed.
+            ArgumentError: Another consumer says that other rows were had before, or there are fewer
+                rows than were had.
             MillstreamError: The run failed.
         """
         self._note_caller(consumer, caller)
-        found = self._epoch(epoch)
+        found = self._epoch(epoch, start)
+        if consumer not in found.begun and found.start != start:
+            raise ArgumentError(
+                f"load_state_dict: consumer {consumer} begins epoch {epoch} from another state "
+                "than others did: load the same states on all consumers, before any of them begins"
+            )
         found.begun.add(consumer)
         outlet = found.run.outlets[consumer]
         with self._telling(found, consumer, epoch):
@@ -106,9 +119,13 @@ class SplitOwner:
         if handle is None:
             try:
                 outlet.end()
+                # Equal parts may leave out rows at the end.
+                if not self._options.is_equal or self._options.consumers == 1:
+                    found.run.check_end()
             finally:
                 self._leave(consumer, epoch)
-        return handle
+            return None
+        return found.run.placed(handle)
 
     def leave(self, consumer: int, epoch: int, received: int = 0) -> None:
         """A consumer takes nothing more of an epoch: what it has not taken goes to the others.
@@ -217,7 +234,7 @@ class SplitOwner:
             self.close()
             deserted()
 
-    def _epoch(self, number: int) -> _Epoch:
+    def _epoch(self, number: int, start: Start | None) -> _Epoch:
         with self._lock:
             if self._closed:
                 raise RunStoppedError("the split was closed")
@@ -229,8 +246,8 @@ class SplitOwner:
                         f"a consumer begins epoch {number} while consumers {waiting} have not come "
                         f"to the end of epoch {behind}: all of them must iterate as often"
                     )
-                run = Execution(self._plan, self._context, self._options)
-                self._epochs[number] = _Epoch(run, set(range(self._options.consumers)))
+                run = Execution(self._plan, self._context, self._options, start)
+                self._epochs[number] = _Epoch(run, set(range(self._options.consumers)), start)
             return self._epochs[number]
 
     def _leave(self, consumer: int, epoch: int) -> None:

@@ -60,12 +60,12 @@ def iter_batches(
         convert: Makes something else of each batch, on the thread that makes it ready.
         receive: Makes of that what the consumer gets, on its thread.
         stop: Called when the consumer leaves early; must make a blocked `tables` return.
-        progress: What the consumer has got of its epoch: those rows are left out, and the others
-            noted. A seed draws otherwise in each epoch.
+        progress: Notes what the consumer gets. What a shuffle has drawn before is left out. A seed
+            draws otherwise in each epoch.
 
     Raises:
         ArgumentError: An argument makes no sense; raised at the call, or when there are fewer rows
-            than the consumer has got.
+            than a shuffle has drawn.
     """
     progress = Progress() if progress is None else progress
     check_count("batch_size", batch_size)
@@ -84,22 +84,18 @@ def iter_batches(
         stream = shuffled(block.completed(tables), batch_size, local_shuffle_buffer_size, seed)
         stream = without_first(stream, progress.skip_rows)
     else:
-        stream = rebatch(_left(tables, progress), batch_size)
+        stream = rebatch(block.completed(tables), batch_size)
     rows_min = batch_size if drop_last else None
     is_numpy = batch_format in ("default", "numpy")
     batches: Iterator[_Counted]
     if is_numpy and zero_copy_batch and batch_size is not None and not local_shuffle_buffer_size:
-        batches = _closing(tables, _views(_left(tables, progress), batch_size, rows_min))
+        batches = _closing(tables, _views(block.completed(tables), batch_size, rows_min))
     else:
         made = _batches(stream, rows_min, batch_format, not zero_copy_batch)
         batches = _closing(tables, made)
     if convert is not None:
         batches = ((rows, convert(batch)) for rows, batch in batches)
     return _noted(prefetch(batches, prefetch_batches, stop, room=room), progress, receive)
-
-
-def _left(tables: Iterable[pa.Table], progress: Progress) -> Iterator[pa.Table]:
-    return without_first(block.completed(tables), progress.skip_rows)
 
 
 def _seed_of(seed: int | None, epoch: int) -> Seed:

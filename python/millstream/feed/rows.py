@@ -14,7 +14,7 @@ from millstream.blocks.rows import Row
 from millstream.blocks.rows import iter_rows as rows_of
 from millstream.errors.checks import check_count
 from millstream.feed.prefetch import prefetch
-from millstream.feed.progress import Progress, without_first
+from millstream.feed.progress import Progress
 
 
 def iter_rows(
@@ -32,11 +32,10 @@ def iter_rows(
         blocks: The blocks, each with its bytes. Closed at the end if they have a `close`.
         prefetch_blocks: How many blocks a thread fetches ahead, or many times as many tiny ones.
         stop: Called when the consumer leaves early; must make a blocked `blocks` return.
-        progress: What the consumer has got: those rows are left out, and the others noted.
+        progress: Notes what the consumer gets.
 
     Raises:
-        ArgumentError: An argument makes no sense; raised at the call, or when there are fewer rows
-            than the consumer has got.
+        ArgumentError: An argument makes no sense; raised at the call.
     """
     check_count("prefetch_blocks", prefetch_blocks, least=0, optional=False)
     ready = prefetch(iter(blocks), prefetch_blocks, stop, is_light=_is_tiny)
@@ -58,7 +57,7 @@ def _rows(blocks: Iterator[tuple[pa.Table, int]]) -> Iterator[Row]:
 def _noted(blocks: Iterator[tuple[pa.Table, int]], progress: Progress) -> Iterator[Row]:
     try:
         tables = block.completed(table for table, _ in blocks)
-        for table in without_first(tables, progress.skip_rows):
+        for table in tables:
             for row in rows_of(table):
                 progress.note(1)
                 yield row

@@ -40,6 +40,7 @@ class PhysicalOp:
         partitions: For a scatter, how many; 0 for the others.
         consumers: For a split, how many; 0 for the others.
         is_equal: Whether all of these get equally many rows.
+        left_out: Rows that count as none, by the number of the first and that after the last.
         resources: What one task or actor holds.
         concurrency_max: Tasks at a time; 0: as many as there is room for.
         actors_min: The smallest pool, with which it starts.
@@ -62,6 +63,7 @@ class PhysicalOp:
     partitions: int = 0
     consumers: int = 0
     is_equal: bool = False
+    left_out: tuple[tuple[int, int], ...] = ()
     resources: Resources = field(default_factory=Resources)
     concurrency_max: int = 0
     actors_min: int = 1
@@ -120,12 +122,15 @@ class PhysicalPlan:
         ops = [replace(op, actors_min=min(op.actors_min, op.actors_least)) for op in self.ops]
         return replace(self, ops=ops)
 
-    def to_core(self, context: DataContext, block_bytes_target: int) -> _core.Plan:
+    def to_core(
+        self, context: DataContext, block_bytes_target: int, epoch_units: int = 0
+    ) -> _core.Plan:
         """The plan in numbers, for the scheduler.
 
         Args:
             context: How to run it.
             block_bytes_target: The bytes at which workers cut blocks.
+            epoch_units: Units that are an epoch; 0: there are none.
 
         Raises:
             ResourcesError: An operator asks for more than any node could have.
@@ -142,6 +147,7 @@ class PhysicalPlan:
                 block_bytes_target=block_bytes_target,
                 deaths_max=context.max_task_deaths,
                 strict_memory=context.execution_options.strict_memory,
+                epoch_units=epoch_units,
             )
             return _core.Plan(specs, config)
         except (ValueError, OverflowError) as error:
@@ -203,7 +209,7 @@ def _core_kind(op: PhysicalOp) -> _core.Kind:
         case "gather":
             return _core.Kind.Gather()
         case "split":
-            return _core.Kind.Split(op.consumers, op.is_equal)
+            return _core.Kind.Split(op.consumers, op.is_equal, op.left_out)
         case _:
             assert_never(op.kind)
 

@@ -32,6 +32,43 @@ def with_units(source: Source, make: Callable[[ReadUnit, int], ReadUnit]) -> Sou
     return replace(source, units=units, with_columns=None, with_filter=None)
 
 
+def units_from(units: Sequence[ReadUnit], first: int) -> Sequence[ReadUnit]:
+    """The units from a place on."""
+    return _OpenRest(units, first) if isinstance(units, OpenUnits) else units[first:]
+
+
+class _OpenRest(OpenUnits):
+    """The units of a list that is still open, from a place on."""
+
+    def __init__(self, units: OpenUnits, first: int) -> None:
+        self._units = units
+        self._first = first
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more may come."""
+        return self._units.is_open
+
+    def extend(self, count: int) -> int:
+        """Waits until there are so many units, or no more; gives how many there are."""
+        return max(0, self._units.extend(self._first + count) - self._first)
+
+    def __len__(self) -> int:
+        return max(0, len(self._units) - self._first)
+
+    @overload
+    def __getitem__(self, place: int) -> ReadUnit: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[ReadUnit]: ...
+
+    def __getitem__(self, place: int | slice) -> ReadUnit | Sequence[ReadUnit]:
+        places = range(self._first, self._first + len(self))[place]
+        if isinstance(places, int):
+            return self._units[places]
+        return [self._units[each] for each in places]
+
+
 class _OpenMade(OpenUnits):
     """Units made of those of a list that is still open."""
 

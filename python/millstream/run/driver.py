@@ -272,6 +272,9 @@ class _Loop:
             match action:
                 case _core.Action.EmitBlock():
                     outputs.append(action)
+                case _core.Action.CommitEpoch():
+                    # Consumers count their rows themselves.
+                    pass
                 case _core.Action.ExtendSource():
                     self._lists.extend(action)
                 case _core.Action.FailRun():
@@ -286,6 +289,7 @@ class _Loop:
 
     def _emit(self, action: _core.Action.EmitBlock) -> None:
         handle = self._backend.output(action.block)
+        handle.place = (action.row, action.epoch, action.epoch_row)
         handle.on_release(self._note_taken)
         handle.on_lost(self._make_again)
         if action.instead_of is None:

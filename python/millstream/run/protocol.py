@@ -110,6 +110,8 @@ class BlockHandle:
         self._meta: BlockMeta | None = None
         self._source = source
         self._load = load
+        #: Where it belongs in the output: `row`, `epoch` and `epoch_row` of `Action.EmitBlock`.
+        self.place: tuple[int, int, int] = (0, 0, 0)
         self._on_release: Callable[[int], None] | None = None
         self._on_lost: Callable[[BlockHandle], pa.Table] | None = None
 
