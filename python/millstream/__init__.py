@@ -10,7 +10,7 @@ millstream costs nothing and brings in neither Ray nor torch nor pandas.
   `read_lerobot`; with
   `FileShuffleConfig`, `Partitioning` and `PathPartitionFilter`; of a table: `read_delta`,
   `read_iceberg`, `read_hudi`, `read_lance`, `read_vortex`; of a database: `read_sql`,
-  `read_mongo`, `read_clickhouse`.
+  `read_mongo`, `read_clickhouse`; of messages: `read_kafka`.
 - A dataset of what is in memory: `range`, `from_items`, `from_arrow`, `from_pandas`, `from_polars`,
   `from_numpy`, `from_huggingface`, `from_torch`, `from_blocks`; and in Ray's object store:
   `from_arrow_refs`, `from_numpy_refs`, `from_pandas_refs`.
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
         read_videos,
     )
     from millstream.read_columns import read_arrow, read_avro, read_numpy, read_orc
-    from millstream.read_databases import read_sql
+    from millstream.read_databases import read_kafka, read_sql
     from millstream.read_lakes import (
         read_clickhouse,
         read_hudi,
@@ -174,6 +174,7 @@ __all__ = [
     "read_iceberg",
     "read_images",
     "read_json",
+    "read_kafka",
     "read_lance",
     "read_las",
     "read_lerobot",
@@ -222,7 +223,7 @@ _MODULES = {
     ],
     "read_tables": ["read_delta", "read_iceberg"],
     "read_records": ["read_tfrecords", "read_webdataset"],
-    "read_databases": ["read_sql"],
+    "read_databases": ["read_kafka", "read_sql"],
     "read_text_files": ["read_csv", "read_json", "read_text"],
     "schema": ["Schema"],
 }

@@ -26,10 +26,9 @@ def _by_prefix(name: str) -> str | None:
 _FORMATS = {
     "read": (
         *("bigquery", "databricks_tables"),
-        *("delta_sharing_tables", "kafka"),
-        *("snowflake", "unity_catalog"),
+        *("delta_sharing_tables", "snowflake", "unity_catalog"),
     ),
-    "write": ("bigquery", "kafka", "snowflake", "turbopuffer"),
+    "write": ("bigquery", "snowflake", "turbopuffer"),
     "from": (*("daft", "dask", "mars", "modin", "spark", "tf"),),
     "to": (
         *("daft", "dask", "mars", "modin"),

@@ -1,4 +1,4 @@
-"""Where the rows of a dataset go: databases, and datasets of Lance.
+"""Where the rows of a dataset go: databases, Kafka, and datasets of Lance.
 
 Owns the public names of these writers and their arguments. How each is written is in
 `millstream.io.formats`, which is imported when something is written.
@@ -7,7 +7,7 @@ Owns the public names of these writers and their arguments. How each is written 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -102,6 +102,70 @@ class DatabaseWriting(Writing):
         if known is not None:
             check_types(known)
         operator = Map(WriteMongo(Place(uri, database, collection)), tasks.shape(), writes=True)
+        run = self._execute(self._plan.then(operator))
+        rows = sum(sum(report["rows"].to_pylist()) for report in run.tables())
+        run.watch.note_written(rows, 0)
+
+    @takes(tasks=SinkTasks)
+    def write_kafka(
+        self,
+        topic: str,
+        bootstrap_servers: str | Sequence[str],
+        key_field: str | None = None,
+        key_serializer: str = "string",
+        value_serializer: str = "json",
+        producer_config: Mapping[str, Any] | None = None,
+        *,
+        value_field: str | None = None,
+        headers_field: str | None = None,
+        tasks: SinkTasks,
+    ) -> None:
+        """Runs the dataset and sends its rows as messages to a topic of Kafka.
+
+        A task ends when the brokers have confirmed all its messages; one that cannot be delivered
+        is an error. Each is sent at least once: what the client repeats appears once, but a task
+        whose worker is lost sends its messages again, and a run that fails leaves those that were
+        sent. Needs `millstream[kafka]`.
+
+        Args:
+            topic: The topic.
+            bootstrap_servers: `"host:port"`, or a list of these.
+            key_field: The column that becomes the key; a null is no key. By default there are none.
+            key_serializer: How the key becomes bytes: `"string"` for text, numbers and booleans;
+                `"bytes"` for bytes and text; `"json"` for all that `write_json` takes.
+            value_serializer: How the value does. Of a whole row, only `"json"` can make one.
+            producer_config: Settings of librdkafka, such as `compression.type` or
+                `message.timeout.ms` (how long it tries; 5 minutes). They are not shown in errors.
+                `enable.idempotence` is on unless these say less.
+            value_field: The column that becomes the value; null becomes a message without one,
+                which in a compacted topic deletes its key. By default the whole row.
+            headers_field: The column of the headers, a map of text to bytes or text.
+            tasks: How they run.
+
+        Raises:
+            ArgumentError: An argument makes no sense.
+            MissingPackageError: confluent-kafka is not installed.
+            SchemaError: A column does not exist, or the serializer is not for it.
+            WriteError: A message cannot be delivered.
+        """
+        from millstream.io.formats.kafka_clients import (
+            Servers,
+            addresses_of,
+            require_kafka,
+            settings_of,
+        )
+        from millstream.io.formats.kafka_sink import Form, WriteKafka, check_topic
+
+        require_kafka("write_kafka")
+        check_topic(topic)
+        form = Form(key_field, key_serializer, value_field, value_serializer, headers_field)
+        config = settings_of("producer_config", producer_config)
+        servers = Servers(addresses_of(bootstrap_servers), config)
+        servers.producer()
+        known = self._schema or self._plan.schema()
+        if known is not None:
+            form.check(known)
+        operator = Map(WriteKafka(servers, topic, form), tasks.shape(), writes=True)
         run = self._execute(self._plan.then(operator))
         rows = sum(sum(report["rows"].to_pylist()) for report in run.tables())
         run.watch.note_written(rows, 0)

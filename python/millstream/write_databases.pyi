@@ -1,6 +1,6 @@
 # Made by tools/stubs.py of write_databases.py: change that, and run `make stubs`.
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +22,20 @@ class DatabaseWriting(Writing):
         database: str,
         collection: str,
         *,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None: ...
+    def write_kafka(
+        self,
+        topic: str,
+        bootstrap_servers: str | Sequence[str],
+        key_field: str | None = None,
+        key_serializer: str = "string",
+        value_serializer: str = "json",
+        producer_config: Mapping[str, Any] | None = None,
+        *,
+        value_field: str | None = None,
+        headers_field: str | None = None,
         ray_remote_args: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
     ) -> None: ...

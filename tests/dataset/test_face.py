@@ -99,7 +99,7 @@ def test_the_modules_help_names_everything_public_first():
     [
         (lambda: ms.read_bigquery, "millstream has no attribute 'read_bigquery'.*flat_map"),
         (lambda: ms.from_spark, "from_arrow"),
-        (lambda: ms.range(1).write_kafka, "write_parquet"),
+        (lambda: ms.range(1).write_snowflake, "write_parquet"),
         (lambda: ms.range(1).mix, "iterate over several"),
     ],
 )

@@ -70,36 +70,63 @@ class _JsonWriter:
 
     def write(self, table: pa.Table) -> None:
         for start in range(0, table.num_rows, _ROWS):
-            columns = [
-                _plain(column, self._schema.field(name).type).to_pylist()
-                for name, column in zip(
-                    table.column_names, table.slice(start, _ROWS).columns, strict=True
-                )
-            ]
-            rows = (
-                dict(zip(table.column_names, row, strict=True))
-                for row in zip(*columns, strict=True)
-            )
-            try:
-                lines = "\n".join(map(_encoder.encode, rows))
-            except ValueError as error:
-                raise self._no_number(table.slice(start, _ROWS)) from error
+            lines = "\n".join(_lines(table.slice(start, _ROWS), self._schema))
             self._stream.write(f"{lines}\n".encode())
 
     def close(self) -> None:
         """All has been written."""
 
-    def _no_number(self, table: pa.Table) -> SchemaError:
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            for value in _plain(column, self._schema.field(name).type).to_pylist():
-                try:
-                    _encoder.encode(value)
-                except ValueError:
-                    return SchemaError(
-                        f"column {name!r} has {value!r}, which is no number in JSON; put null or "
-                        "text in its place before"
-                    )
-        return SchemaError("a value is no number in JSON")
+
+def json_lines(table: pa.Table) -> list[str]:
+    """The rows, each as an object.
+
+    Raises:
+        SchemaError: JSON has no form of a column, or of a value.
+    """
+    return _lines(table, JsonFormat().stored(table.schema))
+
+
+def json_values(name: str, column: pa.ChunkedArray) -> list[str]:
+    """The values of a column, each as JSON has it.
+
+    Args:
+        name: The column, for errors.
+        column: Its values.
+
+    Raises:
+        SchemaError: JSON has no form of them.
+    """
+    table = pa.table({name: column})
+    stored = JsonFormat().stored(table.schema)
+    try:
+        return list(map(_encoder.encode, _plain(column, stored.field(0).type).to_pylist()))
+    except ValueError as error:
+        raise _no_number(table, stored) from error
+
+
+def _lines(table: pa.Table, stored: pa.Schema) -> list[str]:
+    columns = [
+        _plain(column, stored.field(name).type).to_pylist()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    rows = (dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True))
+    try:
+        return list(map(_encoder.encode, rows))
+    except ValueError as error:
+        raise _no_number(table, stored) from error
+
+
+def _no_number(table: pa.Table, stored: pa.Schema) -> SchemaError:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for value in _plain(column, stored.field(name).type).to_pylist():
+            try:
+                _encoder.encode(value)
+            except ValueError:
+                return SchemaError(
+                    f"column {name!r} has {value!r}, which is no number in JSON; put null or "
+                    "text in its place before"
+                )
+    return SchemaError("a value is no number in JSON")
 
 
 def _plain(column: pa.ChunkedArray, stored: pa.DataType) -> pa.ChunkedArray:
