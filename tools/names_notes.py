@@ -72,6 +72,12 @@ BETTER = {
         "split": "no rows are moved",
         "train_test_split": "no rows are moved",
     },
+    "ray.data.expressions": {
+        "monotonically_increasing_id": "a task that is repeated, and another run, give the same; "
+        "grows with the order of the source; only where rows have a place in it",
+        "random": "a task that is repeated gives the same, and with a seed so does each run (no "
+        "`reseed_after_execution`); only where rows have a place in the source",
+    },
 }
 _GROUPS = (
     "rows cannot be exchanged between blocks yet; reduce each batch with `map_batches` and combine "

@@ -30,6 +30,7 @@ from millstream.pipeline import Pipeline
 from millstream.plan.arguments import FunctionOptions, TaskOptions
 from millstream.plan.expressions import FilterExpression, WithColumns, classes_of
 from millstream.plan.logical import LogicalPlan, Map, Shape
+from millstream.plan.placing import check_places
 from millstream.plan.sampling import RandomSample, reordered, sampled
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ class Columns(Pipeline):
         Raises:
             SchemaError: It does not fit the columns, if they are known.
         """
+        check_places(self._plan, operator)
         plan = self._plan.then(operator)
         plan.schema()
         return self._planned(plan)

@@ -11,12 +11,26 @@ from typing import Any
 
 import pyarrow as pa
 
-from millstream.expr.drawn import drawn_uuids
+from millstream.errors.checks import check_count
+from millstream.expr.drawn import Placed, RandomNumbers, RowIds, drawn_uuids
 from millstream.expr.nodes import Column, Expr, Literal, When
 from millstream.expr.several import Star, Unnest
 from millstream.expr.udf import UdfMaker, udf
 
-__all__ = ["Expr", "col", "download", "lit", "pyarrow_udf", "star", "udf", "unnest", "uuid", "when"]
+__all__ = [
+    "Expr",
+    "col",
+    "download",
+    "lit",
+    "monotonically_increasing_id",
+    "pyarrow_udf",
+    "random",
+    "star",
+    "udf",
+    "unnest",
+    "uuid",
+    "when",
+]
 
 
 def col(name: str) -> Expr:
@@ -65,6 +79,52 @@ def lit(value: Any) -> Expr:
         [{'id': 0, 'of': 'here'}]
     """
     return Literal(value)
+
+
+def monotonically_increasing_id() -> Expr:
+    """A number for each row that no other row of the source has, and that grows with its order.
+
+    The upper bits are the place of the unit in the source (a row group, a file, a part of them),
+    the lower 33 that of the row in what is left of the unit there, as in Ray Data. So numbers are
+    not consecutive. They depend on nothing else: a task that is repeated gives the same, and so
+    does another run, as long as the source, how it is divided and what comes before are the same.
+
+    They are given where rows are read. Before it in a dataset may be expressions, choices and names
+    of columns, and `random_sample`; after anything else (`map_batches`, `union`, `limit`,
+    `random_shuffle` and so on) it is an error: give them before, or call `materialize()` first.
+
+    Example:
+        >>> import millstream as ms
+        >>> ds = ms.range(4, override_num_blocks=2)
+        >>> ds.with_column("key", monotonically_increasing_id()).take_all()[1:3]
+        [{'id': 1, 'key': 1}, {'id': 2, 'key': 8589934592}]
+    """
+    return Placed(RowIds())
+
+
+def random(*, seed: int | None = None) -> Expr:
+    """A random float for each row, from 0 to below 1.
+
+    It is given where rows are read, and may stand where `monotonically_increasing_id` may. It
+    depends on the seed and on the place of the row in its unit of the source: a task that is
+    repeated gives the same. Two expressions of one seed give the same numbers.
+
+    Args:
+        seed: With one, each run gives the same numbers, as long as the source, how it is divided
+            and what comes before are the same. Ray Data gives others in each run, unless
+            `reseed_after_execution=False`. `None`: each run has others, and so has each `random()`.
+
+    Raises:
+        ArgumentError: The seed is no whole number of at least 0.
+
+    Example:
+        >>> import millstream as ms
+        >>> ds = ms.range(1000).with_column("draw", random(seed=7))
+        >>> ds.filter(col("draw") < 0.5).count() + ds.filter(col("draw") >= 0.5).count()
+        1000
+    """
+    check_count("seed", seed, least=0)
+    return Placed(RandomNumbers(seed))
 
 
 def pyarrow_udf(return_dtype: pa.DataType | str) -> Callable[[Callable[..., Any]], UdfMaker]:

@@ -24,6 +24,7 @@ from millstream.observe.display import open_display
 from millstream.observe.watch import Watch
 from millstream.plan.logical import LogicalPlan, Map
 from millstream.plan.physical import PhysicalPlan, block_bytes_target
+from millstream.plan.placing import seeded
 from millstream.plan.rules import to_physical
 from millstream.run.driver import Outlet, Run
 from millstream.run.protocol import Backend, BlockHandle
@@ -78,7 +79,7 @@ class Execution:
         start: Start | None = None,
     ) -> None:
         started_s = time.monotonic()
-        plan = plan.drawn().planned(lambda first: Execution(first, context))
+        plan = seeded(plan.drawn()).planned(lambda first: Execution(first, context))
         _check_reach(plan, context)
         backend = open_backend(context)
         try:

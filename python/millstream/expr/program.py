@@ -76,12 +76,15 @@ class Program:
             raise self._misfit(self._expressions[0], error) from error
         return None if self._steps else result.expression
 
-    def run(self, table: pa.Table, opened: Mapping[int, OpenUdf]) -> list[pa.ChunkedArray]:
+    def run(
+        self, table: pa.Table, opened: Mapping[int, OpenUdf], start: int = 0
+    ) -> list[pa.ChunkedArray]:
         """The columns that it computes, of the rows of a block.
 
         Args:
             table: The block.
             opened: The functions of users by the identity of the `Function`.
+            start: How many rows come before it.
 
         Raises:
             UserCodeError: A value cannot be computed, or a function of a user failed.
@@ -91,7 +94,7 @@ class Program:
         for step in self._steps:
             values = self._project(work, step.args, [step.udf] * len(step.args))
             args, kwargs = step.udf.arguments([in_one_piece(each) for each in values])
-            made = opened[id(step.udf.function)](args, kwargs, rows)
+            made = opened[id(step.udf.function)](args, kwargs, rows, start)
             work = work.append_column(step.column, made)
         self.held_bytes = work.nbytes
         return self._project(work, self._results, self._expressions)
@@ -184,7 +187,7 @@ class Opened:
 
         Args:
             table: The block.
-            start: How many rows come before it, for errors.
+            start: How many rows come before it.
 
         Raises:
             SchemaError: A column does not exist, or an expression does not fit its type.
@@ -192,7 +195,7 @@ class Opened:
         """
         program = self._of(table.schema)
         try:
-            made = program.run(table, self._functions)
+            made = program.run(table, self._functions, start)
         except RowError as error:
             raise error.placed(start) from error.__cause__
         if self._portions is not None:
@@ -204,7 +207,7 @@ class Opened:
 
         Args:
             table: The block.
-            start: How many rows come before it, for errors.
+            start: How many rows come before it.
 
         Raises:
             SchemaError: A column does not exist, or it is no condition.

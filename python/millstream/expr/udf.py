@@ -61,6 +61,8 @@ class Function:
         is_large: Whether what it returns is much larger than what it gets, so that it must get a
             few rows at a time.
         of_rows: Whether it is called with nothing but how many rows there are.
+        of_places: Whether it is called with nothing but how many rows come before, and how many
+            there are.
     """
 
     function: Callable[..., Any]
@@ -70,6 +72,7 @@ class Function:
     takes: Callable[[pa.DataType], None] | None = None
     is_large: bool = False
     of_rows: bool = False
+    of_places: bool = False
 
     def type_of(self, args: Sequence[pa.DataType]) -> pa.DataType:
         """What it returns for arguments of these types.
@@ -181,7 +184,7 @@ class OpenUdf:
         self._instance = instance
 
     def __call__(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], rows: int
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], rows: int, start: int = 0
     ) -> pa.ChunkedArray:
         """The values of a block.
 
@@ -189,12 +192,15 @@ class OpenUdf:
             args: What to pass.
             kwargs: What to pass by name.
             rows: How many values there must be.
+            start: How many rows come before.
 
         Raises:
             UserCodeError: It raised, or returned what it must not.
         """
         name = self._given.name
         given = [rows] if self._given.of_rows else args
+        if self._given.of_places:
+            given = [start, rows]
         result = _called(name, self._instance, given, kwargs)
         try:
             like = self._given.return_type

@@ -58,6 +58,15 @@ class FilterExpression:
         """
         return FilterExpression(renamed(self.expression, names))
 
+    @property
+    def expressions(self) -> list[Expr]:
+        """What is computed."""
+        return [self.expression]
+
+    def changed(self, change: Callable[[Expr], Expr]) -> FilterExpression:
+        """The same of another expression."""
+        return FilterExpression(change(self.expression))
+
     def condition(self, schema: pa.Schema) -> Any:
         """The expression as Arrow's own; `None` if Arrow does not compute all of it.
 
@@ -113,6 +122,10 @@ class WithColumns:
     def has_end(self) -> bool:
         """Whether a user's class in it is to be closed."""
         return bool(classes_of(self.expressions))
+
+    def changed(self, change: Callable[[Expr], Expr]) -> WithColumns:
+        """The same of other expressions."""
+        return WithColumns(tuple((name, change(each)) for name, each in self.columns))
 
     @property
     def same(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from millstream.io.source import Source
 from millstream.plan.logical import Exchange, LogicalPlan, Map, Phase, Read
+from millstream.plan.placing import is_drawn_anew
 from millstream.plan.sampling import RandomSample
 from millstream.plan.shuffling import ShuffleStep
 
@@ -28,6 +29,8 @@ def _difference(plan: LogicalPlan) -> str | None:
         draw = operator.transform if isinstance(operator, Map) else None
         if isinstance(draw, RandomSample) and draw.seed is None:
             return "random_sample() draws other rows in each run: pass it a seed"
+        if is_drawn_anew(operator):
+            return "random() gives other numbers in each run: pass it a seed"
     return _of_source(start.source) if isinstance(start, Read) else None
 
 

@@ -49,6 +49,7 @@ from millstream.plan.logical import (
     Zip,
 )
 from millstream.plan.physical import BLOCK_BYTES_MAX, PhysicalOp, PhysicalPlan
+from millstream.plan.placing import is_placed, placed
 from millstream.plan.resources import Resources
 from millstream.plan.sampling import Draws, RandomSample
 from millstream.plan.stage import Stage
@@ -95,10 +96,7 @@ def _optimized(draws: Draws, plan: LogicalPlan, inputs: list[LogicalPlan]) -> Lo
     if not isinstance(start, Read):
         return LogicalPlan(replace(start, inputs=tuple(inputs)), operators)
     start, operators, told = _filters_read(start, operators)
-    transforms = [each.transform for each in operators if isinstance(each, Map)]
-    samples = [each for each in transforms if isinstance(each, RandomSample)]
-    if samples:
-        operators = tuple(each for each in operators if not _is_draw(each))
+    (samples, operators), *more = _parts(operators)
     source, name = start.source, start.source.name
     while operators and isinstance(operators[0], Map) and source.with_columns is not None:
         transform = operators[0].transform
@@ -108,17 +106,36 @@ def _optimized(draws: Draws, plan: LogicalPlan, inputs: list[LogicalPlan]) -> Lo
         operators = operators[1:]
     if told is not None:
         source = with_units(source, partial(_filtered, told))
-    if samples:
-        source = draws.applied(source, samples)
+    source = draws.applied(source, samples)
+    drawn = len(samples)
+    for samples_after, following in more:
+        source = draws.applied(placed(source, operators), samples_after, drawn)
+        drawn += len(samples_after)
+        operators = following
     return LogicalPlan(replace(start, source=source), operators)
+
+
+def _parts(
+    operators: Iterable[logical.Operator],
+) -> list[tuple[list[RandomSample], tuple[logical.Operator, ...]]]:
+    """The operators in parts, each with the draws that are done before it.
+
+    All but the last end with values by place. A draw moves to the beginning of its part: past such
+    values it would give rows other ones.
+    """
+    parts: list[tuple[list[RandomSample], list[logical.Operator]]] = [([], [])]
+    for each in operators:
+        if isinstance(each, Map) and isinstance(each.transform, RandomSample):
+            parts[-1][0].append(each.transform)
+            continue
+        parts[-1][1].append(each)
+        if is_placed(each):
+            parts.append(([], []))
+    return [(samples, tuple(following)) for samples, following in parts]
 
 
 def _filtered(told: str, unit: ReadUnit, place: int) -> ReadUnit:
     return FilteredUnit(unit, told)
-
-
-def _is_draw(operator: logical.Operator) -> bool:
-    return isinstance(operator, Map) and isinstance(operator.transform, RandomSample)
 
 
 def _filters_read(

@@ -63,14 +63,15 @@ class Draws:
     def __init__(self) -> None:
         self._seeds: dict[int, int] = {}
 
-    def applied(self, source: Source, samples: list[RandomSample]) -> Source:
+    def applied(self, source: Source, samples: list[RandomSample], first: int = 0) -> Source:
         """The source with only the rows that are drawn.
 
         Args:
             source: The source.
             samples: Draws, each of the rows that the one before leaves.
+            first: How many draws come before.
         """
-        for depth, sample in enumerate(samples):
+        for depth, sample in enumerate(samples, first):
             seed = sample.seed
             if seed is None:
                 seed = self._seeds.setdefault(id(sample.draw), secrets.randbits(64))

@@ -102,7 +102,7 @@ class _OpenMade(OpenUnits):
 
 
 @dataclass(frozen=True)
-class _Changed:
+class Changed:
     """A unit of which something is made.
 
     Args:
@@ -123,7 +123,7 @@ class _Changed:
 
 
 @dataclass(frozen=True)
-class SampledUnit(_Changed):
+class SampledUnit(Changed):
     """Some of the rows of a unit, drawn by their places in it.
 
     Whether a row is drawn depends on nothing else: not on what it holds, on the tables that it
@@ -153,7 +153,7 @@ class SampledUnit(_Changed):
 
 
 @dataclass(frozen=True)
-class FilteredUnit(_Changed):
+class FilteredUnit(Changed):
     """A unit that filters its rows, whose error says by what, as users wrote it.
 
     Args:
