@@ -270,7 +270,8 @@ def iterator_of(dataset: Any, share: Share) -> tuple[DataIterator, bool]:
 def _check_reach(plan: LogicalPlan) -> None:
     for read in plan.reads():
         for unit in read.source.units[:1]:
-            kept = getattr(unit, "handle", unit)
+            # A block that was kept, or an object of Ray.
+            kept = getattr(getattr(unit, "handle", None), "source", unit)
             if type(kept).__module__.startswith("millstream.run.ray"):
                 raise ArgumentError(
                     f"num_workers: {read.name} is in Ray's object store, which the workers of a "
