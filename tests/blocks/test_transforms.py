@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import threading
 import time
 
@@ -336,3 +337,22 @@ def test_a_millstream_error_of_user_code_passes_as_it_is():
 def test_batch_sizes_without_sense_are_refused(size):
     with pytest.raises(ArgumentError, match="batch_size must be at least 1"):
         MapBatches(double, batch_size=size)
+
+
+def test_coroutines_that_an_error_leaves_end_without_a_word(caplog):
+    held = asyncio.Event()
+
+    async def wait(value):
+        if value == 0:
+            raise ValueError("not this one")
+        await held.wait()
+
+    opened = UserFunction(wait).open("one")
+    with pytest.raises(UserCodeError, match="not this one"):
+        list(opened.calls((value, value) for value in range(20)))
+    opened.close()
+    for thread in threading.enumerate():
+        if thread.name == "millstream-async":
+            thread.join(10)
+    gc.collect()
+    assert caplog.records == []

@@ -337,7 +337,15 @@ def _result(future: _Future) -> Any:
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio
+
     loop.run_forever()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        # Those that were cancelled have yet to end; asyncio would tell the user so.
+        loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_GRACE_S))
     loop.close()
 
 
@@ -345,6 +353,8 @@ _Future = Any
 _END = object()
 # So many coroutines of one function run at a time; each holds its input.
 _COROUTINES_MAX = 16
+# How long coroutines may take to end once they are cancelled.
+_CANCEL_GRACE_S = 1.0
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 _OUR_FOLDERS = (
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
