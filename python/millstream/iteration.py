@@ -134,8 +134,8 @@ class Iteration(ABC):
             dtypes: The torch type of all tensors, or a dict of those of some columns; by default
                 those of the columns.
             device: Where tensors go; `"auto"`: to CUDA where there is any.
-            collate_fn: Makes of a batch, a dict of writable arrays, whatever it returns. Nothing
-                else is done then, so it also moves tensors where they belong.
+            collate_fn: Makes of a batch, a dict of writable arrays, whatever it returns. Tensors in
+                it, in dicts, lists and tuples, are moved like others; all else stays as it is.
             drop_last: As in `iter_batches`.
             local_shuffle_buffer_size: As in `iter_batches`.
             local_shuffle_seed: As in `iter_batches`.

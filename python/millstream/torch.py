@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from millstream.errors import UserCodeError
 from millstream.errors.packages import require_package
 from millstream.feed.arrays import are_tensors, check_numeric
 from millstream.feed.side_stream import SideStream, each_tensor
-from millstream.feed.torch import tensor_over
+from millstream.feed.torch import Placement, tensor_over
 
 if TYPE_CHECKING:
     import torch
@@ -143,11 +144,11 @@ class Inference(ABC):
             )
         return each_tensor(output_tensors, _array)
 
-    async def __call__(self, batch: Any) -> Any:
+    def __call__(self, batch: Any) -> Awaitable[Any]:
         """Takes a batch through all steps."""
         if self._steps is None:
             self._steps = _Steps(self)
-        return await self._steps.run(batch)
+        return self._steps.run(batch)
 
 
 class _Steps:
@@ -159,7 +160,8 @@ class _Steps:
 
     def __init__(self, stage: Inference) -> None:
         self._stage = stage
-        self._device = stage.get_device()
+        # Without a number it is that of this thread, and the steps have others.
+        self._device = Placement(stage.get_device(), pin_memory=False).device
         is_cuda = self._device.type == "cuda"
         self._way_in = SideStream(self._device) if is_cuda else None
         self._way_out = SideStream(self._device) if is_cuda else None
@@ -176,31 +178,37 @@ class _Steps:
         return await loop.run_in_executor(finalize, self._finalized, batch, *computed)
 
     def _collated(self, batch: Any) -> tuple[Any, Any]:
-        import torch
-
-        with torch.no_grad():
+        with self._settings():
             tensors, other = _parts(self._stage.collate(batch))
             if self._way_in is not None:
                 return self._way_in.sent(tensors), other
             return each_tensor(tensors, lambda tensor: tensor.to(self._device)), other
 
     def _computed(self, batch: Any, sent: Any, other: Any) -> tuple[Any, Any]:
-        import torch
-
-        with torch.no_grad():
+        with self._settings():
             tensors = sent if self._way_in is None else self._way_in.received(sent)
             made, beside = _parts(self._stage.process_on_device(batch, tensors, other))
             return (made if self._way_out is None else self._way_out.computed(made)), beside
 
     def _finalized(self, batch: Any, sent: Any, other: Any) -> Any:
-        import torch
-
-        with torch.no_grad():
+        with self._settings():
             if self._way_out is not None:
                 tensors = self._way_out.brought(sent)
             else:
                 tensors = each_tensor(sent, lambda tensor: tensor.cpu())
             return self._stage.finalize(batch, tensors, other)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Those of torch that each thread has for itself."""
+        import torch
+
+        with torch.no_grad():
+            if self._device.type == "cuda":
+                with torch.cuda.device(self._device):
+                    yield
+            else:
+                yield
 
 
 def _parts(made: Any) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ Owns the stream, the pinned memory and who waits for whom. Loads torch when it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +105,12 @@ class SideStream:
 
 
 def each_tensor(values: Any, change: Callable[[torch.Tensor], Any]) -> Any:
-    """The same dicts, lists and tuples with each tensor changed."""
+    """The same dicts, lists and tuples with each tensor changed; all else stays as it is."""
     import torch
 
     if isinstance(values, torch.Tensor):
         return change(values)
-    if isinstance(values, Mapping):
+    if isinstance(values, dict):
         return {key: each_tensor(value, change) for key, value in values.items()}
     if isinstance(values, list):
         return [each_tensor(value, change) for value in values]

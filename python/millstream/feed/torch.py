@@ -13,35 +13,26 @@ import numpy as np
 
 from millstream.errors import ArgumentError, MissingPackageError, SchemaError
 from millstream.feed.arrays import Array, are_tensors, check_numeric, check_range, of_column
-from millstream.feed.side_stream import SideStream
+from millstream.feed.side_stream import SideStream, each_tensor
 
 if TYPE_CHECKING:
     import torch
 
 
-class ToTorch:
-    """Makes tensors of a batch, a dict of column name to array.
+class Placement:
+    """Where the tensors of batches go.
 
     Args:
-        dtypes: The type of all tensors, or those of some columns by name; `None`: those of the
-            columns.
-        device: Where they go: `"auto"` is CUDA where there is any, else the CPU.
+        device: To which device: `"auto"` is CUDA where there is any, else the CPU. Without a number
+            it is that of the calling thread.
         pin_memory: Whether tensors of the CPU lie in memory from which CUDA copies faster.
-        shares_memory: Whether tensors of the CPU may be views of arrays that are read-only.
 
     Raises:
         ArgumentError: There is no such device.
         MissingPackageError: torch is not installed.
     """
 
-    def __init__(
-        self,
-        dtypes: Any = None,
-        device: Any = "auto",
-        *,
-        pin_memory: bool = False,
-        shares_memory: bool = False,
-    ) -> None:
+    def __init__(self, device: Any, *, pin_memory: bool) -> None:
         try:
             import torch
         except ImportError:
@@ -52,36 +43,64 @@ class ToTorch:
         if device == "auto":
             device = "cuda" if has_cuda else "cpu"
         try:
-            self._device = torch.device(device)
+            self.device = torch.device(device)
         except (RuntimeError, TypeError) as error:
             raise ArgumentError(f"device={device!r} is none of torch's: {error}") from error
-        self._dtypes = dtypes
+        if has_cuda and self.device.type == "cuda" and self.device.index is None:
+            # Batches are made on another thread, whose device is another one.
+            self.device = torch.device("cuda", torch.cuda.current_device())
         # Without CUDA there is nothing to copy to, and torch would warn.
-        self._pins = pin_memory and has_cuda and self._device.type == "cpu"
-        self._shares = shares_memory
-        self._side = SideStream(self._device) if self._device.type == "cuda" else None
+        self._pins: bool = pin_memory and has_cuda and self.device.type == "cpu"
+        self._side = SideStream(self.device) if self.device.type == "cuda" else None
 
-    def __call__(self, batch: Mapping[str, Any]) -> Any:
-        """The tensors, by column; on their way to a device, for `received`.
+    @property
+    def copies(self) -> bool:
+        """Whether tensors go elsewhere at all."""
+        return self._pins or str(self.device.type) != "cpu"
+
+    def sent(self, tensors: Any) -> Any:
+        """Tensors of the CPU on their way, for `received`."""
+        if self._side is not None:
+            return self._side.sent(tensors)
+        if self._pins:
+            return each_tensor(tensors, lambda tensor: tensor.pin_memory())
+        return (
+            each_tensor(tensors, lambda tensor: tensor.to(self.device)) if self.copies else tensors
+        )
+
+    def received(self, sent: Any) -> Any:
+        """The tensors, for the consumer, on its thread."""
+        return sent if self._side is None else self._side.received(sent)
+
+
+class ToTorch:
+    """Makes tensors of the CPU of a batch, a dict of column name to array.
+
+    Args:
+        dtypes: The type of all tensors, or those of some columns by name; `None`: those of the
+            columns.
+        shares_memory: Whether they may be views of arrays that are read-only.
+    """
+
+    def __init__(self, dtypes: Any, *, shares_memory: bool) -> None:
+        self._dtypes = dtypes
+        self._shares = shares_memory
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The tensors, by column.
 
         Raises:
             SchemaError: A column cannot be a tensor.
         """
-        made = {name: self._tensor(name, values) for name, values in batch.items()}
-        return made if self._side is None else self._side.sent(made)
-
-    def received(self, batch: Any) -> Any:
-        """The tensors of a batch, for the consumer, on its thread."""
-        return batch if self._side is None else self._side.received(batch)
+        return {name: self._tensor(name, values) for name, values in batch.items()}
 
     def _tensor(self, name: str, values: Any) -> Any:
         dtype = of_column(self._dtypes, name)
         if are_tensors(values):
-            return [self._placed(each, dtype, name) for each in values]
-        return self._placed(values, dtype, name)
+            return [self._made(each, dtype, name) for each in values]
+        return self._made(values, dtype, name)
 
-    def _placed(self, values: Any, dtype: torch.dtype | None, name: str) -> torch.Tensor:
-
+    def _made(self, values: Any, dtype: torch.dtype | None, name: str) -> torch.Tensor:
         check_numeric(name, values, "torch")
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             _check_fits(name, values, dtype)
@@ -90,11 +109,6 @@ class ToTorch:
         except TypeError as error:
             raise SchemaError(f"column {name!r}: {error}") from error
         made = shared if dtype is None else shared.to(dtype)
-        if self._pins:
-            return made.pin_memory()
-        if self._side is not None:
-            return made
-        made = made.to(self._device)
         is_view = made is shared and not values.flags.writeable
         # The loop may write to its tensors, and must not write to blocks.
         return made.clone() if is_view and not self._shares else made
@@ -149,20 +163,28 @@ def tensors_of(
 
     Args:
         dtypes: See `ToTorch`.
-        device: See `ToTorch`.
-        pin_memory: See `ToTorch`.
+        device: See `Placement`.
+        pin_memory: See `Placement`.
         shares_memory: See `ToTorch`.
-        collate_fn: Makes it of a dict of arrays; then nothing else is done.
+        collate_fn: Makes tensors of a dict of arrays in place of `ToTorch`.
 
     Raises:
         ArgumentError: An argument makes no sense.
         MissingPackageError: torch is not installed.
     """
+    place = Placement(device, pin_memory=pin_memory)
+    make: Callable[[Any], Any]
     if collate_fn is None:
-        to_torch = ToTorch(dtypes, device, pin_memory=pin_memory, shares_memory=shares_memory)
-        return {"convert": to_torch, "receive": to_torch.received}
-    if not callable(collate_fn):
+        # What is copied to another place need not be copied before.
+        make, zero_copy = ToTorch(dtypes, shares_memory=shares_memory or place.copies), True
+    elif not callable(collate_fn):
         raise ArgumentError(f"collate_fn={collate_fn!r} must be a function of a dict of arrays")
-    if dtypes is not None:
+    elif dtypes is not None:
         raise ArgumentError("give either collate_fn or dtypes: collate_fn makes the tensors itself")
-    return {"convert": collate_fn, "zero_copy_batch": shares_memory}
+    else:
+        make, zero_copy = collate_fn, shares_memory
+    return {
+        "convert": lambda batch: place.sent(make(batch)),
+        "receive": place.received,
+        "zero_copy_batch": zero_copy,
+    }
