@@ -30,10 +30,11 @@ test-python: $(VENV)/installed-test ## Run the tests of the library, on both bac
 test-cluster: $(VENV)/installed-test ## Run the tests on several raylets (minutes)
 	$(BIN)/python -m pytest -m cluster tests/cluster
 
-# torch and TensorFlow each bring an LLVM, and one process cannot hold both.
+# Each in a process of its own: torch and TensorFlow bring an LLVM each, and JAX warns of forks.
 test-frameworks: $(FRAMEWORKS)/installed ## Run the tests with torch, JAX and TensorFlow, in an environment of their own
-	$(FRAMEWORKS)/bin/python -m pytest -m frameworks tests/frameworks --ignore tests/frameworks/tensorflow
-	$(FRAMEWORKS)/bin/python -m pytest -m frameworks tests/frameworks/tensorflow
+	for library in torch jax tensorflow; do \
+	  $(FRAMEWORKS)/bin/python -m pytest -m frameworks tests/frameworks/$$library || exit 1; \
+	done
 
 check: lint types docs test ## Run every check: lints, types, stubs, docs and tests
 

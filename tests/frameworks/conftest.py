@@ -1,4 +1,7 @@
-"""Tests with torch, JAX and TensorFlow, which `make test-frameworks` runs."""
+"""Tests with torch, JAX and TensorFlow, which `make test-frameworks` runs: a process for each.
+
+Torch and TensorFlow bring an LLVM each, and JAX warns where a loader of torch forks.
+"""
 
 from __future__ import annotations
 

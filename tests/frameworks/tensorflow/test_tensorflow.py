@@ -1,7 +1,4 @@
-"""Batches as tensors of TensorFlow, and its datasets.
-
-In a folder of its own, since one process cannot hold both torch and TensorFlow.
-"""
+"""Batches as tensors of TensorFlow, and its datasets."""
 
 from __future__ import annotations
 

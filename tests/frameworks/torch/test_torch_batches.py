@@ -123,6 +123,19 @@ def test_collate_fn_gets_arrays_and_gives_what_it_likes():
     assert [batch.tolist() for batch in batches] == [[0, 1], [2]]
 
 
+def test_what_collate_fn_makes_is_moved_too():
+    def collate(batch):
+        ids = torch.from_numpy(batch["id"])
+        return {"ids": ids, "pair": (ids, [ids, "text"])}
+
+    (batch,) = ms.range(3).iter_torch_batches(collate_fn=collate, device="meta")
+    found = [batch["ids"], batch["pair"][0], batch["pair"][1][0]]
+    assert [each.device.type for each in found] == ["meta"] * 3
+    assert batch["pair"][1][1] == "text"
+    (batch,) = ms.range(3).iter_torch_batches(device="meta")
+    assert batch["id"].device.type == "meta"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
