@@ -75,6 +75,7 @@ def pages() -> dict[str, tuple[Section, ...]]:
     found["dataset"] = _dataset_sections(by_page["dataset"])
     found["expressions"] = _expression_sections()
     found["aggregations"] = _module_sections("millstream.aggregate")
+    found["torch"] = _module_sections("millstream.torch")
     found["simulator"] = _module_sections("millstream.sim")
     return found
 
@@ -318,6 +319,7 @@ PAGES = (
         "expressions",
         "aggregations",
         "settings",
+        "torch",
         "errors",
     ),
     "simulator",
@@ -336,6 +338,8 @@ _OWNERS = {
     "Exchange": "Other libraries and databases",
     "Writing": "Files and sinks",
     "Consumption": "What comes out",
+    "Iteration": "What comes out",
+    "Frameworks": "What comes out",
     "Pipeline": "Operators and runs",
 }
 _ORDER = {title: number for number, title in enumerate(dict.fromkeys(_OWNERS.values()))}
