@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import millstream as ms
+import millstream.feed
 
 
 def threads_of_runs():
@@ -225,3 +226,23 @@ def test_a_dataset_with_a_pool_runs_inside_the_loop_over_another():
     for batch in doubled(16).iter_batches(batch_size=8):
         assert len(batch["id"]) == 8
         assert sorted(row["id"] for row in doubled(4).take_all()) == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [lambda ds: ds, lambda ds: ds.iterator(), lambda ds: ds.streaming_split(1)[0]],
+    ids=["dataset", "iterator", "split"],
+)
+def test_batches_made_ahead_are_bounded_in_bytes(source, context, monkeypatch):
+    asked = []
+
+    def iter_batches(tables, **options):
+        asked.append(options["prefetch_bytes"])
+        return real(tables, **options)
+
+    real = ms.feed.iter_batches
+    monkeypatch.setattr(ms.feed, "iter_batches", iter_batches)
+    context.prefetch_bytes = 10
+    batches = source(ms.range(8)).iter_batches(batch_size=2, prefetch_batches=5)
+    assert [list(batch["id"]) for batch in batches] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert asked == [10]

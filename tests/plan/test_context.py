@@ -75,3 +75,11 @@ def test_a_wait_may_be_without_end(name):
     assert getattr(context, name) == math.inf
     with pytest.raises(ms.ArgumentError, match=f"{name}=nan"):
         setattr(context, name, math.nan)
+
+
+def test_bytes_made_ahead_are_a_number_or_not_bounded():
+    context = ms.DataContext()
+    assert context.prefetch_bytes == 1 << 30
+    context.prefetch_bytes = None
+    with pytest.raises(ms.ArgumentError, match="prefetch_bytes=0"):
+        context.prefetch_bytes = 0

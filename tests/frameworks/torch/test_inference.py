@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from contextlib import nullcontext
 
@@ -16,6 +17,17 @@ from millstream.feed.side_stream import SideStream
 from millstream.torch import Inference
 
 PATIENCE_S = 20
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    yield
+    # Executors end their threads when they are collected.
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name.startswith(("millstream-collate", "millstream-process", "millstream-fin")):
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), thread.name
 
 
 class Double(Inference):
