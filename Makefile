@@ -33,7 +33,7 @@ test-cluster: $(VENV)/installed-test ## Run the tests on several raylets (minute
 # Each in a process of its own: torch and TensorFlow bring an LLVM each, and JAX warns of forks.
 test-frameworks: $(FRAMEWORKS)/installed ## Run the tests with torch, JAX and TensorFlow, in an environment of their own
 	for library in torch jax tensorflow; do \
-	  $(FRAMEWORKS)/bin/python -m pytest -m frameworks tests/frameworks/$$library || exit 1; \
+	  $(FRAMEWORKS)/bin/python -m pytest -m frameworks tests/frameworks/with_$$library || exit 1; \
 	done
 
 check: lint types docs test ## Run every check: lints, types, stubs, docs and tests
