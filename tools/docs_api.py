@@ -76,6 +76,7 @@ def pages() -> dict[str, tuple[Section, ...]]:
     found["expressions"] = _expression_sections()
     found["aggregations"] = _module_sections("millstream.aggregate")
     found["torch"] = _module_sections("millstream.torch")
+    found["train"] = _module_sections("millstream.train")
     found["simulator"] = _module_sections("millstream.sim")
     return found
 

@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from millstream.errors import ArgumentError
+from millstream.errors import ArgumentError, MissingPackageError
 from millstream.errors.checks import check_flag
-from millstream.errors.packages import require_package
 
-require_package("ray", "millstream.train", "ray")
-
-from ray.train import DataConfig as _DataConfig  # noqa: E402 - after it is known to be there
+try:
+    from ray.train import DataConfig as _DataConfig
+except ImportError as error:
+    raise MissingPackageError(
+        f"millstream.train needs Ray Train: pip install 'ray[train]' ({error})"
+    ) from error
 
 if TYPE_CHECKING:
     from millstream.data_iterator import DataIterator
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DataConfig", "load_state", "save_state"]
 
 
-class DataConfig(_DataConfig):
+class DataConfig(_DataConfig):  # type: ignore[misc] # Ray says no types
     """How Ray Train divides datasets among its workers.
 
     `DataParallelTrainer(…, dataset_config=DataConfig(…))`. Without it they are divided as here by
@@ -56,16 +58,15 @@ class DataConfig(_DataConfig):
         preserve_order: bool | None = None,
     ) -> None:
         is_list = isinstance(datasets_to_split, list | tuple)
-        if datasets_to_split != "all" and not (
-            is_list and all(isinstance(name, str) for name in datasets_to_split)
-        ):
+        are_names = is_list and all(isinstance(name, str) for name in datasets_to_split)
+        if datasets_to_split != "all" and not are_names:
             raise ArgumentError(
                 f"datasets_to_split={datasets_to_split!r} must be 'all' or a list of names"
             )
         check_flag("equal", equal)
         if preserve_order is not None:
             check_flag("preserve_order", preserve_order)
-        super().__init__(datasets_to_split="all" if not is_list else list(datasets_to_split))
+        super().__init__(datasets_to_split=list(datasets_to_split) if is_list else "all")
         self._equal = equal
         self._preserve_order = preserve_order
 
@@ -141,9 +142,7 @@ def load_state(shard: DataIterator, folder: str | Path, name: str = "train") -> 
             name is none of a file.
     """
     _check_name(name)
-    paths = [
-        path for path in Path(folder).iterdir() if re.fullmatch(_FILE.format(name), path.name)
-    ]
+    paths = [path for path in Path(folder).iterdir() if re.fullmatch(_FILE.format(name), path.name)]
     if not paths:
         return False
     try:
