@@ -94,6 +94,7 @@ bench: $(VENV)/installed-bench ## Measure the engine beside its peer (minutes)
 	$(BIN)/python benches/exchanges.py
 	$(BIN)/python benches/on_cluster.py
 	$(BIN)/python benches/replayed.py
+	$(BIN)/python benches/resume.py
 
 bench-core: $(VENV)/installed-test ## Measure what an event costs the scheduler, in Rust and through Python (minutes)
 	cargo bench --package millstream-sim --bench core
