@@ -47,6 +47,7 @@ mod lineage;
 mod listing;
 mod live;
 mod operator;
+mod operators;
 mod plan;
 mod policy;
 mod pool;

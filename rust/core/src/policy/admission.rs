@@ -13,11 +13,12 @@ use alloc::vec::Vec;
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::ledger::{Account, Share};
 use crate::operator::Task;
+use crate::operators::limit;
 use crate::plan::OpKind;
 use crate::policy::granularity::{self, Portion};
+use crate::policy::lookahead;
 use crate::policy::placement::{self, Need, Pass, Site};
 use crate::policy::scaling;
-use crate::policy::{limits, lookahead};
 use crate::protocol::{Reason, Verdict};
 use crate::state::State;
 use crate::units::{BlockId, Bytes, NodeId, OpId, Rows, TaskId};
@@ -74,7 +75,7 @@ fn launch_at(
         return Err(Reason::Stopping);
     }
     if operator.is_done {
-        return Err(limits::reason_for_the_end(state, op));
+        return Err(limit::reason_for_the_end(state, op));
     }
     if state.is_bulk() && !operator.input_ended() {
         return Err(Reason::UpstreamRunning);
@@ -91,14 +92,14 @@ fn launch_at(
         return Ok(Launch { candidate, site });
     }
     if operator.is_ended_early {
-        return Err(limits::reason_for_the_end(state, op));
+        return Err(limit::reason_for_the_end(state, op));
     }
     let portion = granularity::portion(state, op, forced)?;
     check_concurrency(state, op)?;
     let mut growth = Bytes::ZERO;
     if !forced {
         check_downstream(state, op)?;
-        limits::check(state, op)?;
+        limit::check(state, op)?;
         growth = lookahead::check_room(state, op, portion)?;
     }
     let input: Vec<BlockId> = match portion {

@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 use crate::estimate::{quantity, whole, whole_above};
 use crate::line::{Line, Pace};
 use crate::operator::{Operator, Task};
+use crate::operators::limit;
 use crate::plan::{OpKind, Port};
-use crate::policy::{exchange, limits};
+use crate::policy::exchange;
 use crate::protocol::Reason;
 use crate::queue::{InputQueue, Queued};
 use crate::state::State;
@@ -52,7 +53,7 @@ fn units_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Rea
     let (waiting, awaited) = (listing.waiting(), listing.awaited());
     match units(state, op) {
         0 if listing.is_open() => {
-            limits::check(state, op)?;
+            limit::check(state, op)?;
             Err(Reason::Listing { waiting, awaited })
         }
         0 => Err(Reason::InputEmpty),
@@ -158,7 +159,7 @@ fn units(state: &State, op: OpId) -> u64 {
     let of_epoch = listing.waiting().min(state.units_to_epoch_end(listing.next()));
     let full = full_task(state, op);
     let probe = probe_units(state, op, full).unwrap_or(full);
-    probe.min(limits::items_wanted(state, op)).max(1).min(of_epoch)
+    probe.min(limit::items_wanted(state, op)).max(1).min(of_epoch)
 }
 
 /// Units that fill a task, if so many are there. Where their sizes differ, so many that the task has
@@ -352,7 +353,7 @@ fn may_probe(state: &State, op: OpId) -> bool {
         && span > Span::ZERO
         && state.spec(op).bundle_rows_min == Rows::ZERO
         && !state.is_bulk()
-        && !limits::may_end(state, op)
+        && !limit::may_end(state, op)
 }
 
 fn quotient(total: u64, each: f64) -> u64 {

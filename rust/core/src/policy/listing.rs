@@ -4,7 +4,8 @@
 //! slots busy until an answer is there, so that it costs the same memory however long it is.
 
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
-use crate::policy::{granularity, limits};
+use crate::operators::limit;
+use crate::policy::granularity;
 use crate::state::State;
 use crate::units::OpId;
 
@@ -15,7 +16,7 @@ pub(crate) fn units_to_ask(state: &State, op: OpId) -> u64 {
     if !listing.is_open() || listing.awaited() > 0 || operator.is_ended_early {
         return 0;
     }
-    let wanted = units_ahead(state, op).min(limits::items_wanted(state, op));
+    let wanted = units_ahead(state, op).min(limit::items_wanted(state, op));
     if listing.waiting() < wanted { 2 * wanted - listing.waiting() } else { 0 }
 }
 
