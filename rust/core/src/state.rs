@@ -4,7 +4,6 @@
 
 mod around;
 mod epochs;
-mod exchange;
 mod fits;
 
 use alloc::boxed::Box;

@@ -3,4 +3,5 @@
 //!
 //! One file a kind. Knows no nodes, slots or stores: where and when things run is for the policies.
 
+pub(crate) mod exchange;
 pub(crate) mod limit;

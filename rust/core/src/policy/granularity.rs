@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 use crate::estimate::{quantity, whole, whole_above};
 use crate::line::{Line, Pace};
 use crate::operator::{Operator, Task};
-use crate::operators::limit;
+use crate::operators::{exchange, limit};
 use crate::plan::{OpKind, Port};
-use crate::policy::exchange;
+
 use crate::protocol::Reason;
 use crate::queue::{InputQueue, Queued};
 use crate::state::State;

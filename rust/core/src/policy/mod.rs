@@ -2,14 +2,14 @@
 //!
 //! Each reads the state and answers; none acts. What is asked, in the order of a turn:
 //! [`listing`] which sources need more units, [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
-//! task takes, or [`exchange`] which partition, [`limit`](crate::operators::limit) whether anyone wants it, [`admission`] whether it may start and put out more,
+//! task takes, or [`exchange`](crate::operators::exchange) which partition,
+//! [`limit`](crate::operators::limit) whether anyone wants it, [`admission`] whether it may start and put out more,
 //! [`lookahead`] whether there will be room when it ends, at the pace that [`flow`] tells, or whether
 //! that no longer counts, since the end is near ([`tail`]), [`placement`] where ([`seating`] beside other
 //! runs), and how much [`heap`] is held for it there.
 
 pub(crate) mod admission;
 pub(crate) mod division;
-pub(crate) mod exchange;
 pub(crate) mod flow;
 pub(crate) mod granularity;
 pub(crate) mod heap;

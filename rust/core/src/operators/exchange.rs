@@ -1,11 +1,13 @@
-//! What waits behind the barrier of an exchange.
+//! What the two sides of an exchange mean: which partition is worked on next, and what waits behind the
+//! barrier between them.
 //!
-//! It does not drain before the last task of the map side has ended, whatever room there is. So on each
+//! That does not drain before the last task of the map side has ended, whatever room there is. So on each
 //! node no more of it is kept in the store than leaves the operators room; the rest is set aside: it
 //! counts no longer against the store, and is declared ([`Snapshot`](crate::Snapshot)).
 
 use crate::plan::OpKind;
-use crate::protocol::FailCause;
+use crate::policy::granularity::Portion;
+use crate::protocol::{FailCause, Reason};
 use crate::state::{Block, Shelf, State};
 use crate::units::{BlockId, Bytes, NodeId, OpId};
 
@@ -50,7 +52,7 @@ impl State {
     }
 
     /// Books a block that has come to a barrier.
-    pub(super) fn shelve(&mut self, id: BlockId) {
+    pub(crate) fn shelve(&mut self, id: BlockId) {
         let Block { node, bytes, .. } = self.blocks[&id];
         if self.is_bulk() || !self.ledger.knows(node) {
             return;
@@ -92,6 +94,24 @@ impl State {
         self.ledger.move_shelf(node, producer, bytes, (shelf, Shelf::Off));
         self.ledger.discharge(node, producer, bytes);
     }
+}
+
+/// All blocks of the next partition, once no more of any come.
+pub(crate) fn portion(state: &State, op: OpId) -> Result<Portion, Reason> {
+    if state.is_closed_barrier(op) {
+        return Err(barrier(state, op));
+    }
+    let mut ready = state.op(op).queue().ready();
+    let Some(first) = ready.next() else { return Err(Reason::InputEmpty) };
+    let is_same = |partition: u32| partition == first.at.partition;
+    Ok(Portion::Blocks(1 + ready.take_while(|queued| is_same(queued.at.partition)).count()))
+}
+
+/// What waits for the end of the map side.
+fn barrier(state: &State, op: OpId) -> Reason {
+    let made_by = state.spec(op).inputs.iter();
+    let aside = made_by.map(|input| state.ledger.lane(*input).aside).sum();
+    Reason::Barrier { bytes: state.op(op).queue().bytes(), aside }
 }
 
 /// Blocks that wait behind barriers may fill one such part of each store.
