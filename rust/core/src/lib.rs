@@ -44,7 +44,6 @@ mod estimate;
 mod ledger;
 mod line;
 mod lineage;
-mod listing;
 mod live;
 mod operator;
 mod operators;

@@ -371,7 +371,7 @@ impl Plan {
         &self.config
     }
 
-    /// Takes the units of a source out of the plan, for a [`Listing`](crate::listing::Listing), and tells
+    /// Takes the units of a source out of the plan, for a [`Listing`](crate::operators::source::listing::Listing), and tells
     /// whether more may come.
     pub(crate) fn take_units(&mut self, op: usize) -> (Vec<Unit>, bool) {
         match &mut self.ops[op].kind {

@@ -4,7 +4,6 @@ mod decide;
 mod demand;
 mod flow;
 mod heap;
-mod list;
 mod locality;
 mod quarantine;
 mod react;
@@ -31,7 +30,7 @@ use crate::units::{ActorId, Bytes, NodeId, OpId, Time};
 /// A run of one plan on one cluster.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    state: State,
+    pub(crate) state: State,
     attribution: Attribution,
     actions: VecDeque<Action>,
     /// Whether something changed since the last turn.

@@ -15,8 +15,8 @@ use thiserror::Error;
 
 use crate::ledger::Ledger;
 use crate::lineage::{Lineage, RowRange};
-use crate::listing::Listing;
 use crate::operator::{Appetite, Operator, Task};
+use crate::operators::source::listing::Listing;
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::protocol::{Slice, Work};

@@ -5,3 +5,4 @@
 
 pub(crate) mod exchange;
 pub(crate) mod limit;
+pub(crate) mod source;

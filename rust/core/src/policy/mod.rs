@@ -1,7 +1,7 @@
 //! The policies: questions that have a best answer rather than a right one.
 //!
 //! Each reads the state and answers; none acts. What is asked, in the order of a turn:
-//! [`listing`] which sources need more units, [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
+//! [`source`](crate::operators::source) says which sources need more units, [`scaling`] how many actors to start, [`ranking`] whose turn it is, [`granularity`] how much one
 //! task takes, or [`exchange`](crate::operators::exchange) which partition,
 //! [`limit`](crate::operators::limit) whether anyone wants it, [`admission`] whether it may start and put out more,
 //! [`lookahead`] whether there will be room when it ends, at the pace that [`flow`] tells, or whether
@@ -13,7 +13,6 @@ pub(crate) mod division;
 pub(crate) mod flow;
 pub(crate) mod granularity;
 pub(crate) mod heap;
-pub(crate) mod listing;
 pub(crate) mod lookahead;
 pub(crate) mod placement;
 pub(crate) mod ranking;

@@ -7,11 +7,12 @@ use crate::attribution::Stretch;
 use crate::estimate::whole;
 use crate::lineage::Origin;
 use crate::operator::Task;
+use crate::operators::source;
 use crate::plan::OpKind;
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
 use crate::policy::placement::{self, Pass, Site};
-use crate::policy::{listing, lookahead, ranking, scaling};
+use crate::policy::{lookahead, ranking, scaling};
 use crate::pool::Pool;
 use crate::protocol::{Action, Reason, Slice, Work};
 use crate::queue::pop_blocks;
@@ -78,7 +79,7 @@ impl Scheduler {
     /// Asks for more units of the sources that will be short of them.
     fn extend_sources(&mut self) {
         for op in self.state.op_ids() {
-            let units = listing::units_to_ask(&self.state, op);
+            let units = source::units_to_ask(&self.state, op);
             if units > 0 && !self.is_cut() {
                 let now = self.state.now;
                 let listing = &mut self.state.op_mut(op).listing;

@@ -4,7 +4,7 @@
 //! follows from them waits, runs, lies in a store or could be made again. So all that is kept of an
 //! epoch is the count of its records, while it has any.
 
-use crate::listing::Listing;
+use crate::operators::source::listing::Listing;
 use crate::state::State;
 use crate::units::{BlockId, Epoch};
 

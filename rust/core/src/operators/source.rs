@@ -1,11 +1,15 @@
-//! How many units of an open source are known ahead of its tasks.
+//! What a source means: how many of its units are known ahead of its tasks, and what more of them change.
 //!
 //! The list is under back-pressure like everything else: no more of it is asked for than keeps the
 //! slots busy until an answer is there, so that it costs the same memory however long it is.
 
+pub(crate) mod listing;
+
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::operators::limit;
+use crate::plan::Unit;
 use crate::policy::granularity;
+use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::OpId;
 
@@ -31,6 +35,45 @@ fn units_ahead(state: &State, op: OpId) -> u64 {
     let tasks = quantity(state.parallelism(op)) * rounds;
     let each = quantity(granularity::full_task(state, op).max(1));
     whole(tasks * each).clamp(UNITS_AHEAD_MIN, UNITS_AHEAD_MAX)
+}
+
+impl Scheduler {
+    /// More units of a source. Those that were there before, or that nobody wants any more, change
+    /// nothing.
+    pub(crate) fn source_extended(&mut self, op: OpId, first: u64, units: &[Unit]) {
+        if units.is_empty() || !self.is_listing(op, Some(first)) {
+            self.state.stale_events += 1;
+            return;
+        }
+        self.state.op_mut(op).listing.extend(units);
+        self.note_answer(op);
+    }
+
+    pub(crate) fn source_exhausted(&mut self, op: OpId) {
+        if !self.is_listing(op, None) {
+            self.state.stale_events += 1;
+            return;
+        }
+        self.state.op_mut(op).listing.close();
+        self.note_answer(op);
+    }
+
+    /// Whether `op` is a source of which more units may come, of which the next has this number.
+    fn is_listing(&self, op: OpId, next: Option<u64>) -> bool {
+        let listing = self.state.ops.get(op.0 as usize).map(|operator| &operator.listing);
+        listing.is_some_and(|listing| {
+            let is_next = next.is_none_or(|next| next == listing.listed());
+            listing.is_open() && is_next && !self.state.is_stopping
+        })
+    }
+
+    fn note_answer(&mut self, op: OpId) {
+        let now = self.state.now;
+        let operator = self.state.op_mut(op);
+        if let Some(asked) = operator.listing.take_answered() {
+            operator.estimates.listing.add(now.since(asked).0);
+        }
+    }
 }
 
 /// A page of a listing: less is not worth asking for.
