@@ -56,7 +56,6 @@ mod queue;
 mod resources;
 mod scheduler;
 mod snapshot;
-mod split;
 mod state;
 mod table;
 mod units;

@@ -9,7 +9,6 @@ mod quarantine;
 mod react;
 mod reclaim;
 mod remake;
-mod split;
 mod unblock;
 
 use alloc::collections::VecDeque;

@@ -17,12 +17,12 @@ use crate::ledger::Ledger;
 use crate::lineage::{Lineage, RowRange};
 use crate::operator::{Appetite, Operator, Task};
 use crate::operators::source::listing::Listing;
+use crate::operators::split::consumers::Split;
 use crate::plan::{Execution, OpKind, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
 use crate::queue::{InputQueue, Position, Queued, Release, Spot};
 use crate::resources::Resources;
-use crate::split::Split;
 use crate::table::Table;
 use crate::units::{ActorId, BlockId, Bytes, Epoch, NodeId, OpId, Rows, TaskId, Time};
 

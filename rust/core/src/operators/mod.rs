@@ -6,3 +6,4 @@
 pub(crate) mod exchange;
 pub(crate) mod limit;
 pub(crate) mod source;
+pub(crate) mod split;

@@ -55,14 +55,14 @@ impl Scheduler {
     }
 
     /// Gives a block to a consumer.
-    pub(super) fn emit(&mut self, queued: Queued, consumer: u32, at: OutputPlace) {
+    pub(crate) fn emit(&mut self, queued: Queued, consumer: u32, at: OutputPlace) {
         self.state.output_blocks += 1;
         self.state.output_rows += queued.rows.0;
         self.put_in_hand(&queued, None, consumer, at);
     }
 
     /// Puts a block into a consumer's hand, in its turn or in the place of a lost one.
-    pub(super) fn put_in_hand(
+    pub(crate) fn put_in_hand(
         &mut self,
         queued: &Queued,
         instead_of: Option<BlockId>,
@@ -111,7 +111,7 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn pass_on(&mut self, op: OpId, queued: Queued) {
+    pub(crate) fn pass_on(&mut self, op: OpId, queued: Queued) {
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
         operator.work_next += 1;
@@ -147,7 +147,7 @@ impl Scheduler {
     }
 
     /// Ends what is above a limit that has all its rows. What was lost of those is still made again.
-    pub(super) fn end_above(&mut self, limit: OpId) {
+    pub(crate) fn end_above(&mut self, limit: OpId) {
         if core::mem::replace(&mut self.state.op_mut(limit).is_ended_early, true) {
             return;
         }
@@ -232,7 +232,7 @@ impl Scheduler {
     }
 
     /// Drops all that waits for `op`; work that has a part of a block may still read it.
-    pub(super) fn drop_queued(&mut self, op: OpId) {
+    pub(crate) fn drop_queued(&mut self, op: OpId) {
         for input in 0..self.state.op(op).queues.len() {
             for queued in self.state.op_mut(op).queues[input].drain() {
                 self.set_place(queued.block, Place::Input);
@@ -262,7 +262,7 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn set_place(&mut self, block: BlockId, place: Place) {
+    pub(crate) fn set_place(&mut self, block: BlockId, place: Place) {
         let block = self.state.blocks.get_mut(&block).expect("because the caller found it");
         block.place = place;
     }

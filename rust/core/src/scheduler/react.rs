@@ -477,7 +477,7 @@ impl Scheduler {
     }
 
     /// Drops a block of which nobody has any more use; a lost one has been dropped.
-    pub(super) fn drop_block(&mut self, id: BlockId) {
+    pub(crate) fn drop_block(&mut self, id: BlockId) {
         let block = self.state.blocks.remove(&id).expect("because what is dropped exists");
         if block.place != Place::Lost {
             self.state.discharge(&block);
@@ -487,7 +487,7 @@ impl Scheduler {
     }
 
     /// Ends the run: from here on only tasks are cancelled, actors stopped, and blocks dropped.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if self.state.is_stopping {
             return;
         }
@@ -528,7 +528,7 @@ impl Scheduler {
     }
 
     /// Reports a failure once; the driver answers with a request to stop.
-    pub(super) fn fail(&mut self, op: OpId, task: Option<TaskId>, cause: FailCause) {
+    pub(crate) fn fail(&mut self, op: OpId, task: Option<TaskId>, cause: FailCause) {
         if !self.state.has_failed && !self.state.is_stopping {
             self.state.has_failed = true;
             self.actions.push_back(Action::FailRun { op, task, cause });

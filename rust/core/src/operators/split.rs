@@ -3,17 +3,19 @@
 //! Where all get equally many rows, a block goes on only to one who may have it whole; at the end, or
 //! where nothing else moves, what is left is cut by tasks, and less than a row for each is dropped.
 
+pub(crate) mod consumers;
+
 use crate::operator::Goal;
+use crate::operators::split::consumers::Held;
 use crate::protocol::OutputPlace;
 use crate::queue::Queued;
 use crate::scheduler::Scheduler;
-use crate::split::Held;
 use crate::state::Place;
 use crate::units::{BlockId, OpId, Rows};
 
 impl Scheduler {
     /// Passes on the blocks that somebody may have.
-    pub(super) fn pass_split(&mut self, op: OpId) {
+    pub(crate) fn pass_split(&mut self, op: OpId) {
         while let Some(queued) = self.pop_for_split(op) {
             self.pass_on(op, queued);
         }
@@ -50,7 +52,7 @@ impl Scheduler {
     }
 
     /// Gives the output to those who may have more.
-    pub(super) fn emit_to_several(&mut self) {
+    pub(crate) fn emit_to_several(&mut self) {
         while let Some(split) = &mut self.state.split {
             let next = self.state.output.ready().next().copied();
             let Some((next, consumer)) = next.and_then(|q| Some((q, split.owner(&q)?))) else {
@@ -68,7 +70,7 @@ impl Scheduler {
 
     /// What a consumer that is gone has not taken goes to the others, or where all get equally many, to
     /// nobody. Without any consumer the run stops.
-    pub(super) fn consumer_gone(&mut self, consumer: u32) {
+    pub(crate) fn consumer_gone(&mut self, consumer: u32) {
         let split = self.state.split.as_mut().filter(|split| !split.is_gone(consumer));
         let Some(split) = split.filter(|_| !self.state.is_stopping) else {
             self.state.stale_events += 1;
@@ -114,7 +116,7 @@ impl Scheduler {
     }
 
     /// Brings a block to who waits for it in the place of a lost one, unless that is gone.
-    pub(super) fn emit_instead(&mut self, made: Queued, lost: BlockId) {
+    pub(crate) fn emit_instead(&mut self, made: Queued, lost: BlockId) {
         let held = self.state.split.as_mut().and_then(|split| split.replace(lost, made.rows));
         let at = held.map_or_else(OutputPlace::default, |held| held.at);
         let (consumer, queued) =
@@ -135,7 +137,7 @@ impl Scheduler {
     }
 
     /// Nobody waits for a lost block any more.
-    pub(super) fn end_goal(&mut self, goal: Goal) {
+    pub(crate) fn end_goal(&mut self, goal: Goal) {
         if let (Goal::Consumer(lost), Some(split)) = (goal, &mut self.state.split) {
             split.release(lost);
         }
