@@ -64,7 +64,8 @@ pub use arbiter::{Arbiter, Demand, RunId, Seat, Standing};
 pub use attribution::{Activity, Times};
 pub use bottleneck::{Bottleneck, Finding};
 pub use constraint::Constraint;
-pub use plan::{Config, Execution, OpKind, OpSpec, Plan, PlanError, PoolSpec, Unit};
+pub use operators::OpKind;
+pub use plan::{Config, Execution, OpSpec, Plan, PlanError, PoolSpec, Unit};
 pub use protocol::{
     Action, Event, FailCause, OutputPlace, OutputRows, Reason, Slice, TaskFailure, Verdict, Work,
 };

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
-use crate::protocol::OutputRows;
+use crate::operators::{Inputs, OpKind};
 use crate::resources::Resources;
 use crate::units::{Bytes, OpId, Rows, Span};
 
@@ -30,85 +30,6 @@ pub struct PoolSpec {
     pub actors_max: u32,
     /// Tasks that may be queued at or running on one actor.
     pub tasks_in_flight_max: u32,
-}
-
-/// How an operator executes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum OpKind {
-    /// Tasks that make blocks out of source units.
-    Source {
-        /// The units, in the order of the rows; of an open source, those that are known at submit.
-        units: Vec<Unit>,
-        /// Whether more units are listed while it is read
-        /// ([`Action::ExtendSource`](crate::Action::ExtendSource)).
-        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "core::ops::Not::not"))]
-        is_open: bool,
-    },
-    /// Stateless tasks over bundles of blocks.
-    Tasks,
-    /// Tasks on a pool of actors, each with its loaded state.
-    Actors(PoolSpec),
-    /// Passes on the first rows of its input, and ends the operators above when it has them. Blocks
-    /// pass as they are; a task cuts the one in which the limit falls.
-    Limit {
-        /// How many rows.
-        rows: Rows,
-    },
-    /// Passes on the blocks of its inputs: in order, those of one input after those of the one
-    /// before; else as they come. It runs no tasks.
-    Union,
-    /// Stateless tasks over rows of all its inputs, put side by side. The inputs are in order and
-    /// must have equally many rows.
-    Zip,
-    /// Stateless tasks that write the blocks of its input to where they are to stay: the last operator.
-    /// What they put out is small, reports of what they wrote, or nothing. An attempt writes beside
-    /// what is there; what it wrote counts once its task has finished and, with reports, these have
-    /// reached the consumer.
-    Sink,
-    /// The map side of an exchange: stateless tasks over bundles of blocks that deal out their rows.
-    /// Each puts out the rows of the first partition, then those of the second, and so on, and says
-    /// of each block which it is of. A [`Gather`](Self::Gather) reads it.
-    Scatter {
-        /// How many partitions.
-        partitions: u32,
-    },
-    /// The reduce side: one stateless task for each partition that has any blocks, over its blocks of
-    /// all tasks of the [`Scatter`](Self::Scatter) that it reads, in the order of these. The first one
-    /// begins when the scatter has ended; what they put out is in the order of the partitions.
-    Gather,
-    /// Gives each block of its input to one of several consumers: the last operator. It runs no tasks,
-    /// except what is left at the end where all are to get equally many rows.
-    Split {
-        /// How many consumers.
-        consumers: u32,
-        /// Whether all get exactly as many rows. What is left over is dropped.
-        equal: bool,
-        /// Rows that consumers leave out, since an earlier run has given them: apart from each other,
-        /// in order. Their blocks come as all others, but they count as no row.
-        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
-        left_out: Vec<OutputRows>,
-    },
-}
-
-impl OpKind {
-    /// Whether it makes blocks out of units.
-    #[must_use]
-    pub const fn is_source(&self) -> bool {
-        matches!(self, Self::Source { .. })
-    }
-
-    /// Whether its tasks work on bundles of blocks and need no actor.
-    #[must_use]
-    pub const fn has_stateless_tasks(&self) -> bool {
-        matches!(self, Self::Tasks | Self::Sink | Self::Scatter { .. } | Self::Gather)
-    }
-
-    /// Whether blocks pass without a task, all or nearly all of them.
-    #[must_use]
-    pub const fn passes_blocks(&self) -> bool {
-        matches!(self, Self::Limit { .. } | Self::Union | Self::Split { .. })
-    }
 }
 
 /// One operator of the plan.
@@ -348,12 +269,14 @@ impl Plan {
         }
         for (position, op) in ops.iter().enumerate() {
             check_input(position, op)?;
-            check_pool(op)?;
-            check_place(op, position + 1 == ops.len(), config.epoch_units > 0)?;
+            op.kind.meaning().check(op, position + 1 == ops.len())?;
+            if config.epoch_units > 0 && op.kind.meaning().brings_units_together() {
+                return Err(PlanError::EpochsMeet { name: op.name.clone() });
+            }
         }
         for position in 0..ops.len() {
             check_readers(&ops, position)?;
-            check_exchange(&ops, position)?;
+            ops[position].kind.meaning().check_neighbours(&ops, position)?;
         }
         let edges = edges(&ops);
         Ok(Self { ops, config, edges })
@@ -383,8 +306,8 @@ impl Plan {
     /// Whether the blocks that wait for `op` are taken in order: if all order is preserved, or if
     /// rows are put side by side there or further down.
     pub(crate) fn takes_in_order(&self, op: OpId) -> bool {
-        let is_zip = |op: &OpId| matches!(self.ops[op.0 as usize].kind, OpKind::Zip);
-        self.config.preserve_order || is_zip(&op) || self.below(op).iter().any(is_zip)
+        let by_place = |op: &OpId| self.ops[op.0 as usize].kind.meaning().puts_side_by_side();
+        self.config.preserve_order || by_place(&op) || self.below(op).iter().any(by_place)
     }
 
     /// Where the blocks of `op` enter other operators on their way to the consumer, nearest first.
@@ -415,47 +338,18 @@ impl Plan {
 }
 
 fn check_input(position: usize, op: &OpSpec) -> Result<(), PlanError> {
-    let (wanted, in_words) = match op.kind {
-        OpKind::Source { .. } => (0..=0, "no input"),
-        OpKind::Tasks
-        | OpKind::Actors(_)
-        | OpKind::Limit { .. }
-        | OpKind::Sink
-        | OpKind::Scatter { .. }
-        | OpKind::Gather
-        | OpKind::Split { .. } => (1..=1, "one input"),
-        OpKind::Union | OpKind::Zip => (2..=usize::MAX, "two or more inputs"),
+    let (is_right, wanted) = match op.kind.meaning().inputs() {
+        Inputs::None => (op.inputs.is_empty(), "no input"),
+        Inputs::One => (op.inputs.len() == 1, "one input"),
+        Inputs::Several => (op.inputs.len() > 1, "two or more inputs"),
     };
-    if !wanted.contains(&op.inputs.len()) {
-        return Err(PlanError::Input { name: op.name.clone(), wanted: in_words });
+    if !is_right {
+        return Err(PlanError::Input { name: op.name.clone(), wanted });
     }
     match op.inputs.iter().find(|input| input.0 as usize >= position) {
         Some(input) => Err(PlanError::InputOrder { name: op.name.clone(), input: *input }),
         None => Ok(()),
     }
-}
-
-fn check_place(op: &OpSpec, is_last: bool, has_epochs: bool) -> Result<(), PlanError> {
-    let name = || op.name.clone();
-    match op.kind {
-        OpKind::Sink if !is_last => Err(PlanError::SinkNotLast { name: name() }),
-        OpKind::Split { .. } if !is_last => Err(split_must(op, "be the last one")),
-        OpKind::Split { consumers: 0, .. } => Err(split_must(op, "have consumers")),
-        OpKind::Split { ref left_out, .. } if !are_apart(left_out) => {
-            Err(split_must(op, "leave out rows that are apart and in order"))
-        }
-        OpKind::Zip | OpKind::Gather if has_epochs => Err(PlanError::EpochsMeet { name: name() }),
-        _ => Ok(()),
-    }
-}
-
-fn are_apart(rows: &[OutputRows]) -> bool {
-    let is_apart = |pair: &[OutputRows]| pair[0].end < pair[1].first;
-    rows.iter().all(|each| each.first < each.end) && rows.windows(2).all(is_apart)
-}
-
-fn split_must(op: &OpSpec, wanted: &'static str) -> PlanError {
-    PlanError::Split { name: op.name.clone(), wanted }
 }
 
 fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
@@ -466,24 +360,6 @@ fn check_readers(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
         return Ok(());
     }
     Err(PlanError::Readers { name: ops[position].name.clone(), readers })
-}
-
-/// The two sides of an exchange are next to each other.
-fn check_exchange(ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
-    let is_scatter = |op: &OpSpec| matches!(op.kind, OpKind::Scatter { .. });
-    let reads = |op: &OpSpec, of: usize| op.inputs.iter().any(|input| input.0 as usize == of);
-    let op = &ops[position];
-    let wanted = match op.kind {
-        OpKind::Scatter { partitions: 0 } => "have at least one partition",
-        OpKind::Scatter { .. }
-            if !ops.iter().any(|other| other.kind == OpKind::Gather && reads(other, position)) =>
-        {
-            "be read by a gather"
-        }
-        OpKind::Gather if !is_scatter(&ops[op.inputs[0].0 as usize]) => "read a scatter",
-        _ => return Ok(()),
-    };
-    Err(PlanError::Exchange { name: op.name.clone(), wanted })
 }
 
 /// The flow as seen from each operator. Readers come later than what they read.
@@ -503,21 +379,6 @@ fn edges(ops: &[OpSpec]) -> Vec<Edges> {
         edges[position].below = below;
     }
     edges
-}
-
-fn check_pool(op: &OpSpec) -> Result<(), PlanError> {
-    let OpKind::Actors(pool) = op.kind else {
-        return Ok(());
-    };
-    if (1..=pool.actors_max).contains(&pool.actors_min) && pool.tasks_in_flight_max > 0 {
-        return Ok(());
-    }
-    Err(PlanError::Pool {
-        name: op.name.clone(),
-        min: pool.actors_min,
-        max: pool.actors_max,
-        in_flight: pool.tasks_in_flight_max,
-    })
 }
 
 /// The upper end of the block sizes that keep both per-block cost and memory small.

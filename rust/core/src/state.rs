@@ -18,7 +18,8 @@ use crate::lineage::{Lineage, RowRange};
 use crate::operator::{Appetite, Operator, Task};
 use crate::operators::source::listing::Listing;
 use crate::operators::split::consumers::Split;
-use crate::plan::{Execution, OpKind, OpSpec, Plan};
+use crate::operators::{Meaning, OpKind};
+use crate::plan::{Execution, OpSpec, Plan};
 use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
 use crate::queue::{InputQueue, Position, Queued, Release, Spot};
@@ -238,6 +239,11 @@ impl State {
         &self.plan.ops()[op.0 as usize]
     }
 
+    /// What an operator's kind means.
+    pub(crate) fn meaning(&self, op: OpId) -> &'static dyn Meaning {
+        self.spec(op).kind.meaning()
+    }
+
     pub(crate) fn op(&self, op: OpId) -> &Operator {
         &self.ops[op.0 as usize]
     }
@@ -324,7 +330,7 @@ impl State {
 
     /// Whether blocks pass an operator without a task.
     pub(crate) fn passes_blocks(&self, op: OpId) -> bool {
-        self.spec(op).kind.passes_blocks()
+        self.meaning(op).passes_blocks()
     }
 
     /// Notes that a block is in no consumer's hand any more.

@@ -5,11 +5,59 @@
 //! node no more of it is kept in the store than leaves the operators room; the rest is set aside: it
 //! counts no longer against the store, and is declared ([`Snapshot`](crate::Snapshot)).
 
-use crate::plan::OpKind;
+use crate::operators::{Meaning, OpKind};
+use crate::plan::{OpSpec, PlanError};
 use crate::policy::granularity::Portion;
 use crate::protocol::{FailCause, Reason};
 use crate::state::{Block, Shelf, State};
 use crate::units::{BlockId, Bytes, NodeId, OpId};
+
+pub(crate) struct Scatter;
+
+impl Meaning for Scatter {
+    fn check_neighbours(&self, ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
+        let op = &ops[position];
+        let reads = |other: &OpSpec| other.inputs.iter().any(|input| input.0 as usize == position);
+        if op.kind == (OpKind::Scatter { partitions: 0 }) {
+            return Err(must(op, "have at least one partition"));
+        }
+        if ops.iter().any(|other| other.kind == OpKind::Gather && reads(other)) {
+            return Ok(());
+        }
+        Err(must(op, "be read by a gather"))
+    }
+}
+
+pub(crate) struct Gather;
+
+impl Meaning for Gather {
+    fn check_neighbours(&self, ops: &[OpSpec], position: usize) -> Result<(), PlanError> {
+        let op = &ops[position];
+        match ops[op.inputs[0].0 as usize].kind {
+            OpKind::Scatter { .. } => Ok(()),
+            _ => Err(must(op, "read a scatter")),
+        }
+    }
+
+    fn brings_units_together(&self) -> bool {
+        true
+    }
+
+    /// All blocks of the next partition, once no more of any come.
+    fn portion(&self, state: &State, op: OpId, _anything: bool) -> Result<Portion, Reason> {
+        if state.is_closed_barrier(op) {
+            return Err(barrier(state, op));
+        }
+        let mut ready = state.op(op).queue().ready();
+        let Some(first) = ready.next() else { return Err(Reason::InputEmpty) };
+        let is_same = |partition: u32| partition == first.at.partition;
+        Ok(Portion::Blocks(1 + ready.take_while(|queued| is_same(queued.at.partition)).count()))
+    }
+}
+
+fn must(op: &OpSpec, wanted: &'static str) -> PlanError {
+    PlanError::Exchange { name: op.name.clone(), wanted }
+}
 
 impl State {
     /// Whether `op` is the reduce side of an exchange.
@@ -94,17 +142,6 @@ impl State {
         self.ledger.move_shelf(node, producer, bytes, (shelf, Shelf::Off));
         self.ledger.discharge(node, producer, bytes);
     }
-}
-
-/// All blocks of the next partition, once no more of any come.
-pub(crate) fn portion(state: &State, op: OpId) -> Result<Portion, Reason> {
-    if state.is_closed_barrier(op) {
-        return Err(barrier(state, op));
-    }
-    let mut ready = state.op(op).queue().ready();
-    let Some(first) = ready.next() else { return Err(Reason::InputEmpty) };
-    let is_same = |partition: u32| partition == first.at.partition;
-    Ok(Portion::Blocks(1 + ready.take_while(|queued| is_same(queued.at.partition)).count()))
 }
 
 /// What waits for the end of the map side.

@@ -3,10 +3,32 @@
 //! Without this, a source that may run a hundred tasks reads a hundred files for three rows.
 
 use crate::estimate::{quantity, whole};
-use crate::plan::OpKind;
+use crate::operators::{Meaning, OpKind};
+use crate::policy::granularity::{self, Portion};
 use crate::protocol::Reason;
 use crate::state::State;
 use crate::units::{OpId, Rows};
+
+pub(crate) struct Limit;
+
+impl Meaning for Limit {
+    fn passes_blocks(&self) -> bool {
+        true
+    }
+
+    fn changes_rows(&self) -> bool {
+        false
+    }
+
+    /// What a limit wants of a block that has more.
+    fn portion(&self, state: &State, op: OpId, _anything: bool) -> Result<Portion, Reason> {
+        let operator = state.op(op);
+        match operator.queue().ready().next() {
+            Some(_) => Ok(Portion::Rows(operator.limit_left)),
+            None => Err(granularity::nothing_ready(operator.queue())),
+        }
+    }
+}
 
 /// Holds new work when the rows on their way are all that the limit wants. As long as nobody knows
 /// how many rows a task makes, there are as many tasks as blocks came without filling the limit, at
@@ -31,7 +53,8 @@ pub(crate) fn items_wanted(state: &State, op: OpId) -> u64 {
         return u64::MAX;
     };
     let workers = state.below(op).take_while(|reader| *reader != limit);
-    let workers = core::iter::once(op).chain(workers.filter(|reader| makes_rows(state, *reader)));
+    let workers =
+        core::iter::once(op).chain(workers.filter(|reader| state.meaning(*reader).changes_rows()));
     let each = workers.map(|op| state.op(op).estimates.rows_per_item());
     match (each.product::<Option<f64>>(), rows_coming(state, op, limit)) {
         (Some(each), Some(rows)) if each > 0.0 => {
@@ -80,17 +103,12 @@ fn rows_coming(state: &State, op: OpId, limit: OpId) -> Option<Rows> {
         if port.op == limit {
             break;
         }
-        if makes_rows(state, port.op) {
+        if state.meaning(port.op).changes_rows() {
             rows *= state.op(port.op).estimates.rows_per_item()?;
             rows += quantity(state.op(port.op).rows_coming);
         }
     }
     Some(Rows(whole(rows)))
-}
-
-fn makes_rows(state: &State, op: OpId) -> bool {
-    let kind = &state.spec(op).kind;
-    kind.has_stateless_tasks() || matches!(kind, OpKind::Actors(_))
 }
 
 /// Tasks and blocks between `op` and the limit, its own tasks included.

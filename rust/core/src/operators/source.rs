@@ -6,12 +6,46 @@
 pub(crate) mod listing;
 
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
-use crate::operators::limit;
-use crate::plan::Unit;
-use crate::policy::granularity;
+use crate::operators::{Inputs, Meaning, limit};
+use crate::plan::{Port, Unit};
+use crate::policy::granularity::{self, Portion};
+use crate::protocol::Reason;
 use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::OpId;
+
+pub(crate) struct Source;
+
+impl Meaning for Source {
+    fn changes_rows(&self) -> bool {
+        false
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::None
+    }
+
+    fn portion(&self, state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
+        if let Some(first) = earlier_source(state, op) {
+            return Err(Reason::EarlierInput { first });
+        }
+        let operator = state.op(op);
+        let listing = &operator.listing;
+        let (waiting, awaited) = (listing.waiting(), listing.awaited());
+        match granularity::units(state, op) {
+            0 if listing.is_open() => {
+                limit::check(state, op)?;
+                Err(Reason::Listing { waiting, awaited })
+            }
+            0 => Err(Reason::InputEmpty),
+            // What is coming would fill it, and until then others of its kind are at work.
+            count if !anything && count == waiting && awaited > 0 && !operator.live.is_empty() => {
+                Err(Reason::Listing { waiting, awaited })
+            }
+            count => Ok(Portion::Units(count)),
+        }
+    }
+}
 
 /// How many units to ask for now; none while enough are there or under way, or none are wanted.
 pub(crate) fn units_to_ask(state: &State, op: OpId) -> u64 {
@@ -35,6 +69,19 @@ fn units_ahead(state: &State, op: OpId) -> u64 {
     let tasks = quantity(state.parallelism(op)) * rounds;
     let each = quantity(granularity::full_task(state, op).max(1));
     whole(tasks * each).clamp(UNITS_AHEAD_MIN, UNITS_AHEAD_MAX)
+}
+
+/// A source with units left whose rows all come before those of `op`.
+fn earlier_source(state: &State, op: OpId) -> Option<OpId> {
+    let reads_in_turn = |port: &Port| state.meaning(port.op).reads_in_turn();
+    let in_turn = state.plan.path(op).filter(reads_in_turn);
+    let mut earlier = in_turn
+        .filter(|port| state.plan.takes_in_order(port.op))
+        .flat_map(|port| (0..port.input).flat_map(move |input| state.plan.branch(port.op, input)));
+    earlier.find(|source| {
+        let source = state.op(*source);
+        !source.is_done && !source.is_ended_early && !source.listing.is_through()
+    })
 }
 
 impl Scheduler {

@@ -7,11 +7,64 @@ pub(crate) mod consumers;
 
 use crate::operator::Goal;
 use crate::operators::split::consumers::Held;
-use crate::protocol::OutputPlace;
+use crate::operators::{Meaning, OpKind};
+use crate::plan::{OpSpec, PlanError};
+use crate::policy::granularity::{self, Portion};
+use crate::protocol::{OutputPlace, OutputRows, Reason};
 use crate::queue::Queued;
 use crate::scheduler::Scheduler;
-use crate::state::Place;
+use crate::state::{Place, State};
 use crate::units::{BlockId, OpId, Rows};
+
+pub(crate) struct Split;
+
+impl Meaning for Split {
+    fn passes_blocks(&self) -> bool {
+        true
+    }
+
+    fn changes_rows(&self) -> bool {
+        false
+    }
+
+    fn check(&self, op: &OpSpec, is_last: bool) -> Result<(), PlanError> {
+        let must = |wanted| Err(PlanError::Split { name: op.name.clone(), wanted });
+        match &op.kind {
+            OpKind::Split { .. } if !is_last => must("be the last one"),
+            OpKind::Split { consumers: 0, .. } => must("have consumers"),
+            OpKind::Split { left_out, .. } if !are_apart(left_out) => {
+                must("leave out rows that are apart and in order")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the consumer with the fewest rows gets of a block that nobody may have whole: only when no more
+    /// comes, or nothing else moves.
+    fn portion(&self, state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
+        let (operator, split) = (state.op(op), state.split.as_ref());
+        let front = operator.queue().ready().next();
+        let (Some(front), Some(split)) = (front, split) else {
+            return Err(granularity::nothing_ready(operator.queue()));
+        };
+        let waiting = split.counted_next(operator.queue().rows());
+        let rows = split.counted_next(front.rows);
+        let level = split.level(waiting);
+        if front.first == Rows::ZERO && split.fits(rows, level) {
+            return Err(Reason::OutputFull { bytes: state.output.bytes() + state.emitted_bytes });
+        }
+        let is_due = operator.input_ended() || anything || front.first > Rows::ZERO;
+        match split.behind(level).filter(|_| is_due) {
+            Some((_, lacks)) => Ok(Portion::Rows(split.with_counted(lacks, front.rows))),
+            None => Err(Reason::ConsumersUneven { rows: waiting, wanted: split.wanted(rows) }),
+        }
+    }
+}
+
+fn are_apart(rows: &[OutputRows]) -> bool {
+    let is_apart = |pair: &[OutputRows]| pair[0].end < pair[1].first;
+    rows.iter().all(|each| each.first < each.end) && rows.windows(2).all(is_apart)
+}
 
 impl Scheduler {
     /// Passes on the blocks that somebody may have.

@@ -9,8 +9,7 @@ use alloc::vec::Vec;
 use crate::estimate::{quantity, whole, whole_above};
 use crate::line::{Line, Pace};
 use crate::operator::{Operator, Task};
-use crate::operators::{exchange, limit};
-use crate::plan::{OpKind, Port};
+use crate::operators::limit;
 
 use crate::protocol::Reason;
 use crate::queue::{InputQueue, Queued};
@@ -31,109 +30,19 @@ pub(crate) enum Portion {
 /// The next portion, or why there is none. With `anything` it may be a partial batch, and is one batch at
 /// most.
 pub(crate) fn portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
-    match state.spec(op).kind {
-        OpKind::Source { .. } => units_portion(state, op, anything),
-        OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink | OpKind::Scatter { .. } => {
-            blocks_portion(state, op, anything)
-        }
-        OpKind::Gather => exchange::portion(state, op),
-        OpKind::Limit { .. } => limit_portion(state, op),
-        OpKind::Zip => zip_portion(state, op),
-        OpKind::Union => Err(Reason::InputEmpty),
-        OpKind::Split { .. } => split_portion(state, op, anything),
-    }
+    state.meaning(op).portion(state, op, anything)
 }
 
-fn units_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
-    if let Some(first) = earlier_source(state, op) {
-        return Err(Reason::EarlierInput { first });
-    }
-    let operator = state.op(op);
-    let listing = &operator.listing;
-    let (waiting, awaited) = (listing.waiting(), listing.awaited());
-    match units(state, op) {
-        0 if listing.is_open() => {
-            limit::check(state, op)?;
-            Err(Reason::Listing { waiting, awaited })
-        }
-        0 => Err(Reason::InputEmpty),
-        // What is coming would fill it, and until then others of its kind are at work.
-        count if !anything && count == waiting && awaited > 0 && !operator.live.is_empty() => {
-            Err(Reason::Listing { waiting, awaited })
-        }
-        count => Ok(Portion::Units(count)),
-    }
-}
-
-/// A source with units left whose rows all come before those of `op`.
-fn earlier_source(state: &State, op: OpId) -> Option<OpId> {
-    let is_union = |port: &Port| matches!(state.spec(port.op).kind, OpKind::Union);
-    let unions = state.plan.path(op).filter(is_union);
-    let mut earlier = unions
-        .filter(|port| state.plan.takes_in_order(port.op))
-        .flat_map(|port| (0..port.input).flat_map(move |input| state.plan.branch(port.op, input)));
-    earlier.find(|source| {
-        let source = state.op(*source);
-        !source.is_done && !source.is_ended_early && !source.listing.is_through()
-    })
-}
-
-/// What a limit wants of a block that has more.
-fn limit_portion(state: &State, op: OpId) -> Result<Portion, Reason> {
-    let operator = state.op(op);
-    match operator.queue().ready().next() {
-        Some(_) => Ok(Portion::Rows(operator.limit_left)),
-        None => Err(nothing_ready(operator.queue())),
-    }
-}
-
-/// What the consumer with the fewest rows gets of a block that nobody may have whole: only when no more
-/// comes, or nothing else moves.
-fn split_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
-    let (operator, split) = (state.op(op), state.split.as_ref());
-    let front = operator.queue().ready().next();
-    let (Some(front), Some(split)) = (front, split) else {
-        return Err(nothing_ready(operator.queue()));
-    };
-    let waiting = split.counted_next(operator.queue().rows());
-    let rows = split.counted_next(front.rows);
-    let level = split.level(waiting);
-    if front.first == Rows::ZERO && split.fits(rows, level) {
-        return Err(Reason::OutputFull { bytes: state.output.bytes() + state.emitted_bytes });
-    }
-    let is_due = operator.input_ended() || anything || front.first > Rows::ZERO;
-    match split.behind(level).filter(|_| is_due) {
-        Some((_, lacks)) => Ok(Portion::Rows(split.with_counted(lacks, front.rows))),
-        None => Err(Reason::ConsumersUneven { rows: waiting, wanted: split.wanted(rows) }),
-    }
-}
-
-/// Rows that all inputs have, up to where the first of them ends a block or, if that is not worth a
-/// task, a later one.
-fn zip_portion(state: &State, op: OpId) -> Result<Portion, Reason> {
-    let operator = state.op(op);
-    let queues = &operator.queues;
-    let most = queues.iter().map(InputQueue::ready_rows).min().unwrap_or(Rows::ZERO);
-    if most == Rows::ZERO {
-        // What is left at the end has no rows, but it has columns.
-        let is_end = operator.input_ended() && operator.queued_blocks() > 0;
-        let shortest = queues.iter().min_by_key(|queue| queue.ready_rows());
-        let wait = shortest.map_or(Reason::InputEmpty, nothing_ready);
-        return if is_end { Ok(Portion::Rows(Rows::ZERO)) } else { Err(wait) };
-    }
-    let (rows, bytes) = (Rows(rows_long(state, op)), state.plan.config().block_bytes_target);
-    let rows = queues.iter().map(|queue| queue.rows_to_block_end(rows, bytes)).min();
-    Ok(Portion::Rows(rows.unwrap_or(most).min(most)))
-}
-
-fn nothing_ready(queue: &InputQueue) -> Reason {
+/// Why nothing of what waits in a queue may be taken.
+pub(crate) fn nothing_ready(queue: &InputQueue) -> Reason {
     match queue.early_blocks() {
         0 => Reason::InputEmpty,
         early => Reason::Order { blocks: early as u64 },
     }
 }
 
-fn blocks_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
+/// A bundle of the blocks that are ready.
+pub(crate) fn blocks_portion(state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
     let operator = state.op(op);
     if operator.queue().ready_blocks() == 0 {
         return Err(nothing_ready(operator.queue()));
@@ -153,7 +62,7 @@ fn epoch_ends(state: &State, op: OpId) -> bool {
 }
 
 /// Units until the task is long enough, its output a block's worth, or the slots have their share.
-fn units(state: &State, op: OpId) -> u64 {
+pub(crate) fn units(state: &State, op: OpId) -> u64 {
     let operator = state.op(op);
     let listing = &operator.listing;
     let of_epoch = listing.waiting().min(state.units_to_epoch_end(listing.next()));
@@ -224,7 +133,7 @@ pub(crate) fn rows_of_call(state: &State, op: OpId) -> Option<f64> {
 }
 
 /// Rows that make a task long enough; before anything is known, any number.
-fn rows_long(state: &State, op: OpId) -> u64 {
+pub(crate) fn rows_long(state: &State, op: OpId) -> u64 {
     let estimates = &state.op(op).estimates;
     let pace = pace(state, estimates.by_items());
     estimates.busy_per_item().map_or(1, |each| items_long(state, each, pace))

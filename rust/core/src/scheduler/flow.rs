@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::operator::{Goal, Part, Starved, Task};
-use crate::plan::OpKind;
+use crate::operators::OpKind;
 use crate::protocol::{Action, FailCause, OutputPlace};
 use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;

@@ -8,7 +8,7 @@ use core::cmp::Reverse;
 use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
-use crate::plan::OpKind;
+use crate::operators::OpKind;
 use crate::policy::admission::{self, Launch};
 use crate::policy::placement::Pass;
 use crate::protocol::Reason;

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use crate::lineage::{Origin, RowRange};
 use crate::operator::{Gap, Goal, Part, Starved, Task};
-use crate::plan::OpKind;
+use crate::operators::OpKind;
 use crate::protocol::{Action, FailCause, Slice, Work};
 use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;

@@ -1,6 +1,7 @@
 //! Which operators are around another: what works on its output, and what must get on before it.
 
-use crate::plan::{OpKind, Port};
+use crate::operators::OpKind;
+use crate::plan::Port;
 use crate::state::State;
 use crate::units::{OpId, Rows};
 

@@ -3,7 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::plan::{Execution, OpKind, OpSpec, Plan};
+use crate::operators::OpKind;
+use crate::plan::{Execution, OpSpec, Plan};
 use crate::resources::Resources;
 use crate::state::{State, SubmitError};
 use crate::units::{Bytes, NodeId, Slots};

@@ -1,0 +1,7 @@
+//! Stateless tasks over bundles of blocks: what an operator is unless it says else.
+
+use crate::operators::Meaning;
+
+pub(crate) struct Tasks;
+
+impl Meaning for Tasks {}
