@@ -1,4 +1,4 @@
-//! Whether a limit further down still wants what an operator would put out.
+//! The first rows of its input, and whether a limit further down still wants what an operator would put out.
 //!
 //! Without this, a source that may run a hundred tasks reads a hundred files for three rows.
 
@@ -6,6 +6,7 @@ use crate::estimate::{quantity, whole};
 use crate::operators::{Meaning, OpKind};
 use crate::policy::granularity::{self, Portion};
 use crate::protocol::Reason;
+use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::{OpId, Rows};
 
@@ -27,6 +28,24 @@ impl Meaning for Limit {
             Some(_) => Ok(Portion::Rows(operator.limit_left)),
             None => Err(granularity::nothing_ready(operator.queue())),
         }
+    }
+
+    /// Passes on the blocks that a limit wants whole. The one that it wants a part of is for a task.
+    fn advance(&self, scheduler: &mut Scheduler, op: OpId) {
+        while scheduler.state.op(op).limit_left > Rows::ZERO {
+            let operator = scheduler.state.op_mut(op);
+            let left = operator.limit_left;
+            let Some(queued) = operator.queue_mut().pop_if(|queued| queued.rows <= left) else {
+                return;
+            };
+            operator.limit_left -= queued.rows;
+            scheduler.pass_on(op, queued);
+        }
+        scheduler.end_above(op);
+    }
+
+    fn note_launch(&self, scheduler: &mut Scheduler, op: OpId) {
+        scheduler.end_above(op);
     }
 }
 

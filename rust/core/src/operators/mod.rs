@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use crate::plan::{OpSpec, PlanError, PoolSpec, Unit};
 use crate::policy::granularity::{self, Portion};
 use crate::protocol::{OutputRows, Reason};
+use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::{OpId, Rows};
 
@@ -160,4 +161,13 @@ pub(crate) trait Meaning {
     fn portion(&self, state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
         granularity::blocks_portion(state, op, anything)
     }
+
+    /// Lets blocks pass for which it needs no task, and fails the run if what has come may not be.
+    fn advance(&self, _scheduler: &mut Scheduler, _op: OpId) {}
+
+    /// Notes that a task is to take this portion of its input.
+    fn note_portion(&self, _scheduler: &mut Scheduler, _op: OpId, _portion: Portion) {}
+
+    /// Does what follows as soon as a task of it is launched.
+    fn note_launch(&self, _scheduler: &mut Scheduler, _op: OpId) {}
 }

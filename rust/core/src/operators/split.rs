@@ -59,6 +59,30 @@ impl Meaning for Split {
             None => Err(Reason::ConsumersUneven { rows: waiting, wanted: split.wanted(rows) }),
         }
     }
+
+    fn advance(&self, scheduler: &mut Scheduler, op: OpId) {
+        scheduler.pass_split(op);
+    }
+
+    /// What it cuts is for the consumer with the fewest rows.
+    fn note_portion(&self, scheduler: &mut Scheduler, op: OpId, portion: Portion) {
+        let Portion::Rows(rows) = portion else { return };
+        let front = scheduler.state.op(op).queue().ready().next().map(|front| front.block);
+        let front = front.expect("because rows of it are to be cut");
+        let epoch = scheduler.state.epoch_of(front);
+        let (operator, split) =
+            (&scheduler.state.ops[op.0 as usize], scheduler.state.split.as_mut());
+        let split = split.expect("because the plan has a split");
+        let level = split.level(split.counted_next(operator.queue().rows()));
+        if let Some((consumer, _)) = split.behind(level) {
+            split.pass(operator.work_next, rows, epoch, Some(consumer));
+        }
+    }
+
+    fn note_launch(&self, scheduler: &mut Scheduler, op: OpId) {
+        scheduler.pass_split(op);
+        scheduler.emit_output();
+    }
 }
 
 fn are_apart(rows: &[OutputRows]) -> bool {
@@ -68,7 +92,7 @@ fn are_apart(rows: &[OutputRows]) -> bool {
 
 impl Scheduler {
     /// Passes on the blocks that somebody may have.
-    pub(crate) fn pass_split(&mut self, op: OpId) {
+    fn pass_split(&mut self, op: OpId) {
         while let Some(queued) = self.pop_for_split(op) {
             self.pass_on(op, queued);
         }

@@ -3,6 +3,7 @@
 use crate::operators::{Inputs, Meaning};
 use crate::policy::granularity::Portion;
 use crate::protocol::Reason;
+use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::OpId;
 
@@ -28,5 +29,18 @@ impl Meaning for Union {
     /// It runs no tasks.
     fn portion(&self, _: &State, _: OpId, _anything: bool) -> Result<Portion, Reason> {
         Err(Reason::InputEmpty)
+    }
+
+    fn advance(&self, scheduler: &mut Scheduler, op: OpId) {
+        let in_order = scheduler.state.plan.takes_in_order(op);
+        for input in 0..scheduler.state.op(op).queues.len() {
+            while let Some(queued) = scheduler.state.op_mut(op).queues[input].pop() {
+                scheduler.pass_on(op, queued);
+            }
+            let queue = &scheduler.state.op(op).queues[input];
+            if in_order && !(queue.is_closed() && queue.blocks() == 0) {
+                return;
+            }
+        }
     }
 }

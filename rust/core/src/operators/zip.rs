@@ -2,8 +2,9 @@
 
 use crate::operators::{Inputs, Meaning};
 use crate::policy::granularity::{self, Portion};
-use crate::protocol::Reason;
+use crate::protocol::{FailCause, Reason};
 use crate::queue::InputQueue;
+use crate::scheduler::Scheduler;
 use crate::state::State;
 use crate::units::{OpId, Rows};
 
@@ -43,5 +44,27 @@ impl Meaning for Zip {
             (Rows(granularity::rows_long(state, op)), state.plan.config().block_bytes_target);
         let rows = queues.iter().map(|queue| queue.rows_to_block_end(rows, bytes)).min();
         Ok(Portion::Rows(rows.unwrap_or(most).min(most)))
+    }
+
+    /// Fails the run if an input has ended and another has had more rows.
+    fn advance(&self, scheduler: &mut Scheduler, op: OpId) {
+        if scheduler.state.op(op).is_ended_early {
+            return;
+        }
+        let inputs = || (0u32..).zip(&scheduler.state.op(op).queues);
+        let closed = inputs().filter(|(_, queue)| queue.is_closed());
+        let ended = closed.min_by_key(|(_, queue)| queue.rows_total());
+        let longer = inputs().max_by_key(|(_, queue)| queue.rows_total());
+        let (Some((ended, short)), Some((longer, long))) = (ended, longer) else { return };
+        if short.rows_total() < long.rows_total() {
+            let cause = FailCause::RowsDiffer {
+                ended,
+                rows: short.rows_total(),
+                longer,
+                rows_longer: long.rows_total(),
+                is_open: !long.is_closed(),
+            };
+            scheduler.fail(op, None, cause);
+        }
     }
 }

@@ -7,7 +7,6 @@ use crate::attribution::Stretch;
 use crate::estimate::whole;
 use crate::lineage::Origin;
 use crate::operator::Task;
-use crate::operators::OpKind;
 use crate::operators::source;
 use crate::policy::admission::{self, Candidate, Launch};
 use crate::policy::granularity::Portion;
@@ -232,14 +231,7 @@ impl Scheduler {
         });
         self.state.tasks.insert(id, task);
         self.state.note_credit(id);
-        match self.state.spec(op).kind {
-            OpKind::Limit { .. } => self.end_above(op),
-            OpKind::Split { .. } => {
-                self.pass_split(op);
-                self.emit_output();
-            }
-            _ => {}
-        }
+        self.state.meaning(op).note_launch(self, op);
     }
 
     /// Books the actor that a task takes, or the slots.
@@ -261,7 +253,7 @@ impl Scheduler {
 
     /// Takes a portion of the input and makes it a piece of work.
     fn new_work(&mut self, op: OpId, portion: Portion) -> Box<Task> {
-        self.mean_cut(op, portion);
+        self.state.meaning(op).note_portion(self, op, portion);
         let (work, items, unit_bytes) = self.take_input(op, portion);
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
@@ -271,21 +263,6 @@ impl Scheduler {
         let rows_coming = whole(operator.estimates.rows_of(load).unwrap_or(0.0));
         self.begin_lineage(op, number, &work, items);
         Box::new(Task { unit_bytes, rows_coming, ..Task::new(op, number, work, items) })
-    }
-
-    /// What a split cuts is for the consumer with the fewest rows.
-    fn mean_cut(&mut self, op: OpId, portion: Portion) {
-        let is_split = matches!(self.state.spec(op).kind, OpKind::Split { .. });
-        let (Portion::Rows(rows), true) = (portion, is_split) else { return };
-        let front = self.state.op(op).queue().ready().next().map(|front| front.block);
-        let front = front.expect("because rows of it are to be cut");
-        let epoch = self.state.epoch_of(front);
-        let (operator, split) = (&self.state.ops[op.0 as usize], self.state.split.as_mut());
-        let split = split.expect("because the plan has a split");
-        let level = split.level(split.counted_next(operator.queue().rows()));
-        if let Some((consumer, _)) = split.behind(level) {
-            split.pass(operator.work_next, rows, epoch, Some(consumer));
-        }
     }
 
     /// Takes a portion of the input, and counts its items and, of units, their bytes.

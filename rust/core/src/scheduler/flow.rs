@@ -1,4 +1,4 @@
-//! How blocks move on without a task: through limits and unions, and to the consumer.
+//! How blocks move on without a task, as the kinds of operators say, and to the consumer.
 //!
 //! A block that passes keeps its producer and its place in what that puts out, from which it is made
 //! again if it is lost; it gets a new place in the queue that it comes to. Owns when an operator has
@@ -7,12 +7,11 @@
 use alloc::vec::Vec;
 
 use crate::operator::{Goal, Part, Starved, Task};
-use crate::operators::OpKind;
-use crate::protocol::{Action, FailCause, OutputPlace};
+use crate::protocol::{Action, OutputPlace};
 use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;
 use crate::state::Place;
-use crate::units::{BlockId, Epoch, OpId, Rows, TaskId};
+use crate::units::{BlockId, Epoch, OpId, TaskId};
 
 impl Scheduler {
     /// From the sources down: lets blocks pass, and marks the operators that are through.
@@ -21,18 +20,7 @@ impl Scheduler {
             if self.state.op(op).is_done {
                 continue;
             }
-            match self.state.spec(op).kind {
-                OpKind::Limit { .. } => self.pass_limit(op),
-                OpKind::Union => self.pass_union(op),
-                OpKind::Split { .. } => self.pass_split(op),
-                OpKind::Zip => self.check_rows(op),
-                OpKind::Source { .. }
-                | OpKind::Tasks
-                | OpKind::Actors(_)
-                | OpKind::Sink
-                | OpKind::Scatter { .. }
-                | OpKind::Gather => {}
-            }
+            self.state.meaning(op).advance(self, op);
             self.end_if_through(op);
         }
     }
@@ -45,7 +33,7 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn emit_output(&mut self) {
+    pub(crate) fn emit_output(&mut self) {
         if self.state.split.is_some() {
             return self.emit_to_several();
         }
@@ -84,33 +72,6 @@ impl Scheduler {
         }
     }
 
-    /// Passes on the blocks that a limit wants whole. The one that it wants a part of is for a task.
-    fn pass_limit(&mut self, op: OpId) {
-        while self.state.op(op).limit_left > Rows::ZERO {
-            let operator = self.state.op_mut(op);
-            let left = operator.limit_left;
-            let Some(queued) = operator.queue_mut().pop_if(|queued| queued.rows <= left) else {
-                return;
-            };
-            operator.limit_left -= queued.rows;
-            self.pass_on(op, queued);
-        }
-        self.end_above(op);
-    }
-
-    fn pass_union(&mut self, op: OpId) {
-        let in_order = self.state.plan.takes_in_order(op);
-        for input in 0..self.state.op(op).queues.len() {
-            while let Some(queued) = self.state.op_mut(op).queues[input].pop() {
-                self.pass_on(op, queued);
-            }
-            let queue = &self.state.op(op).queues[input];
-            if in_order && !(queue.is_closed() && queue.blocks() == 0) {
-                return;
-            }
-        }
-    }
-
     pub(crate) fn pass_on(&mut self, op: OpId, queued: Queued) {
         let operator = self.state.op_mut(op);
         let number = operator.work_next;
@@ -122,28 +83,6 @@ impl Scheduler {
         let at = Position { number, ..Position::default() };
         self.state.enqueue(Spot { after: op, at }, queued);
         self.state.queue_after_mut(op).end_work(number, queued.rows);
-    }
-
-    /// Fails the run if an input has ended and another has had more rows.
-    fn check_rows(&mut self, op: OpId) {
-        if self.state.op(op).is_ended_early {
-            return;
-        }
-        let inputs = || (0u32..).zip(&self.state.op(op).queues);
-        let closed = inputs().filter(|(_, queue)| queue.is_closed());
-        let ended = closed.min_by_key(|(_, queue)| queue.rows_total());
-        let longer = inputs().max_by_key(|(_, queue)| queue.rows_total());
-        let (Some((ended, short)), Some((longer, long))) = (ended, longer) else { return };
-        if short.rows_total() < long.rows_total() {
-            let cause = FailCause::RowsDiffer {
-                ended,
-                rows: short.rows_total(),
-                longer,
-                rows_longer: long.rows_total(),
-                is_open: !long.is_closed(),
-            };
-            self.fail(op, None, cause);
-        }
     }
 
     /// Ends what is above a limit that has all its rows. What was lost of those is still made again.
