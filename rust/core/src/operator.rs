@@ -307,7 +307,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    pub(crate) fn new(queues: Vec<InputQueue>, listing: Listing, pool: Option<Pool>) -> Self {
+    pub(crate) fn new(queues: Vec<InputQueue>, listing: Listing) -> Self {
         Self {
             queues,
             listing,
@@ -318,7 +318,7 @@ impl Operator {
             retries: BTreeMap::new(),
             starved: BTreeMap::new(),
             gaps: 0,
-            pool,
+            pool: None,
             is_done: false,
             is_ended_early: false,
             limit_left: Rows::ZERO,

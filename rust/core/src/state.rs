@@ -16,11 +16,10 @@ use thiserror::Error;
 use crate::ledger::Ledger;
 use crate::lineage::{Lineage, RowRange};
 use crate::operator::{Appetite, Operator, Task};
+use crate::operators::Meaning;
 use crate::operators::source::listing::Listing;
 use crate::operators::split::consumers::Split;
-use crate::operators::{Meaning, OpKind};
 use crate::plan::{Execution, OpSpec, Plan};
-use crate::pool::Pool;
 use crate::protocol::{Slice, Work};
 use crate::queue::{InputQueue, Position, Queued, Release, Spot};
 use crate::resources::Resources;
@@ -191,12 +190,7 @@ impl State {
         }
         let release = |in_order| if in_order { Release::InOrder } else { Release::AsTheyCome };
         let output = InputQueue::new(release(plan.config().preserve_order));
-        let split = plan.ops().last().and_then(|op| match &op.kind {
-            OpKind::Split { consumers, equal, left_out } => {
-                Some(Split::new(*consumers, *equal, left_out))
-            }
-            _ => None,
-        });
+        let split = plan.ops().last().and_then(Split::of);
         let lineage = Lineage::new(plan.ops().len());
         let listings = (0..plan.ops().len()).map(|op| plan.take_units(op));
         let listings: Vec<Listing> =
@@ -323,7 +317,7 @@ impl State {
         let block = self.blocks.get_mut(&queued.block).expect("because the caller found it");
         block.place = Place::Queued(spot.after);
         self.queue_after_mut(spot.after).push(Queued { at: spot.at, ..queued });
-        if matches!(self.spec(spot.after).kind, OpKind::Scatter { .. }) {
+        if self.meaning(spot.after).fills_barrier() {
             self.shelve(queued.block);
         }
     }
@@ -416,10 +410,7 @@ impl State {
         // A cautious probe: the target, or less where not every operator could have its block.
         let share = Bytes(self.ledger.store_min().0 / self.ops.len() as u64);
         let probe = self.plan.config().block_bytes_target.min(share);
-        match self.spec(op).kind {
-            OpKind::Sink => probe.min(REPORT_BYTES),
-            _ => probe,
-        }
+        self.meaning(op).block_bytes_assumed(probe)
     }
 
     /// How many tasks of `op` could run at a time if nothing else did.
@@ -471,24 +462,16 @@ impl State {
 }
 
 fn new_operator(spec: &OpSpec, listing: Listing, release: Release) -> Operator {
-    let release = if spec.kind == OpKind::Gather { Release::AtEnd } else { release };
-    let pool = match spec.kind {
-        OpKind::Actors(pool) => Some(Pool::new(pool)),
-        _ => None,
-    };
+    let release = if spec.kind.meaning().is_barrier() { Release::AtEnd } else { release };
     let queues = spec.inputs.iter().map(|_| InputQueue::new(release)).collect();
-    let mut operator = Operator::new(queues, listing, pool);
+    let mut operator = Operator::new(queues, listing);
     operator.heap_known = spec.resources.heap;
-    if let OpKind::Limit { rows } = spec.kind {
-        operator.limit_left = rows;
-    }
+    spec.kind.meaning().begin(spec, &mut operator);
     operator
 }
 
 /// So many bytes, or such a part of a store if that is less, are little for what one task puts out.
 const LITTLE_MAX: Bytes = Bytes(64 << 10);
 const LITTLE_SHARE: u64 = 4096;
-/// What tasks report of what they wrote is hardly more.
-const REPORT_BYTES: Bytes = Bytes(64 << 10);
 /// Tasks that ask for no resources run this many at a time, since nothing else bounds them.
 const CONCURRENCY_OF_FREE_TASKS: u32 = 64;

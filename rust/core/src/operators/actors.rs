@@ -1,7 +1,9 @@
 //! Tasks on a pool of actors.
 
+use crate::operator::Operator;
 use crate::operators::{Meaning, OpKind};
 use crate::plan::{OpSpec, PlanError};
+use crate::pool::Pool;
 
 pub(crate) struct Actors;
 
@@ -19,5 +21,19 @@ impl Meaning for Actors {
             max: pool.actors_max,
             in_flight: pool.tasks_in_flight_max,
         })
+    }
+
+    fn takes_any_blocks(&self) -> bool {
+        true
+    }
+
+    fn fills_blocks(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, spec: &OpSpec, operator: &mut Operator) {
+        if let OpKind::Actors(pool) = spec.kind {
+            operator.pool = Some(Pool::new(pool));
+        }
     }
 }

@@ -26,6 +26,10 @@ impl Meaning for Scatter {
         }
         Err(must(op, "be read by a gather"))
     }
+
+    fn fills_barrier(&self) -> bool {
+        true
+    }
 }
 
 pub(crate) struct Gather;
@@ -53,6 +57,10 @@ impl Meaning for Gather {
         let is_same = |partition: u32| partition == first.at.partition;
         Ok(Portion::Blocks(1 + ready.take_while(|queued| is_same(queued.at.partition)).count()))
     }
+
+    fn is_barrier(&self) -> bool {
+        true
+    }
 }
 
 fn must(op: &OpSpec, wanted: &'static str) -> PlanError {
@@ -60,14 +68,14 @@ fn must(op: &OpSpec, wanted: &'static str) -> PlanError {
 }
 
 impl State {
-    /// Whether `op` is the reduce side of an exchange.
-    pub(crate) fn is_gather(&self, op: OpId) -> bool {
-        self.spec(op).kind == OpKind::Gather
+    /// Whether `op` begins nothing before all its input is there.
+    pub(crate) fn is_barrier(&self, op: OpId) -> bool {
+        self.meaning(op).is_barrier()
     }
 
     /// Whether `op` waits until all its input is there.
     pub(crate) fn is_closed_barrier(&self, op: OpId) -> bool {
-        self.is_gather(op) && !self.op(op).input_ended()
+        self.is_barrier(op) && !self.op(op).input_ended()
     }
 
     /// Whether `op` has ever begun any work.

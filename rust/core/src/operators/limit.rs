@@ -3,7 +3,9 @@
 //! Without this, a source that may run a hundred tasks reads a hundred files for three rows.
 
 use crate::estimate::{quantity, whole};
+use crate::operator::Operator;
 use crate::operators::{Meaning, OpKind};
+use crate::plan::OpSpec;
 use crate::policy::granularity::{self, Portion};
 use crate::protocol::Reason;
 use crate::scheduler::Scheduler;
@@ -46,6 +48,16 @@ impl Meaning for Limit {
 
     fn note_launch(&self, scheduler: &mut Scheduler, op: OpId) {
         scheduler.end_above(op);
+    }
+
+    fn cuts_blocks(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, spec: &OpSpec, operator: &mut Operator) {
+        if let OpKind::Limit { rows } = spec.kind {
+            operator.limit_left = rows;
+        }
     }
 }
 
@@ -102,7 +114,7 @@ pub(crate) fn reason_for_the_end(state: &State, op: OpId) -> Reason {
 /// The limit that counts what `op` puts out. Which rows come first out of an exchange is known when it
 /// has them all, so one behind that is none.
 fn limit_below(state: &State, op: OpId) -> Option<OpId> {
-    let mut below = state.below(op).take_while(|reader| !state.is_gather(*reader));
+    let mut below = state.below(op).take_while(|reader| !state.is_barrier(*reader));
     below.find(|reader| limit_of(state, *reader).is_some())
 }
 

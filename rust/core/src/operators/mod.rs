@@ -16,12 +16,13 @@ mod zip;
 
 use alloc::vec::Vec;
 
-use crate::plan::{OpSpec, PlanError, PoolSpec, Unit};
+use crate::operator::Operator;
+use crate::plan::{OpSpec, PlanError, PoolSpec, Port, Unit};
 use crate::policy::granularity::{self, Portion};
 use crate::protocol::{OutputRows, Reason};
 use crate::scheduler::Scheduler;
 use crate::state::State;
-use crate::units::{OpId, Rows};
+use crate::units::{Bytes, OpId, Rows};
 
 /// How an operator executes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,11 +157,54 @@ pub(crate) trait Meaning {
         false
     }
 
+    /// Whether it begins nothing before all its input is there.
+    fn is_barrier(&self) -> bool {
+        false
+    }
+
+    /// Whether what it puts out waits behind a barrier.
+    fn fills_barrier(&self) -> bool {
+        false
+    }
+
+    /// Whether it works on parts of blocks, those of each input in order.
+    fn cuts_blocks(&self) -> bool {
+        false
+    }
+
+    /// Whether its tasks may take any of the blocks that wait where no order is preserved.
+    fn takes_any_blocks(&self) -> bool {
+        false
+    }
+
+    /// Whether it ever runs tasks, which need room.
+    fn may_run_tasks(&self, _op: &OpSpec) -> bool {
+        true
+    }
+
+    /// Whether what it puts out is cut into blocks of the target size.
+    fn fills_blocks(&self) -> bool {
+        false
+    }
+
+    /// The size of its blocks before one is known, where `usual` is that of most operators.
+    fn block_bytes_assumed(&self, usual: Bytes) -> Bytes {
+        usual
+    }
+
+    /// Whether what comes through a port waits for the progress of another input.
+    fn goes_before(&self, _state: &State, _port: Port, _other: usize) -> bool {
+        false
+    }
+
     /// The next portion, or why there is none. With `anything` it may be a partial batch, and is one batch
     /// at most.
     fn portion(&self, state: &State, op: OpId, anything: bool) -> Result<Portion, Reason> {
         granularity::blocks_portion(state, op, anything)
     }
+
+    /// Sets what an operator has from the start.
+    fn begin(&self, _spec: &OpSpec, _operator: &mut Operator) {}
 
     /// Lets blocks pass for which it needs no task, and fails the run if what has come may not be.
     fn advance(&self, _scheduler: &mut Scheduler, _op: OpId) {}

@@ -45,6 +45,10 @@ impl Meaning for Source {
             count => Ok(Portion::Units(count)),
         }
     }
+
+    fn fills_blocks(&self) -> bool {
+        true
+    }
 }
 
 /// How many units to ask for now; none while enough are there or under way, or none are wanted.

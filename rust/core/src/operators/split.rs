@@ -83,6 +83,14 @@ impl Meaning for Split {
         scheduler.pass_split(op);
         scheduler.emit_output();
     }
+
+    fn cuts_blocks(&self) -> bool {
+        true
+    }
+
+    fn may_run_tasks(&self, op: &OpSpec) -> bool {
+        matches!(op.kind, OpKind::Split { equal: true, .. })
+    }
 }
 
 fn are_apart(rows: &[OutputRows]) -> bool {

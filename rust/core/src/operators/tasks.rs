@@ -4,4 +4,12 @@ use crate::operators::Meaning;
 
 pub(crate) struct Tasks;
 
-impl Meaning for Tasks {}
+impl Meaning for Tasks {
+    fn takes_any_blocks(&self) -> bool {
+        true
+    }
+
+    fn fills_blocks(&self) -> bool {
+        true
+    }
+}

@@ -1,6 +1,7 @@
 //! The blocks of several inputs, one input after the other or as they come.
 
 use crate::operators::{Inputs, Meaning};
+use crate::plan::{OpSpec, Port};
 use crate::policy::granularity::Portion;
 use crate::protocol::Reason;
 use crate::scheduler::Scheduler;
@@ -42,5 +43,13 @@ impl Meaning for Union {
                 return;
             }
         }
+    }
+
+    fn may_run_tasks(&self, _: &OpSpec) -> bool {
+        false
+    }
+
+    fn goes_before(&self, state: &State, port: Port, other: usize) -> bool {
+        other < port.input && state.plan.takes_in_order(port.op)
     }
 }

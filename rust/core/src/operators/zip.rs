@@ -1,6 +1,7 @@
 //! Rows of several inputs, side by side.
 
 use crate::operators::{Inputs, Meaning};
+use crate::plan::Port;
 use crate::policy::granularity::{self, Portion};
 use crate::protocol::{FailCause, Reason};
 use crate::queue::InputQueue;
@@ -66,5 +67,14 @@ impl Meaning for Zip {
             };
             scheduler.fail(op, None, cause);
         }
+    }
+
+    fn cuts_blocks(&self) -> bool {
+        true
+    }
+
+    fn goes_before(&self, state: &State, port: Port, other: usize) -> bool {
+        let rows = |input: usize| (state.op(port.op).queues[input].ready_rows(), input);
+        rows(other) < rows(port.input)
     }
 }

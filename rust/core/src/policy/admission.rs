@@ -13,7 +13,6 @@ use alloc::vec::Vec;
 use crate::estimate::{MIN_SPAN_US, quantity, whole};
 use crate::ledger::{Account, Share};
 use crate::operator::Task;
-use crate::operators::OpKind;
 use crate::operators::limit;
 use crate::policy::granularity::{self, Portion};
 use crate::policy::lookahead;
@@ -197,9 +196,7 @@ pub(crate) fn kept_for_others(
         .awake_below(op)
         .chain(state.neighbours(op).filter(|_| !is_awaited))
         .filter(|reader| !state.op(*reader).is_done)
-        .filter(|reader| {
-            !matches!(state.spec(*reader).kind, OpKind::Union | OpKind::Split { equal: false, .. })
-        })
+        .filter(|reader| state.meaning(*reader).may_run_tasks(state.spec(*reader)))
         .filter(|reader| account.total.fits(state.ledger.request(*reader)))
         .map(|reader| {
             let own = oldest(state, reader, node)

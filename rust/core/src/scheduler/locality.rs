@@ -8,7 +8,6 @@ use core::cmp::Reverse;
 use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
-use crate::operators::OpKind;
 use crate::policy::admission::{self, Launch};
 use crate::policy::placement::Pass;
 use crate::protocol::Reason;
@@ -74,10 +73,8 @@ impl Scheduler {
     /// their order; and what is cut is cut as it comes.
     fn is_worth_choosing(&self, op: OpId) -> bool {
         let config = self.state.plan.config();
-        let kind = &self.state.spec(op).kind;
-        let works = matches!(kind, OpKind::Tasks | OpKind::Actors(_) | OpKind::Sink);
         let first = || self.state.op(op).queue().ready().next();
-        works
+        self.state.meaning(op).takes_any_blocks()
             && config.epoch_units == 0
             && !self.state.plan.takes_in_order(op)
             && first().is_some_and(|first| {

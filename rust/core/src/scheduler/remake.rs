@@ -12,7 +12,6 @@ use alloc::vec::Vec;
 
 use crate::lineage::{Origin, RowRange};
 use crate::operator::{Gap, Goal, Part, Starved, Task};
-use crate::operators::OpKind;
 use crate::protocol::{Action, FailCause, Slice, Work};
 use crate::queue::{Position, Queued, Spot};
 use crate::scheduler::Scheduler;
@@ -239,7 +238,7 @@ impl Scheduler {
     /// Work on parts of blocks, which are in order for each input of the operator.
     fn work_of(&self, op: OpId, slices: Vec<Slice>) -> Work {
         let spec = self.state.spec(op);
-        if !matches!(spec.kind, OpKind::Limit { .. } | OpKind::Zip | OpKind::Split { .. }) {
+        if !spec.kind.meaning().cuts_blocks() {
             return Work::Blocks(slices.into_iter().map(|slice| slice.block).collect());
         }
         let mut inputs = alloc::vec![Vec::new(); spec.inputs.len()];

@@ -1,6 +1,5 @@
 //! Which operators are around another: what works on its output, and what must get on before it.
 
-use crate::operators::OpKind;
 use crate::plan::Port;
 use crate::state::State;
 use crate::units::{OpId, Rows};
@@ -9,7 +8,7 @@ impl State {
     /// The operators below `op` that blocks do not just pass, nearest first, up to a barrier: what comes
     /// after that has a pace of its own.
     pub(crate) fn workers_below(&self, op: OpId) -> impl Iterator<Item = OpId> {
-        let before = self.below(op).take_while(|reader| !self.is_gather(*reader));
+        let before = self.below(op).take_while(|reader| !self.is_barrier(*reader));
         before.filter(|reader| !self.passes_blocks(*reader))
     }
 
@@ -33,9 +32,9 @@ impl State {
 
     /// Those, and where rows are put side by side the operators of all other inputs.
     pub(crate) fn neighbours(&self, op: OpId) -> impl Iterator<Item = OpId> {
-        let is_zip = |port: Port| matches!(self.spec(port.op).kind, OpKind::Zip);
+        let by_place = |port: Port| self.meaning(port.op).puts_side_by_side();
         self.beside(op, move |port, other| {
-            (is_zip(port) && other != port.input) || self.comes_first(port, other)
+            (by_place(port) && other != port.input) || self.comes_first(port, other)
         })
     }
 
@@ -53,11 +52,6 @@ impl State {
     }
 
     fn comes_first(&self, port: Port, other: usize) -> bool {
-        let rows = |input: usize| (self.op(port.op).queues[input].ready_rows(), input);
-        match self.spec(port.op).kind {
-            OpKind::Zip => rows(other) < rows(port.input),
-            OpKind::Union => other < port.input && self.plan.takes_in_order(port.op),
-            _ => false,
-        }
+        self.meaning(port.op).goes_before(self, port, other)
     }
 }

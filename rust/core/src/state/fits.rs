@@ -53,8 +53,7 @@ pub(super) fn check(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result
 /// one that the next operator reads, while that one's own are its output.
 fn check_memory(plan: &Plan, nodes: &[(NodeId, Resources, Bytes)]) -> Result<(), SubmitError> {
     let block = plan.config().block_bytes_target;
-    let makes_blocks =
-        |op: &&OpSpec| matches!(op.kind, OpKind::Source { .. } | OpKind::Tasks | OpKind::Actors(_));
+    let makes_blocks = |op: &&OpSpec| op.kind.meaning().fills_blocks();
     let operators = plan.ops().iter().filter(makes_blocks).count() as u64;
     let room = nodes.iter().map(|(_, _, store)| store.0 / block.0.max(1)).sum();
     if plan.config().strict_memory && room < operators {

@@ -7,6 +7,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::operators::OpKind;
+use crate::plan::OpSpec;
 use crate::protocol::{OutputPlace, OutputRows};
 use crate::queue::Queued;
 use crate::units::{BlockId, Epoch, Rows};
@@ -56,7 +58,17 @@ pub(crate) struct Held {
 }
 
 impl Split {
-    pub(crate) fn new(consumers: u32, is_equal: bool, left_out: &[OutputRows]) -> Self {
+    /// What an operator's output is shared by, if it is a split.
+    pub(crate) fn of(op: &OpSpec) -> Option<Self> {
+        match &op.kind {
+            OpKind::Split { consumers, equal, left_out } => {
+                Some(Self::new(*consumers, *equal, left_out))
+            }
+            _ => None,
+        }
+    }
+
+    fn new(consumers: u32, is_equal: bool, left_out: &[OutputRows]) -> Self {
         Self {
             is_equal,
             takers: (0..consumers).map(|_| Taker::default()).collect(),
