@@ -78,15 +78,19 @@ class Frameworks(Iteration):
         from millstream.torch_dataset import TorchDataset, torch_batches, torch_rows
 
         source, dataset = self._for_loader()
+        draws_anew = local_shuffle_buffer_size is not None and local_shuffle_seed is None
         if batch_size is not None:
             options = {"dtypes": dtypes, "collate_fn": collate_fn, **batches}
-            return TorchDataset(source, dataset, partial(torch_batches, options=options), None)
+            make = partial(torch_batches, options=options)
+            return TorchDataset(
+                source, dataset, make, batch_size, drops_last=drop_last, draws_anew=draws_anew
+            )
         only_batches = {"dtypes": dtypes, "collate_fn": collate_fn, "drop_last": drop_last or None}
         for name, value in only_batches.items():
             if value is not None:
                 raise ArgumentError(f"{name}={value!r} is of batches: pass batch_size too")
-        rows = None if dataset is None else dataset._plan.rows()
-        return TorchDataset(source, dataset, partial(torch_rows, shuffle=shuffle), rows)
+        make_rows = partial(torch_rows, shuffle=shuffle)
+        return TorchDataset(source, dataset, make_rows, draws_anew=draws_anew)
 
     def iter_jax_batches(
         self,

@@ -33,7 +33,9 @@ class TorchDataset(torch.utils.data.IterableDataset):  # type: ignore[misc]
         source: Gives the rows in a process without workers.
         dataset: What a worker runs its part of; `None`: there can be no workers.
         elements: Gives the elements of an iterator.
-        rows: How many elements there are, if that is known.
+        batch_rows: How many rows an element has.
+        drops_last: Whether a last element that has fewer is left out.
+        draws_anew: Whether the elements have another order each time that they are made.
     """
 
     def __init__(
@@ -41,13 +43,18 @@ class TorchDataset(torch.utils.data.IterableDataset):  # type: ignore[misc]
         source: DataIterator,
         dataset: Any,
         elements: Callable[[DataIterator], Iterable[Any]],
-        rows: int | None,
+        batch_rows: int = 1,
+        *,
+        drops_last: bool = False,
+        draws_anew: bool = False,
     ) -> None:
         super().__init__()
         self._source = source
         self._dataset = dataset
         self._elements = elements
-        self._rows = rows
+        self._batch_rows = batch_rows
+        self._drops_last = drops_last
+        self._draws_anew = draws_anew
         self._epoch: int | None = None
         self._part: _Part | None = None
 
@@ -56,14 +63,16 @@ class TorchDataset(torch.utils.data.IterableDataset):  # type: ignore[misc]
         return self._here().begin()
 
     def __len__(self) -> int:
-        """How many rows there are.
+        """How many elements there are, without workers of a loader.
 
         Raises:
-            TypeError: It is not known without running, or batches are given.
+            TypeError: It is not known without running.
         """
-        if self._rows is None:
-            raise TypeError("the number of elements is not known without running the dataset")
-        return self._rows
+        rows: int | None = None if self._dataset is None else self._dataset._plan.rows()
+        if rows is None:
+            raise TypeError("the number of rows is not known without running the dataset")
+        whole, rest = divmod(rows, self._batch_rows)
+        return whole + (rest > 0 and not self._drops_last)
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process has a part of its own.
@@ -119,6 +128,11 @@ class TorchDataset(torch.utils.data.IterableDataset):  # type: ignore[misc]
                 "by itself: pass num_workers=0 to the DataLoader"
             )
         iterator, is_divided = iterator_of(self._dataset, share)
+        if self._draws_anew and not is_divided:
+            raise ArgumentError(
+                f"num_workers: {share.count} workers cannot divide the rows, since a local shuffle "
+                "without a seed draws otherwise in each: pass local_shuffle_seed, or num_workers=0"
+            )
         if self._epoch is not None:
             iterator.set_epoch(self._epoch)
         return _Part(iterator, self._elements, share, is_divided=is_divided)

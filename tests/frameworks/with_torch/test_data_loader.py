@@ -112,12 +112,13 @@ def test_rows_keep_what_is_no_tensor():
 def test_the_length_is_told_where_it_is_known():
     assert len(dataset().to_torch_dataset()) == 100
     assert len(DataLoader(dataset().to_torch_dataset(), batch_size=8)) == 13
-    for made in (
-        dataset().filter(lambda row: row["id"]).to_torch_dataset(),
-        dataset().to_torch_dataset(batch_size=8),
-    ):
+    assert len(dataset().to_torch_dataset(batch_size=8)) == 13
+    assert len(dataset().to_torch_dataset(batch_size=8, drop_last=True)) == 12
+    assert len(dataset().to_torch_dataset(batch_size=10)) == 10
+    (part,) = dataset().streaming_split(1)
+    for unknown in (dataset().filter(lambda row: row["id"]), part):
         with pytest.raises(TypeError, match="not known without running"):
-            len(made)
+            len(unknown.to_torch_dataset())
 
 
 def test_a_local_shuffle_has_another_order_in_each_epoch():
@@ -129,6 +130,21 @@ def test_a_local_shuffle_has_another_order_in_each_epoch():
         orders.append(rows_of(loader))
     assert all(sorted(order) == list(range(100)) for order in orders)
     assert orders[0] == orders[2] != orders[1]
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_a_shuffle_of_rows_that_cannot_be_divided_needs_a_seed(batch_size):
+    def loader(**shuffle):
+        made = (
+            dataset()
+            .limit(90)
+            .to_torch_dataset(batch_size=batch_size, local_shuffle_buffer_size=20, **shuffle)
+        )
+        return DataLoader(made, batch_size=None if batch_size else 8, num_workers=2)
+
+    assert sorted(rows_of(loader(local_shuffle_seed=3))) == list(range(90))
+    with pytest.raises(ArgumentError, match="pass local_shuffle_seed, or num_workers=0"):
+        next(iter(loader()))
 
 
 def test_a_part_of_a_split_takes_no_workers():

@@ -70,9 +70,11 @@ def test_lightning_sees_each_row_once_an_epoch(tmp_path):
     assert module.seen == 2 * [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [None, 0, 1])
 def test_lightning_goes_on_with_the_very_next_batch(tmp_path, workers):
     def loader():
+        if workers is None:
+            return numbers(20).to_torch_dataset(batch_size=4)
         made = numbers(20).to_torch_dataset()
         return StatefulDataLoader(made, batch_size=4, num_workers=workers)
 
