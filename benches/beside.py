@@ -1,10 +1,11 @@
 """Another build beside this one, in turn: has anything become slower?
 
-    python benches/beside.py --base PATH [--rounds 5] [--only NAME ...]
+    python benches/beside.py --base COMMIT [--rounds 5] [--only NAME ...]
 
-The tree at PATH must have its extension built. Each measurement is a process of its own: the
-contestants of the benches that time millstream, on either tree's code, and each tree's own demo as
-a whole. Prints the medians of the rounds and their ratio.
+The base is a commit, which is checked out and built under target/beside, or a folder whose
+extension is built. Each measurement is a process of its own: the contestants of the benches that
+time millstream, on either tree's code, and each tree's own demo as a whole. Prints the commits of
+both, and for each measurement the medians of the rounds and their ratio.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import compileall
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -39,15 +41,20 @@ DEMO = "demo"
 def main() -> None:
     """Runs what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, required=True, help="the tree to compare with")
+    parser.add_argument("--base", required=True, help="the commit or the folder to compare with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", action="append", choices=[*MEASURED, DEMO])
     arguments = parser.parse_args()
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
-    trees = {"this": HERE.parent, "base": arguments.base.resolve()}
-    for tree in trees.values():
+    base = Path(arguments.base)
+    trees = {
+        "this": HERE.parent,
+        "base": base.resolve() if base.is_dir() else _built(arguments.base),
+    }
+    for tree, folder in trees.items():
+        print(f"{tree}: {_described(folder)}")
         # As it is installed: otherwise the larger one takes longer to load.
-        compileall.compile_dir(tree / "python", quiet=1)
+        compileall.compile_dir(folder / "python", quiet=1)
     for name in arguments.only or [*MEASURED, DEMO]:
         found: dict[str, list[float]] = {tree: [] for tree in trees}
         for number in range(arguments.rounds):
@@ -56,6 +63,36 @@ def main() -> None:
             for tree in order:
                 found[tree].append(_measured(name, trees[tree]))
         _print(name, found)
+
+
+def _built(commit: str) -> Path:
+    """A commit's tree with its extension, which is built with what is built already."""
+    number = _output(["git", "rev-parse", "--short", f"{commit}^{{commit}}"], HERE.parent)
+    target = HERE.parent / "target" / "beside"
+    tree = target / number
+    if not tree.exists():
+        _output(["git", "worktree", "prune"], HERE.parent)
+        _output(["git", "worktree", "add", "-q", "--detach", str(tree), number], HERE.parent)
+    build = ["cargo", "build", "--release", "-q", "-p", "millstream-py"]
+    features = ["--features", "pyo3/extension-module", "--target-dir", str(target / "cargo")]
+    _output([*build, *features], tree)
+    ending = "dylib" if sys.platform == "darwin" else "so"
+    shutil.copy(
+        target / f"cargo/release/lib_core.{ending}", tree / "python/millstream/_core.abi3.so"
+    )
+    return tree
+
+
+def _described(tree: Path) -> str:
+    """The commit of a tree, and whether it was changed since."""
+    return _output(["git", "describe", "--always", "--dirty", "--exclude", "*"], tree)
+
+
+def _output(command: Sequence[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed in {folder}:\n{done.stderr[-4000:]}")
+    return done.stdout.strip()
 
 
 def _measured(name: str, tree: Path) -> float:
