@@ -112,9 +112,6 @@ class OpSnapshot:
     def queued_bytes(self) -> int:
         """Bytes that wait for it."""
     @property
-    def bytes_out(self) -> int:
-        """Bytes that it put out."""
-    @property
     def is_source(self) -> bool:
         """Whether it is a source."""
     @property
@@ -168,6 +165,9 @@ class OpSnapshot:
     @property
     def blocks_out(self) -> int:
         """Blocks that it put out."""
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that it put out."""
     @property
     def blocks_lost(self) -> int:
         """Blocks of its output that were lost."""

@@ -244,29 +244,21 @@ impl Sizes {
     }
 }
 
-/// Totals since the start of the run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) tasks_finished: u64,
-    pub(crate) tasks_failed: u64,
-    pub(crate) tasks_retried: u64,
-    pub(crate) tasks_preempted: u64,
-    pub(crate) memory_kills: u64,
-    pub(crate) rows_in: u64,
-    pub(crate) units_done: u64,
-    pub(crate) blocks_out: u64,
-    pub(crate) rows_out: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) blocks_lost: u64,
-    pub(crate) blocks_remade: u64,
-    pub(crate) busy: Span,
-    pub(crate) heap_peak: Bytes,
-    pub(crate) actors_started: u64,
-    pub(crate) actors_lost: u64,
-    pub(crate) actors_given_up: u64,
-    /// How often it began to leave a node alone.
-    pub(crate) quarantines: u64,
+/// Defines what is counted of a list of numbers.
+macro_rules! counters {
+    (
+        computed $computed:tt
+        counted { $($(#[$doc:meta])* $number:ident: $type:ty $(as $name:literal)?,)* }
+    ) => {
+        /// Totals since the start of the run.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct Counters {
+            $($(#[$doc])* pub(crate) $number: $type,)*
+        }
+    };
 }
+
+crate::op_numbers!(counters);
 
 /// The run-time state of one operator.
 #[derive(Clone, Debug)]

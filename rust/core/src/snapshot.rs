@@ -52,8 +52,6 @@ macro_rules! op_numbers {
                 queued_rows: u64,
                 /// Bytes that wait for it.
                 queued_bytes: Bytes,
-                /// Bytes that it put out.
-                bytes_out: Bytes,
                 /// Whether it is a source.
                 is_source: bool,
                 /// Units of a source, as far as they are known.
@@ -92,6 +90,8 @@ macro_rules! op_numbers {
                 rows_out: u64,
                 /// Blocks that it put out.
                 blocks_out: u64,
+                /// Bytes that it put out.
+                bytes_out: Bytes,
                 /// Blocks of its output that were lost.
                 blocks_lost: u64,
                 /// Blocks that it made in their place.
@@ -298,7 +298,6 @@ fn op_snapshot(state: &State, attribution: &Attribution, id: OpId) -> OpSnapshot
         queued_blocks: op.queued_blocks() as u64,
         queued_rows: op.queues.iter().map(|queue| queue.rows().0).sum(),
         queued_bytes: op.queues.iter().map(InputQueue::bytes).sum(),
-        bytes_out: Bytes(op.counters.bytes_out),
         is_source: spec.kind.is_source(),
         units_total: op.listing.listed(),
         is_listing: op.listing.is_open(),

@@ -79,7 +79,7 @@ impl Scheduler {
         operator.counters.rows_in += queued.rows.0;
         operator.counters.rows_out += queued.rows.0;
         operator.counters.blocks_out += 1;
-        operator.counters.bytes_out += queued.bytes.0;
+        operator.counters.bytes_out += queued.bytes;
         let at = Position { number, ..Position::default() };
         self.state.enqueue(Spot { after: op, at }, queued);
         self.state.queue_after_mut(op).end_work(number, queued.rows);

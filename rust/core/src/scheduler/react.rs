@@ -117,7 +117,7 @@ impl Scheduler {
         if is_new {
             operator.counters.blocks_out += 1;
             operator.counters.rows_out += rows.0;
-            operator.counters.bytes_out += bytes.0;
+            operator.counters.bytes_out += bytes;
             operator.estimates.block_bytes.add(bytes.0);
         }
     }
