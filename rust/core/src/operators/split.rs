@@ -6,7 +6,7 @@
 pub(crate) mod consumers;
 
 use crate::operator::Goal;
-use crate::operators::split::consumers::Held;
+use crate::operators::split::consumers::InHand;
 use crate::operators::{Meaning, OpKind};
 use crate::plan::{OpSpec, PlanError};
 use crate::policy::granularity::{self, Portion};
@@ -161,24 +161,24 @@ impl Scheduler {
             self.state.stale_events += 1;
             return;
         };
-        let held = split.leave(consumer);
+        let in_hand = split.leave(consumer);
         if split.are_all_gone() {
             return self.stop();
         }
         let is_equal = split.is_equal;
-        for (id, held) in held.into_iter().rev() {
+        for (id, in_hand) in in_hand.into_iter().rev() {
             let is_there = self.state.blocks.get(&id).is_some_and(|b| b.place == Place::Emitted);
             if is_there {
-                self.take_back_output(id, held, is_equal);
+                self.take_back_output(id, in_hand, is_equal);
             }
         }
     }
 
-    fn take_back_output(&mut self, id: BlockId, held: Held, is_equal: bool) {
+    fn take_back_output(&mut self, id: BlockId, in_hand: InHand, is_equal: bool) {
         if let Some(split) = &mut self.state.split {
             split.release(id);
         }
-        let Held { queued, at, .. } = held;
+        let InHand { queued, at, .. } = in_hand;
         self.state.take_from_hand(queued.bytes);
         if is_equal {
             self.drop_rows(queued.rows);
@@ -202,10 +202,11 @@ impl Scheduler {
 
     /// Brings a block to who waits for it in the place of a lost one, unless that is gone.
     pub(crate) fn emit_instead(&mut self, made: Queued, lost: BlockId) {
-        let held = self.state.split.as_mut().and_then(|split| split.replace(lost, made.rows));
-        let at = held.map_or_else(OutputPlace::default, |held| held.at);
-        let (consumer, queued) =
-            held.map_or((0, made), |held| (held.consumer, Queued { at: held.queued.at, ..made }));
+        let in_hand = self.state.split.as_mut().and_then(|split| split.replace(lost, made.rows));
+        let at = in_hand.map_or_else(OutputPlace::default, |in_hand| in_hand.at);
+        let (consumer, queued) = in_hand.map_or((0, made), |in_hand| {
+            (in_hand.consumer, Queued { at: in_hand.queued.at, ..made })
+        });
         let split = self.state.split.as_mut();
         let is_equal = split.as_ref().map(|split| (split.is_gone(consumer), split.is_equal));
         match is_equal {

@@ -26,7 +26,7 @@ pub(crate) struct Split {
     /// Rows that count as none.
     left_out: Vec<OutputRows>,
     /// Blocks in the consumers' hands, lost ones too that they wait for.
-    held: BTreeMap<BlockId, Held>,
+    in_hand: BTreeMap<BlockId, InHand>,
     /// Rows that no consumer got, or that one had not taken when it went.
     pub(crate) rows_dropped: Rows,
 }
@@ -49,7 +49,7 @@ struct Passed {
 
 /// A block in a consumer's hand.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
+pub(crate) struct InHand {
     pub(crate) consumer: u32,
     /// As it was in the queue, from which another consumer would get it.
     pub(crate) queued: Queued,
@@ -75,7 +75,7 @@ impl Split {
             passed: BTreeMap::new(),
             next: OutputPlace::default(),
             left_out: left_out.to_vec(),
-            held: BTreeMap::new(),
+            in_hand: BTreeMap::new(),
             rows_dropped: Rows::ZERO,
         }
     }
@@ -120,13 +120,13 @@ impl Split {
     }
 
     /// Notes that a consumer takes nothing more, and tells what it has in hand, oldest first.
-    pub(crate) fn leave(&mut self, consumer: u32) -> Vec<(BlockId, Held)> {
+    pub(crate) fn leave(&mut self, consumer: u32) -> Vec<(BlockId, InHand)> {
         self.takers[consumer as usize].is_gone = true;
-        let has = |(_, held): &(&BlockId, &Held)| held.consumer == consumer;
-        let mut held: Vec<(BlockId, Held)> =
-            self.held.iter().filter(has).map(|(id, held)| (*id, *held)).collect();
-        held.sort_by_key(|(_, held)| held.queued.at);
-        held
+        let has = |(_, in_hand): &(&BlockId, &InHand)| in_hand.consumer == consumer;
+        let mut in_hand: Vec<(BlockId, InHand)> =
+            self.in_hand.iter().filter(has).map(|(id, in_hand)| (*id, *in_hand)).collect();
+        in_hand.sort_by_key(|(_, in_hand)| in_hand.queued.at);
+        in_hand
     }
 
     pub(crate) fn are_all_gone(&self) -> bool {
@@ -137,9 +137,9 @@ impl Split {
         if self.takers.len() == 1 {
             return true;
         }
-        let held = self.held.values().filter(|held| held.consumer == consumer).count();
+        let in_hand = self.in_hand.values().filter(|in_hand| in_hand.consumer == consumer).count();
         let meant = self.passed.values().filter(|passed| passed.consumer == Some(consumer)).count();
-        held + meant < HELD_MAX
+        in_hand + meant < IN_HAND_MAX
     }
 
     /// Who gets the next block of so many rows that count. Up to `level` rows, where all get equally many.
@@ -205,8 +205,9 @@ impl Split {
         let Some(consumer) = passed.and_then(|passed| passed.consumer) else {
             return self.next(self.counted(self.place(queued).row, queued.rows), None);
         };
-        let has = |held: &&Held| held.consumer == consumer;
-        let is_free = self.takers.len() == 1 || self.held.values().filter(has).count() < HELD_MAX;
+        let has = |in_hand: &&InHand| in_hand.consumer == consumer;
+        let is_free =
+            self.takers.len() == 1 || self.in_hand.values().filter(has).count() < IN_HAND_MAX;
         (is_free || self.is_gone(consumer)).then_some(consumer)
     }
 
@@ -242,30 +243,30 @@ impl Split {
 
     /// Notes that a consumer has a block in hand.
     pub(crate) fn hold(&mut self, consumer: u32, queued: Queued, at: OutputPlace) {
-        self.held.insert(queued.block, Held { consumer, queued, at });
+        self.in_hand.insert(queued.block, InHand { consumer, queued, at });
     }
 
     /// Notes that a block is in nobody's hand any more.
     pub(crate) fn release(&mut self, block: BlockId) {
-        self.held.remove(&block);
+        self.in_hand.remove(&block);
     }
 
     /// Who waits for what takes the place of a block, and where that is in the queue. What comes after
     /// `rows` more is behind it.
-    pub(crate) fn replace(&mut self, lost: BlockId, rows: Rows) -> Option<Held> {
-        let held = self.held.get_mut(&lost)?;
-        let now = *held;
-        held.queued.at = held.queued.at.after(rows);
-        held.at.row += rows.0;
+    pub(crate) fn replace(&mut self, lost: BlockId, rows: Rows) -> Option<InHand> {
+        let in_hand = self.in_hand.get_mut(&lost)?;
+        let now = *in_hand;
+        in_hand.queued.at = in_hand.queued.at.after(rows);
+        in_hand.at.row += rows.0;
         Some(now)
     }
 
     /// Forgets all blocks at the end of a run.
     pub(crate) fn clear(&mut self) {
         self.passed.clear();
-        self.held.clear();
+        self.in_hand.clear();
     }
 }
 
 /// The block that a consumer works on, and the one that waits for it.
-const HELD_MAX: usize = 2;
+const IN_HAND_MAX: usize = 2;
