@@ -33,7 +33,7 @@ pub(crate) struct Account {
     pub(crate) reserved: Bytes,
     pub(crate) used_peak: Bytes,
     /// Of what is used, blocks that wait behind a barrier and are kept in the store.
-    pub(crate) held: Bytes,
+    pub(crate) at_barrier: Bytes,
     /// Of what is used, blocks that were set aside at a barrier.
     pub(crate) aside: Bytes,
     pub(crate) draining: bool,
@@ -63,7 +63,7 @@ impl Account {
 
     /// Bytes of blocks, except those that wait behind a barrier or were set aside there.
     pub(crate) fn flowing(&self) -> Bytes {
-        self.used - self.held - self.aside
+        self.used - self.at_barrier - self.aside
     }
 
     pub(crate) fn presence(&self, op: OpId) -> Presence {
@@ -215,7 +215,7 @@ impl Ledger {
             used: Bytes::ZERO,
             reserved: Bytes::ZERO,
             used_peak: Bytes::ZERO,
-            held: Bytes::ZERO,
+            at_barrier: Bytes::ZERO,
             aside: Bytes::ZERO,
             draining: false,
             presences: alloc::vec![Presence::default(); self.asks.len()],
@@ -644,7 +644,7 @@ fn note_excess(beyond_share: &mut BTreeSet<NodeId>, node: NodeId, account: &Acco
 fn change_shelf(account: &mut Account, lane: &mut Lane, shelf: Shelf, change: impl Fn(&mut Bytes)) {
     match shelf {
         Shelf::Off => {}
-        Shelf::Held => change(&mut account.held),
+        Shelf::AtBarrier => change(&mut account.at_barrier),
         Shelf::Aside => {
             change(&mut account.aside);
             change(&mut lane.aside);

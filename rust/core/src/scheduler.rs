@@ -198,15 +198,15 @@ impl Scheduler {
         }
     }
 
-    /// Asserts that all bytes that are booked as held or set aside at barriers are of such blocks.
+    /// Asserts that all bytes that are booked as waiting or set aside at barriers are of such blocks.
     fn assert_shelves_backed(&self) {
         for (node, account) in self.state.ledger.nodes() {
             let on = |shelf: Shelf| {
                 let there = self.state.blocks.values().filter(|block| block.node == node);
                 there.filter(|block| block.shelf == shelf).map(|block| block.bytes).sum::<Bytes>()
             };
-            let booked = (account.held, account.aside);
-            assert_eq!(booked, (on(Shelf::Held), on(Shelf::Aside)), "I1: barriers at {node}");
+            let booked = (account.at_barrier, account.aside);
+            assert_eq!(booked, (on(Shelf::AtBarrier), on(Shelf::Aside)), "I1: barriers at {node}");
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) enum Shelf {
     /// It does not.
     Off,
     /// In the store.
-    Held,
+    AtBarrier,
     /// Beyond what the store has room for, since it came, until it is dropped. A task that reads it
     /// needs room for a copy.
     Aside,

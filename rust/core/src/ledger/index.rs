@@ -155,7 +155,7 @@ impl Index {
     pub(super) fn update_bytes(&mut self, account: &Account, entries: &mut Entries) {
         self.used = self.used + account.used - entries.used;
         entries.used = account.used;
-        let shelved = account.held + account.aside;
+        let shelved = account.at_barrier + account.aside;
         self.shelved = self.shelved + shelved - entries.shelved;
         entries.shelved = shelved;
         let room = account.room();

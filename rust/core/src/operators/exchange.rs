@@ -113,26 +113,26 @@ impl State {
         if self.is_bulk() || !self.ledger.knows(node) {
             return;
         }
-        let to = if self.leaves_room(node, bytes) { Shelf::Held } else { Shelf::Aside };
+        let to = if self.leaves_room(node, bytes) { Shelf::AtBarrier } else { Shelf::Aside };
         if to == Shelf::Aside {
             self.bytes_set_aside += bytes;
         }
         self.put_on_shelf(id, to);
     }
 
-    /// Whether a node has enough room beside what is held there, `bytes` more than now: a part of its
+    /// Whether a node has enough room beside what waits there, `bytes` more than now: a part of its
     /// store, and now a block for each operator that has not ended.
     fn leaves_room(&self, node: NodeId, bytes: Bytes) -> bool {
         let Some(account) = self.ledger.account(node) else { return false };
         let unended = self.op_ids().filter(|op| !self.op(*op).is_done);
         let needed: Bytes = unended.map(|op| self.block_bytes(op)).sum();
-        (account.held + bytes).times(STORES_PER_BARRIER) <= account.store
+        (account.at_barrier + bytes).times(STORES_PER_BARRIER) <= account.store
             && needed <= account.room()
     }
 
     /// Books that a block has left its barrier. One that was set aside stays so.
     pub(crate) fn leave_barrier(&mut self, id: BlockId) {
-        if self.blocks[&id].shelf == Shelf::Held {
+        if self.blocks[&id].shelf == Shelf::AtBarrier {
             self.put_on_shelf(id, Shelf::Off);
         }
     }
