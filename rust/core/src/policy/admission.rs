@@ -82,11 +82,18 @@ fn launch_at(
     if let Some((number, task)) = operator.retries.first_key_value() {
         let candidate = Candidate::Retry(*number);
         check_concurrency(state, op)?;
-        let held = Some((task.node, task.credit));
+        let credit_at = Some((task.node, task.credit));
         let input: Vec<BlockId> = task.work.blocks().collect();
         let block = task.block_next(state.block_bytes(op));
-        let need =
-            Need { op, number: *number, input: &input, block, growth: Bytes::ZERO, held, pass };
+        let need = Need {
+            op,
+            number: *number,
+            input: &input,
+            block,
+            growth: Bytes::ZERO,
+            credit_at,
+            pass,
+        };
         let site = site(state, &need)?;
         return Ok(Launch { candidate, site });
     }
@@ -107,7 +114,7 @@ fn launch_at(
         Portion::Rows(count) => operator.queues.iter().flat_map(|q| q.holders(count)).collect(),
     };
     let (number, block) = (operator.work_next, state.block_bytes(op));
-    let need = Need { op, number, input: &input, block, growth, held: None, pass };
+    let need = Need { op, number, input: &input, block, growth, credit_at: None, pass };
     let site = site(state, &need)?;
     Ok(Launch { candidate: Candidate::New(portion), site })
 }

@@ -23,7 +23,7 @@ pub(crate) struct Need<'a> {
     /// What it is expected to put out beyond its input; zero where it is let pass.
     pub(crate) growth: Bytes,
     /// Credit that it holds already, from an earlier attempt.
-    pub(crate) held: Option<(NodeId, Bytes)>,
+    pub(crate) credit_at: Option<(NodeId, Bytes)>,
     pub(crate) pass: Pass,
 }
 
@@ -73,7 +73,7 @@ fn task_site(state: &State, need: &Need<'_>) -> Result<Site, Reason> {
         return search.end();
     }
     let input = Input::of(state, need.input);
-    let near = input.nodes().chain(need.held.map(|(node, _)| node));
+    let near = input.nodes().chain(need.credit_at.map(|(node, _)| node));
     for node in near {
         let account = ledger
             .open_account(node)
@@ -271,17 +271,17 @@ fn room_at(
     let copies = Bytes(input.total - input.bytes_at(node));
     let kept = admission::kept_for_others(state, need.op, need.number, node, account);
     let free = account.room().saturating_sub(kept);
-    let held = need.held.filter(|(at, _)| *at == node).map_or(Bytes::ZERO, |(_, bytes)| bytes);
-    let wanted = need.block.saturating_sub(held);
+    let had = need.credit_at.filter(|(at, _)| *at == node).map_or(Bytes::ZERO, |(_, bytes)| bytes);
+    let wanted = need.block.saturating_sub(had);
     // A task that was stopped to free its slot must not take it again only to wait.
-    let lacking = if need.held.is_some() { copies + wanted } else { copies };
+    let lacking = if need.credit_at.is_some() { copies + wanted } else { copies };
     let overshoots = lacking > free && !state.is_bulk();
     if overshoots && need.pass == Pass::Nothing {
         return Err(admission::no_room(state, lacking, free));
     }
     let has_plenty = || !overshoots && lookahead::has_plenty(state, copies + wanted, free);
     // One that was stopped and takes its slot again only since nothing else moves would be stopped again.
-    let credit = if need.held.is_some() || has_plenty() { held + wanted } else { held };
+    let credit = if need.credit_at.is_some() || has_plenty() { had + wanted } else { had };
     let heap = state.ledger.request(need.op).heap.min(account.free.heap);
     Ok(Site { node, actor: None, credit, copies, overshoots, heap })
 }
