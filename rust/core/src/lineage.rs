@@ -34,37 +34,37 @@ pub(crate) enum Origin {
     /// Consecutive units of a source, which can always be read again.
     Units { first: u64, count: u64 },
     /// Consecutive rows of one piece of work.
-    Stretch(RowRange),
+    Range(RowRange),
     /// Rows from several places, in this order.
-    Stretches(Box<[RowRange]>),
+    Ranges(Box<[RowRange]>),
 }
 
 impl Origin {
     /// The rows of some blocks. Those without rows, which only tell of a schema, are left out.
     pub(crate) fn of_blocks(blocks: impl Iterator<Item = RowRange>) -> Self {
-        let mut blocks = blocks.filter(|stretch| stretch.rows > Rows::ZERO);
-        let Some(mut last) = blocks.next() else { return Self::Stretches(Box::default()) };
-        let mut stretches: Vec<RowRange> = Vec::new();
+        let mut blocks = blocks.filter(|range| range.rows > Rows::ZERO);
+        let Some(mut last) = blocks.next() else { return Self::Ranges(Box::default()) };
+        let mut ranges: Vec<RowRange> = Vec::new();
         for next in blocks {
             if last.is_continued_by(&next) {
                 last.rows += next.rows;
             } else {
-                stretches.push(core::mem::replace(&mut last, next));
+                ranges.push(core::mem::replace(&mut last, next));
             }
         }
-        if stretches.is_empty() {
-            return Self::Stretch(last);
+        if ranges.is_empty() {
+            return Self::Range(last);
         }
-        stretches.push(last);
-        Self::Stretches(stretches.into())
+        ranges.push(last);
+        Self::Ranges(ranges.into())
     }
 
     /// The rows that it is, where it is not units.
-    pub(crate) fn stretches(&self) -> &[RowRange] {
+    pub(crate) fn ranges(&self) -> &[RowRange] {
         match self {
             Self::Units { .. } => &[],
-            Self::Stretch(stretch) => core::slice::from_ref(stretch),
-            Self::Stretches(stretches) => stretches,
+            Self::Range(range) => core::slice::from_ref(range),
+            Self::Ranges(ranges) => ranges,
         }
     }
 }
@@ -103,8 +103,8 @@ impl Lineage {
         items: u64,
         epoch: Epoch,
     ) {
-        for stretch in origin.stretches() {
-            self.retain(stretch.op, stretch.number);
+        for range in origin.ranges() {
+            self.retain(range.op, range.number);
         }
         *self.epochs.entry(epoch).or_default() += 1;
         self.records[op.0 as usize].insert(number, Record { origin, items, uses: 1, epoch });
@@ -145,9 +145,9 @@ impl Lineage {
             }
             let Some(Record { origin, epoch, .. }) = records.remove(&number) else { continue };
             self.leave_epoch(epoch);
-            if let Some((first, others)) = origin.stretches().split_first() {
+            if let Some((first, others)) = origin.ranges().split_first() {
                 next = Some((first.op, first.number));
-                released.extend(others.iter().map(|stretch| (stretch.op, stretch.number)));
+                released.extend(others.iter().map(|range| (range.op, range.number)));
             }
         }
     }
@@ -192,7 +192,7 @@ mod tests {
     fn neighbours_are_kept_as_one_and_empty_blocks_not_at_all() {
         let blocks = [rows(0, 0, 3), rows(0, 3, 2), rows(1, 0, 0), rows(2, 4, 1)];
         let expected = [rows(0, 0, 5), rows(2, 4, 1)];
-        assert_eq!(Origin::of_blocks(blocks.into_iter()).stretches(), expected);
+        assert_eq!(Origin::of_blocks(blocks.into_iter()).ranges(), expected);
     }
 
     #[test]

@@ -275,7 +275,7 @@ pub(crate) struct Operator {
     pub(crate) hungry: BTreeMap<u64, TaskId>,
     pub(crate) retries: BTreeMap<u64, Box<Task>>,
     pub(crate) starved: BTreeMap<u64, Starved>,
-    /// Stretches of lost rows that its work has yet to make again.
+    /// Ranges of lost rows that its work has yet to make again.
     pub(crate) gaps: usize,
     pub(crate) pool: Option<Pool>,
     pub(crate) is_done: bool,

@@ -137,9 +137,9 @@ impl Scheduler {
             return;
         }
         let task = again(op, number, Work::Blocks(Vec::new()), items);
-        let input = origin.stretches().iter().copied().map(Part::Coming).collect();
+        let input = origin.ranges().iter().copied().map(Part::Coming).collect();
         self.state.op_mut(op).starved.insert(number, Starved { task, input });
-        for stretch in origin.stretches() {
+        for stretch in origin.ranges() {
             self.demand_input(op, number, *stretch);
         }
     }
