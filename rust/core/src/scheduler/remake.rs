@@ -139,16 +139,16 @@ impl Scheduler {
         let task = again(op, number, Work::Blocks(Vec::new()), items);
         let input = origin.ranges().iter().copied().map(Part::Coming).collect();
         self.state.op_mut(op).starved.insert(number, Starved { task, input });
-        for stretch in origin.ranges() {
-            self.demand_input(op, number, *stretch);
+        for range in origin.ranges() {
+            self.demand_input(op, number, *range);
         }
     }
 
     /// Has the input of work `number` of `op` made again.
-    fn demand_input(&mut self, op: OpId, number: u64, stretch: RowRange) {
-        let at = Position { number: stretch.number, row: stretch.row, ..Position::default() };
+    fn demand_input(&mut self, op: OpId, number: u64, range: RowRange) {
+        let at = Position { number: range.number, row: range.row, ..Position::default() };
         let goal = Goal::Work(op, number);
-        self.demand(stretch.op, Gap { at, rows: stretch.rows, goal });
+        self.demand(range.op, Gap { at, rows: range.rows, goal });
     }
 
     /// An operator that was through has work again, and what reads it, behind what its blocks only
@@ -205,13 +205,13 @@ impl Scheduler {
             let Part::Here(slice) = *part else { continue };
             let block = &blocks[&slice.block];
             if block.place == Place::Lost {
-                let stretch = block.range(slice.first, slice.rows);
-                *part = Part::Coming(stretch);
-                lost.push((slice.block, stretch));
+                let range = block.range(slice.first, slice.rows);
+                *part = Part::Coming(range);
+                lost.push((slice.block, range));
             }
         }
-        for (id, stretch) in lost {
-            self.demand_input(op, number, stretch);
+        for (id, range) in lost {
+            self.demand_input(op, number, range);
             self.let_go(id);
         }
         self.feed(op, number);
@@ -287,14 +287,14 @@ impl Scheduler {
         let starved = self.state.op_mut(op).starved.get_mut(&number);
         let starved = starved.expect("because starved work waits for all its input");
         let is_place = |part: &Part| {
-            matches!(part, Part::Coming(stretch)
-                if (stretch.op, stretch.number, stretch.row) == (made.op, made.number, made.row))
+            matches!(part, Part::Coming(range)
+                if (range.op, range.number, range.row) == (made.op, made.number, made.row))
         };
         let place = starved.input.iter().position(is_place);
         let place = place.expect("because what is made again was demanded");
-        if let Part::Coming(stretch) = &mut starved.input[place] {
-            stretch.row += made.rows.0;
-            stretch.rows -= made.rows;
+        if let Part::Coming(range) = &mut starved.input[place] {
+            range.row += made.rows.0;
+            range.rows -= made.rows;
         }
         let slice = Slice { block: id, first: Rows::ZERO, rows: made.rows };
         starved.input.insert(place, Part::Here(slice));
