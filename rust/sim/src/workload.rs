@@ -104,14 +104,16 @@ impl Scenario {
     /// a block of each operator [has room](Self::has_room).
     ///
     /// Once; but once for each consumer where all must get equally many rows, since none gets its block
-    /// before all have one, and twice where what is put side by side lies on several nodes: no room is
+    /// before all have one, and once for each row that is left out then, since it may come behind one
+    /// that not all can have; and twice where what is put side by side lies on several nodes: no room is
     /// kept for its copies, so the block that was let pass may be read by a task that is let pass too.
     #[must_use]
     pub fn overshoots_at_a_time(&self) -> u64 {
         let nodes = self.nodes.len() + self.faults.joins.len();
         let has_zip = self.plan.ops().iter().any(|op| op.kind == OpKind::Zip);
         if self.is_split_equally() {
-            self.consumers().into()
+            let left_out = self.rows_left_out().iter().map(|rows| rows.end - rows.first);
+            u64::from(self.consumers()) + left_out.sum::<u64>()
         } else if has_zip && nodes > 1 {
             2
         } else {
