@@ -172,6 +172,7 @@ def train_by_steps(config):
             break
 
 
+@pytest.mark.timeout(600)  # Ray Train starts four groups of workers.
 def test_other_numbers_of_workers_go_on_from_checkpoints(tmp_path):
     from millstream.train import DataConfig as OurConfig
 
